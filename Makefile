@@ -1,0 +1,54 @@
+# Every target sets up .venv by itself and reuses it until one of the files that describe it changes.
+PYTHON ?= $(shell command -v python3 || command -v python3.11)
+BIN    := .venv/bin
+READY  := .venv/.ready
+
+help: ## print this list
+	@sed -n 's/^\([a-z]*\):.*## /make \1 - /p' Makefile
+
+setup: $(READY) ## set up .venv with the versions of constraints.txt
+
+# uv comes through pip, which knows the index this machine uses; uv then installs the rest in a fraction of pip's time
+$(READY): settings.ini constraints.txt setup.py pyproject.toml
+	test -x $(BIN)/uv || { $(PYTHON) -m venv .venv && $(BIN)/python -m pip install -q -c constraints.txt uv; }
+	$(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(READY) ## train a senior and a junior on the built-in scenes, compare with labelled-only, make the pictures
+	$(BIN)/segkc demo
+
+# One process for all notebooks: importing torch and fastai costs more than most of them
+test: $(READY) same ## style, notebooks and library in step, all notebooks executed, tests
+	$(BIN)/chkstyle nbs segkc_fastai tests .ci setup.py
+	$(BIN)/nbdev-test --n-workers 0 --do-print --timing
+	$(BIN)/pytest -q tests
+
+# On a copy, so that it also works while something is uncommitted, and changes nothing
+same: $(READY) ## check that nbdev-export and nbdev-clean would change nothing
+	@rm -rf build/same && mkdir -p build/same && cp -r nbs segkc_fastai pyproject.toml build/same
+	@cd build/same && ../../$(BIN)/nbdev-export && ../../$(BIN)/nbdev-clean
+	@for d in nbs segkc_fastai; do diff -rq -x __pycache__ -x .ipynb_checkpoints $$d build/same/$$d || bad=1; done; \
+	 test -z "$$bad" || { echo 'Run nbdev-export and nbdev-clean, and commit what they change.'; exit 1; }
+
+lab: $(READY) ## JupyterLab on this machine only, with the tutorials open
+	$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 --LabApp.default_url=/lab/tree/nbs/tutorials
+
+# nbdev's own commands would download quarto where it is missing
+docs: $(READY) ## the documentation in _docs, by quarto where there is one
+	if command -v quarto; then $(BIN)/python .ci/docs.py sidebar && PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nbdev-docs; \
+	else $(BIN)/python .ci/docs.py site; fi
+
+readme: $(READY) ## README.md from nbs/index.ipynb
+	$(BIN)/python .ci/docs.py readme
+
+bench: $(READY) ## the gain of co-training over three seeds, and the cost of a step
+	$(BIN)/python tests/bench.py
+
+dist: $(READY) ## wheel and sdist in dist/
+	$(BIN)/python -m build
+
+clean: ## remove what was built; .venv, data and runs stay
+	rm -rf build dist _proc _docs .pytest_cache *.egg-info
+	find nbs segkc_fastai tests -name __pycache__ -prune -exec rm -r {} +
+
+.PHONY: help setup demo test same lab docs readme bench dist clean

@@ -1,0 +1,44 @@
+"The losses and the metric reproduce vectors computed by the official releases"
+import pytest, torch
+from segkc_fastai.data.views import cutmix
+from segkc_fastai.methods.losses import OHEM, pseudo_label_loss
+from segkc_fastai.methods.step import pseudo_label
+from segkc_fastai.train.metrics import Confusion
+
+VALUE,GRAD = dict(rtol=1e-5, atol=1e-7),dict(rtol=1e-4, atol=1e-8)
+
+def tensors(d): return {k:torch.from_numpy(v) if v.ndim else v.item() for k,v in d.items()}
+
+def close(a, b, rtol, atol): torch.testing.assert_close(torch.as_tensor(a, dtype=torch.float64), torch.as_tensor(b, dtype=torch.float64), rtol=rtol, atol=atol)
+
+def test_cps(golden):
+    g = tensors(golden('cps_loss'))
+    a,b = (g[f'logits_{i}'].requires_grad_() for i in (1,2))
+    one = torch.ones(a[:,0].shape, dtype=torch.bool)
+    p,q = (pseudo_label(z.detach(), one) for z in (a,b))
+    loss = pseudo_label_loss(a, q.label, q.confidence, q.valid) + pseudo_label_loss(b, p.label, p.confidence, p.valid)
+    loss.backward()
+    close(loss.detach(), g['loss'], **VALUE)
+    for z,k in ((a,'grad_1'), (b,'grad_2')): close(z.grad, g[k], **GRAD)
+
+def test_masked_pseudo_label(golden):
+    g = tensors(golden('masked_pseudo_label_loss'))
+    p = pseudo_label(g['weak_logits'], ~g['padding'])
+    label,conf,valid = (cutmix(o, g['box']) for o in (p.label, p.confidence, p.valid))
+    assert (label==g['mixed_label']).all() and (~valid==g['mixed_padding']).all()
+    close(conf, g['mixed_confidence'], **VALUE)
+    close(pseudo_label_loss(g['strong_logits'], label, conf, valid, g['threshold']), g['loss'], **VALUE)
+
+@pytest.mark.parametrize('case', 'abc')
+def test_ohem(golden, case):
+    g = tensors(golden('ohem_loss'))
+    close(OHEM(g['thresh'], g[f'min_kept_{case}'])(g['logits'], g['target']), g[f'loss_{case}'], **VALUE)
+
+def test_miou(golden):
+    g = tensors(golden('miou'))
+    c = Confusion(g['num_classes'])
+    c.update(g['prediction'], g['target'])
+    m = c.matrix
+    assert (m.diag()==g['intersection']).all() and (m.sum(0)+m.sum(1)-m.diag()==g['union']).all()
+    close(100*c.iou, g['iou'], **VALUE)
+    close(100*c.miou, g['miou'], **VALUE)

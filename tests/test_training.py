@@ -1,0 +1,102 @@
+"What a training run must never do, and what fastai users expect of one"
+import pytest, torch
+from conftest import SMALL
+from fastai.callback.core import Callback
+from fastai.callback.tracker import SaveModelCallback, EarlyStoppingCallback
+from fastai.callback.fp16 import MixedPrecision
+from fastai.callback.training import GradientAccumulation
+from fastai.callback.progress import CSVLogger
+from fastai.torch_core import set_seed
+from segkc_fastai.data.loaders import SemiDataLoaders
+from segkc_fastai.methods.cps import cps
+from segkc_fastai.methods.losses import cross_entropy, pseudo_label_loss
+from segkc_fastai.models.cohort import encoder_split
+from segkc_fastai.train.learner import dual_learner
+from segkc_fastai.train.runs import train_run
+
+NETS = {k:SMALL[k] for k in ('junior','senior','pretrained')}
+
+def loaders(path, **kw): return SemiDataLoaders.from_folder(path, labelled=8, size=(64,96), bs=4, device='cpu', **kw)
+
+def learner(folder, **kw):
+    set_seed(0)
+    return dual_learner(loaders(folder), method=cps(warmup=0, ramp=.5), **NETS, **kw)
+
+def fit(learn, n=1, **kw):
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(n, 1e-3, **kw)
+    return learn
+
+def test_masks_of_unlabelled_images_are_never_read(scenes, tmp_path):
+    runs = [train_run(tmp_path/'with', scenes, **SMALL)]
+    names = (runs[0].path/'unlabelled.txt').read_text().split()
+    for n in names: (scenes/'train'/'masks'/f'{n}.png').unlink()
+    labelled = SMALL | dict(labelled=str(runs[0].path/'labelled.txt'))
+    runs.append(train_run(tmp_path/'without', scenes, **labelled))
+    assert len(names)==16 and runs[0].config['split_hash']==runs[1].config['split_hash']
+    for k in ('senior','junior'):
+        a,b = (r.network(k).state_dict() for r in runs)
+        assert all(torch.equal(a[n], b[n]) for n in a)
+
+def test_junior_starts_alike_with_and_without_senior(scenes):
+    a = learner(scenes)
+    set_seed(0)
+    b = dual_learner(loaders(scenes), NETS['junior'], pretrained=False)
+    assert all(torch.equal(p, q) for p,q in zip(a.model['junior'].parameters(), b.model['junior'].parameters()))
+    assert torch.equal(a.dls.train.one_batch()[0], b.dls.train.one_batch()[0])
+
+def test_workers_do_not_change_batches(scenes):
+    a,b = (loaders(scenes, num_workers=n).unlabelled for n in (0,2))
+    for (x,_),(y,_) in zip(a, b): assert torch.equal(x, y)
+
+def test_padding_and_void_change_no_term():
+    z,y,v = torch.randn(2,8,64,96),torch.randint(0, 8, (2,64,96)),torch.rand(2,64,96)>.3
+    other,one = torch.where(v[:,None], z, torch.randn_like(z)),torch.ones(2,64,96)
+    assert torch.equal(pseudo_label_loss(z, y, one, v), pseudo_label_loss(other, y, one, v))
+    assert torch.equal(cross_entropy(z, torch.where(v, y, 255)), cross_entropy(other, torch.where(v, y, 255)))
+
+def test_fastai_tools(scenes, tmp_path):
+    learn = learner(scenes, path=tmp_path, cbs=[CSVLogger(), SaveModelCallback(monitor='junior_miou'), EarlyStoppingCallback(monitor='junior_miou', patience=9)])
+    with learn.no_bar(), learn.no_logging(): s = learn.lr_find(show_plot=False, num_it=12)
+    assert s.valley>0
+    fit(learn, 2)
+    assert len((tmp_path/'history.csv').read_text().splitlines())==3 and (tmp_path/'models'/'model.pth').exists()
+    learn.validate()
+    learn.save('again')
+    learn.load('again')
+    with learn.no_bar(): p,y = learn.get_preds()
+    assert p.shape==(4,8,64,96) and y.shape==(4,64,96)
+    with learn.no_bar(): mask,_,prob = learn.predict(learn.dls.source.test[0].image)
+    learn.export('x.pkl')
+    assert len(learn.dls.train)>0 and mask.shape==(64,96)
+
+def test_freeze_and_rates(scenes):
+    learn = learner(scenes)
+    learn.freeze()
+    fit(learn)
+    enc,rest = encoder_split(learn.model)
+    convs = [p for m in learn.model.members.values() for k,p in m.encoder.named_parameters() if p.ndim==4]
+    assert not any(p.requires_grad for p in convs) and all(p.requires_grad for p in rest)
+    learn.unfreeze()
+    fit(learn, lr_max=None)
+    assert all(p.requires_grad for p in enc)
+    learn.fit(1, slice(1e-4, 1e-3))
+    assert [h['lr'] for h in learn.opt.hypers]==pytest.approx([1e-4, 1e-3])
+
+def test_mixed_precision_and_accumulation(scenes):
+    learn = learner(scenes)
+    fit(learn, cbs=[MixedPrecision(), GradientAccumulation(8)])
+    assert all(torch.isfinite(p).all() for p in learn.model.parameters())
+
+def test_a_step_without_valid_pixels_is_finite(scenes):
+    learn = learner(scenes)
+    for o in learn.dls.loaders[::2]: o.dataset.view.scale = (.02,.02)
+    fit(learn)
+    assert all(torch.isfinite(p).all() for p in learn.model.parameters())
+
+def test_interrupted_fit_goes_on(scenes):
+    class Stop(Callback):
+        def after_step(self): raise KeyboardInterrupt
+    learn = learner(scenes)
+    with pytest.raises(KeyboardInterrupt): fit(learn, cbs=Stop())
+    fit(learn)
+    assert learn.recorder.values
