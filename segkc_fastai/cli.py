@@ -87,13 +87,13 @@ def parser():
     add('--member', help='network; the deployed one if left out')
     return p
 
-# %% ../nbs/10_cli.ipynb #96862855
+# %% ../nbs/10_cli.ipynb #04a59612
 def main(argv=None):
     "Run `segkc`; exit status 1 and one line on standard error for what the user can mend"
     args = vars(parser().parse_args(argv))
     f = args.pop('f')
     try: f(**args)
-    except (ValueError, OSError) as e: sys.exit(f'segkc: {e}')
+    except (ValueError, OSError) as e: sys.exit(f'segkc: {" ".join(str(e).split())}')
     except KeyboardInterrupt: sys.exit('segkc: interrupted')
 
 # %% ../nbs/10_cli.ipynb #f4f3216e

@@ -13,7 +13,7 @@ from segkc_fastai.core.task import IGNORE
 from segkc_fastai.data.loaders import SemiDataLoaders
 from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.data.views import cutmix, cutmix_box
-from segkc_fastai.demo import DEMO, ARMS, compare_arms
+from segkc_fastai.demo import ARMS, DEMO, SCENES, compare_arms
 from segkc_fastai.methods.cps import cps
 from segkc_fastai.train.learner import dual_learner
 
@@ -54,7 +54,7 @@ class Alternate(Callback):
         t = time.perf_counter()
         b = next(self.it, None)
         if b is None: return
-        bare_step(self.nets, self.bare_opt, self.dls.strong, *b[0], *b[1])
+        bare_step(self.nets, self.bare_opt, self.dls.strong, *(o.as_subclass(torch.Tensor) for p in b for o in p))
         self.t = time.perf_counter()
         self.bare.append(self.t-t)
 
@@ -118,6 +118,6 @@ def gain(data, seeds=(0,1,2)):
 
 if __name__=='__main__':
     warnings.filterwarnings('ignore')
-    data,what = write_scenes(ROOT/'data'/'scenes'),sys.argv[1:] or ['step','gain']
+    data,what = write_scenes(ROOT/'data'/'scenes', **SCENES),sys.argv[1:] or ['step','gain']
     if 'step' in what: step(data)
     if 'gain' in what: gain(data)

@@ -107,7 +107,7 @@ class SemiDataLoaders(DataLoaders):
         "A loader of whole images for `items`: paths or `Pair`s"
         return self.valid.new(SegDataset(items, self.task), shuffle=False, num_workers=num_workers)
 
-# %% ../../nbs/02_data/06_loaders.ipynb #e49b505e
+# %% ../../nbs/02_data/06_loaders.ipynb #648db3df
 def _train_dls(labelled, unlabelled, task, size, bs, seed, scale, kw):
     n = max(len(labelled), len(unlabelled))
     parts = [(list(o)*ceil(n/len(o)))[:n] for o in (labelled, unlabelled) if len(o)]
@@ -124,7 +124,7 @@ def from_lists(cls:SemiDataLoaders,
     bs:int=8,               # labelled images a step, and as many unlabelled
     seed:int=0,             # of order and views
     scale=(.5,2.),          # range of the weak view's scale
-    strong=None,            # strong view; `StrongView()` if None
+    strong=None,            # strong view: a function of a batch, or arguments of `StrongView`
     val_bs:int=None,        # validation images at a time; `bs` if None
     num_workers:int=None,   # loading processes; if None, 0 on the CPU and up to 8 with an accelerator
     device=None             # fastai's default if None
@@ -138,7 +138,7 @@ def from_lists(cls:SemiDataLoaders,
     train,*unl = _train_dls(labelled, unlabelled, task, size, bs, seed, scale, kw)
     val = SegDL(SegDataset(valid, task), bs=val_bs or bs, before_batch=[pad_batch], **kw)
     res = cls(train, val, *unl, device=device)
-    res.strong = strong or StrongView()
+    res.strong = strong if callable(strong) else StrongView(**(strong or {}))
     return res
 
 # %% ../../nbs/02_data/06_loaders.ipynb #17ce49f9

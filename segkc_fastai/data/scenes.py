@@ -68,7 +68,7 @@ class _Canvas:
         getattr(self.d, shape)(xy, fill=col)
         if label is not None: getattr(self.m, shape)(xy, fill=label)
 
-# %% ../../nbs/02_data/04_scenes.ipynb #7d1a3dbe
+# %% ../../nbs/02_data/04_scenes.ipynb #f64d3a38
 def _poly(cv, pts, col, label=None, glow=False):
     "Polygon `pts` (n,3) in metres"
     q = _clip(cv.eye(pts), cv.near)
@@ -81,7 +81,7 @@ def _disc(cv, p, rx, ry, col, label=None, glow=False):
     (x,y),k = cv.screen(q).tolist(),cv.cam.f*cv.size[0]/q[2]
     cv.stroke('ellipse', [x-rx*k, y-ry*k, x+rx*k, y+ry*k], cv.paint(col, q[2], glow), label)
 
-def _bar(cv, p, q, wid, col, label=None, least=.045):
+def _bar(cv, p, q, wid, col, label=None, least=.055):
     "Straight bar from `p` to `q`, `wid` metres wide and at least `least` image heights"
     z = cv.eye([p,q])
     if z[:,2].min()<cv.near: return
@@ -145,10 +145,10 @@ def _skyline(cv, r, st):
         else: _poly(cv, [o+a*right, o+(a+n)*right, o+(a+n)*right+y*up, o+a*right+y*up], col, _BUILDING)
         a += n*.8 if wood else n
 
-# %% ../../nbs/02_data/04_scenes.ipynb #81db2e58
+# %% ../../nbs/02_data/04_scenes.ipynb #45c9b071
 def _street(r):
     "Widths in metres, what borders the street, and the colours of its ground"
-    half,paves = r.uniform(2.8, 6), r.uniform(1.5, 4.5, 2)
+    half,paves = r.uniform(2.8, 5.5), r.uniform(2.4, 5, 2)
     sides = r.choice(['row','houses','park'], 2, p=[.42,.25,.33])
     road,pave = _grey(r, .26, .5),_hsv(r.uniform(.04, .14), r.choice([.08,.18,.35]), r.uniform(.55, .88))
     end,closed,drive = r.uniform(35, 110),r.random()<.45,r.choice([-1,1])
@@ -156,13 +156,13 @@ def _street(r):
 
 def _edge(st, s): return s*(st.half + st.paves[int(s>0)])
 
-# %% ../../nbs/02_data/04_scenes.ipynb #a7b45b61
+# %% ../../nbs/02_data/04_scenes.ipynb #1a1c7735
 def _flat(cv, x0, x1, z0, z1, col, label=None): _poly(cv, [(x0,0,z0), (x1,0,z0), (x1,0,z1), (x0,0,z1)], col, label)
 
 def _slabs(cv, r, st, s):
     "Joints across the pavement on side `s`, and its kerb"
     x0,x1,step = s*st.half,_edge(st, s),r.choice([.8,1.2,2.])
-    for z in np.arange(-4, 16, step): _flat(cv, x0, x1, z, z+.05, (0,0,0,60))
+    for z in np.arange(-4, 16, step): _flat(cv, x0, x1, z, z+.06, (0,0,0,80))
     _flat(cv, x0, x0+s*.22, -40, st.end, st.pave*r.uniform(.8, 1.25), _PAVEMENT)
 
 def _markings(cv, r, st):
@@ -341,7 +341,7 @@ def _tree(cv, r, st, foot):
     _bar(cv, foot, _at(cv, foot, 0, h*.5), h*.045, bark, _TREE)
     _crown(cv, r, foot, h, h*r.uniform(.28, .5), r.random()<st.conifer, _hsv(hue+r.normal(0, .02), sat, val*r.uniform(.8, 1.2)))
 
-# %% ../../nbs/02_data/04_scenes.ipynb #317fbefd
+# %% ../../nbs/02_data/04_scenes.ipynb #910525fd
 def _lamp(cv, r, foot, col):
     "A lamp post with an arm"
     h,arm = r.uniform(4.2, 7),r.uniform(.5, 1.4)*r.choice([-1,1])
@@ -355,7 +355,7 @@ def _sign(cv, r, foot, col):
     _bar(cv, foot, _at(cv, foot, 0, h), .16, col, _POLE)
     at = lambda *o: [_at(cv, foot, a, h+y) for a,y in o]
     if k==0:
-        for s,c in ((.6,face), (.36,np.full(3, 235.))): _disc(cv, at((0,0))[0], s, s, c, _POLE)
+        for s,c in ((.7,face), (.4,np.full(3, 235.))): _disc(cv, at((0,0))[0], s, s, c, _POLE)
     elif k==1: _poly(cv, at((-.48,-.35), (.48,-.35), (0,.48)), face, _POLE)
     else: _poly(cv, at((-.4,-.35), (.4,-.35), (.4,.4), (-.4,.4)), face, _POLE)
 
@@ -446,7 +446,7 @@ def _scatter(cv, r, st, thing, n, gaps, near, far):
         p = _spot(cv, r, st, sorted(s*(st.half + g*st.paves[int(s>0)]) for g in gaps), near, far)
         if p is not None: yield p,thing
 
-# %% ../../nbs/02_data/04_scenes.ipynb #331a2320
+# %% ../../nbs/02_data/04_scenes.ipynb #4e9d76b4
 def _traffic(cv, r, st):
     "Driving and parked cars in their lanes"
     lanes = [(s*st.half*.45, 9, r.uniform(.1, .5)) for s in (-1,1)] + [(s*(st.half-.7), 5.6, r.choice([0,.35,.8])) for s in (-1,1) if st.half>3.6]
@@ -454,7 +454,7 @@ def _traffic(cv, r, st):
         turn = -np.sign(x)*st.drive
         for z in np.arange(-25+r.uniform(0, gap), min(st.end, 60), gap):
             p = np.array([x+r.normal(0, .12), 0, z+r.normal(0, .4)])
-            if r.random()<full and _seen(cv, p, 2.2, 30) and np.hypot(*(p-cv.cam.pos)[[0,2]])>4.6: yield p,lambda cv,r,st,p,t=turn: _car(cv, r, st, p, t)
+            if r.random()<full and _seen(cv, p, 2.2, 26) and np.hypot(*(p-cv.cam.pos)[[0,2]])>4.6: yield p,lambda cv,r,st,p,t=turn: _car(cv, r, st, p, t)
 
 def _park(cv, r, st, s):
     "Trees behind the pavement on side `s`, and a hedge in front of them"
@@ -467,16 +467,16 @@ def _park(cv, r, st, s):
         p = _spot(cv, r, st, sorted((x+s*1.5, x+s*22)), 5, 60)
         if p is not None: yield p,_tree
 
-# %% ../../nbs/02_data/04_scenes.ipynb #e1e03f1d
+# %% ../../nbs/02_data/04_scenes.ipynb #1cc6190a
 def _things(cv, r, st):
     "Everything that stands or moves, drawn from far to near"
     st.leaf = [r.uniform(*o) for o in _LEAVES[r.choice(3, p=[.74,.2,.06])]]
     st.leafy,st.conifer,st.metal = r.random()<.88,r.choice([0,.2,.8]),_grey(r, *[(.08,.3),(.65,.95)][r.integers(2)])
     res = [o for s in (-1,1) if st.sides[int(s>0)]=='park' for o in _park(cv, r, st, s)] + list(_traffic(cv, r, st))
     res += _scatter(cv, r, st, _tree, r.choice([0,1,3,6]), (.15,.35), 5, 45)
-    res += _scatter(cv, r, st, _pole, r.integers(1, 6), (.05,.2), 3.5, 15)
-    res += _scatter(cv, r, st, _pedestrian, r.integers(2, 8), (.2,.9), 2.6, 8)
-    if r.random()<.3: res += [(p, _pedestrian) for p in [_spot(cv, r, st, (-st.half, st.half), 4, 8)] if p is not None]
+    res += _scatter(cv, r, st, _pole, r.integers(1, 6), (.05,.2), 3., 12)
+    res += _scatter(cv, r, st, _pedestrian, r.integers(2, 7), (.2,.9), 2.4, 6.5)
+    if r.random()<.3: res += [(p, _pedestrian) for p in [_spot(cv, r, st, (-st.half, st.half), 3.5, 7)] if p is not None]
     for p,f in sorted(res, key=lambda o: -cv.eye(o[0])[2]): f(cv, r, st, p)
 
 # %% ../../nbs/02_data/04_scenes.ipynb #85f7ccbf

@@ -73,7 +73,7 @@ def jitter(
     mean = f.mean(-1) @ g
     return ((M*(c*b)[:,None,None]) @ f + ((1-c)*b*mean)[:,None,None]).clamp(0, 1).view_as(x)
 
-# %% ../../nbs/02_data/05_views.ipynb #12317b1a
+# %% ../../nbs/02_data/05_views.ipynb #a85dbb4c
 def blur(
     x:torch.Tensor,  # (B,3,H,W)
     sigma=(.1,2.),   # range of the width, in pixels
@@ -81,19 +81,23 @@ def blur(
 )->torch.Tensor:
     "Gaussian blur, its width drawn for each sample"
     B,C,H,W = x.shape
-    r = min(math.ceil(3*sigma[1]), H-1, W-1)
+    r = min(max(math.ceil(3*sigma[1]), 1), H-1, W-1)
     s = torch.where(torch.rand(B, device=x.device)<p, _uniform(B, *sigma, x.device), 1e-2)
     k = torch.softmax(-torch.arange(-r, r+1, device=x.device)**2/(2*s[:,None]**2), 1).repeat_interleave(C, 0)[:,None]
     o = F.pad(x.reshape(1,B*C,H,W), (r,r,r,r), mode='reflect')
     o = F.conv2d(F.conv2d(o, k[:,:,None], groups=B*C), k[...,None], groups=B*C)
     return o.view_as(x)
 
-# %% ../../nbs/02_data/05_views.ipynb #ae1581ab
+# %% ../../nbs/02_data/05_views.ipynb #9ff2e44c
 class StrongView:
     "Colour jitter, greying and blur of a batch on its device, each sample by its own draw; pixels keep their places"
     def __init__(self, brightness=.5, contrast=.5, saturation=.5, hue=.25, p=.8, gray=.2, sigma=(.1,2.), p_blur=.5):
-        self.color,self.blur = dict(brightness=brightness, contrast=contrast, saturation=saturation, hue=hue, p=p, gray=gray),dict(sigma=sigma, p=p_blur)
-    def __call__(self, x:torch.Tensor)->torch.Tensor: return blur(jitter(x, **self.color), **self.blur)
+        self.color = dict(brightness=brightness, contrast=contrast, saturation=saturation, hue=hue, p=p, gray=gray)
+        self.sigma,self.p_blur = sigma,p_blur
+
+    def __call__(self, x:torch.Tensor)->torch.Tensor:
+        k = min(x.shape[-2]/512, 1)
+        return blur(jitter(x, **self.color), [k*s for s in self.sigma], self.p_blur)
 
 # %% ../../nbs/02_data/05_views.ipynb #b56d082b
 def cutmix_box(

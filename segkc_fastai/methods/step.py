@@ -29,7 +29,7 @@ def ramp_up(
     if pct<warmup: return 0.
     return min((pct-warmup)/ramp, 1.) if ramp else 1.
 
-# %% ../../nbs/04_methods/02_step.ipynb #a38ffdaf
+# %% ../../nbs/04_methods/02_step.ipynb #7421d5cf
 @dataclass
 class PseudoLabel:
     "What a labeller says of the weak view"
@@ -40,11 +40,11 @@ class PseudoLabel:
 class SemiStep(Callback):
     "The state of the step being made: views, pseudo labels, outputs, named terms"
     order,run_valid = MixedPrecision.order+1,False
-    epochs = 0 # that this learner has trained, over all fits: fresh views for each
+    epochs,sums = 0,{} # epochs that this learner has trained, over all fits: fresh views for each
 
     def before_train(self):
         for dl in self.dls.loaders[::2]: dl.dataset.epoch = self.epochs
-        self.sums,self.n = {},0
+        self.sums = {} # name → (sum, steps that had it)
 
     def before_batch(self):
         self.x_l,self.y_l = _plain(self.learn.x),_plain(self.learn.y)
@@ -55,11 +55,14 @@ class SemiStep(Callback):
     def note(self, name, value): self.notes[name] = value
 
     def after_batch(self):
-        self.n += 1
-        for k,v in [*((k,v) for k,(v,_) in self.terms.items()), *self.notes.items()]: self.sums[k] = self.sums.get(k, 0) + v.detach()
+        for k,v in ({k:v for k,(v,_) in self.terms.items()} | self.notes).items():
+            s,n = self.sums.get(k, (0,0))
+            self.sums[k] = s+v.detach(),n+1
 
     def after_train(self): self.epochs += 1
-    def mean(self, name): return float(self.sums[name])/self.n if name in getattr(self, 'sums', {}) else math.nan
+    def mean(self, name):
+        s,n = self.sums.get(name, (math.nan,1))
+        return float(s)/n
 
 # %% ../../nbs/04_methods/02_step.ipynb #ac84ef8c
 class StepCallback(Callback):
@@ -70,14 +73,11 @@ class StepCallback(Callback):
     @property
     def cohort(self): return get_model(self.learn.model)
 
-# %% ../../nbs/04_methods/02_step.ipynb #e814573d
+# %% ../../nbs/04_methods/02_step.ipynb #3c019073
 class UnlabelledBatch(StepCallback):
     "Draws the weak view of the next unlabelled batch, from the end of the warm-up on"
     order,_stateattrs = SemiStep.order+1,('it',)
     def __init__(self, warmup:float=0.): self.warmup,self.it = warmup,None
-
-    def before_fit(self):
-        if self.dls.unlabelled is None: raise ValueError('unlabelled: this method learns from unlabelled images, and the loaders have none; label fewer, or add images')
 
     def before_train(self): self.it = iter(self.dls.unlabelled)
     def before_batch(self):
@@ -125,7 +125,7 @@ class CutMix(StepCallback):
         s.x_s,s.valid = mix(s.x_s),mix(s.valid)
         s.pseudo = {k:PseudoLabel(mix(o.label), mix(o.confidence), s.valid) for k,o in s.pseudo.items()}
 
-# %% ../../nbs/04_methods/02_step.ipynb #debe7f11
+# %% ../../nbs/04_methods/02_step.ipynb #2059588f
 class OneForward(StepCallback):
     "Joins labelled images and strong views for the forward pass, and parts the outputs after it"
     order = CutMix.order+1
@@ -135,8 +135,8 @@ class OneForward(StepCallback):
 
     def after_pred(self):
         s,n = self.step,len(self.step.x_l)
-        s.labelled = {k:o[:n] for k,o in self.pred.items()}
-        s.unlabelled = None if s.x_s is None else {k:o[n:] for k,o in self.pred.items()}
+        s.labelled = {k:o.batch(slice(n)) for k,o in self.pred.items()}
+        s.unlabelled = None if s.x_s is None else {k:o.batch(slice(n, None)) for k,o in self.pred.items()}
         self.learn.pred = s.terms
 
 # %% ../../nbs/04_methods/02_step.ipynb #c17889f2

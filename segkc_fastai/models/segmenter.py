@@ -8,10 +8,10 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/03_models/segmenter.html.md"""
 __all__ = ['DECODERS', 'FORMAT', 'SegOutput', 'check_encoder', 'Segmenter', 'segmenter', 'spec_of', 'count_params',
            'save_segmenter', 'load_segmenter']
 
-# %% ../../nbs/03_models/01_segmenter.ipynb #c358b391
+# %% ../../nbs/03_models/01_segmenter.ipynb #2d5e17b6
 import difflib, json, re, socket, warnings
+from collections import namedtuple
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import getproxies
 import timm, torch, torch.nn.functional as F
@@ -22,14 +22,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file, load_file
 from ..core.files import replacing
 
-# %% ../../nbs/03_models/01_segmenter.ipynb #f32bffed
-@dataclass
-class SegOutput:
-    "Output of a network for a batch; slicing it slices the batch"
-    logits:torch.Tensor     # (B,K,H,W) float32, at the size of the input
-    features:torch.Tensor   # (B,C,h,w), what the encoder ends in
-    embedding:torch.Tensor  # (B,D,h',w'), what the classifier reads
-    def __getitem__(self, i): return SegOutput(self.logits[i], self.features[i], self.embedding[i])
+# %% ../../nbs/03_models/01_segmenter.ipynb #5244c3e9
+class SegOutput(namedtuple('SegOutput', 'logits features embedding')):
+    "Output of a network: logits (B,K,H,W) float32 at the size of the input, encoder features (B,C,h,w), and the embedding (B,D,h',w') that the classifier reads"
+    __slots__ = ()
+    def __new__(cls, *o): return super().__new__(cls, *(o[0] if len(o)==1 else o)) # fastai rebuilds tuples from one list
+    def batch(self, s): return SegOutput([t[s] for t in self])
 
 # %% ../../nbs/03_models/01_segmenter.ipynb #e96ac71c
 def _hub_in_reach():

@@ -7,7 +7,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/05_train/learner.html.md"""
 # %% auto #0
 __all__ = ['lr_slice', 'dual_learner']
 
-# %% ../../nbs/05_train/02_learner.ipynb #d3e48503
+# %% ../../nbs/05_train/02_learner.ipynb #d742e9dd
 from functools import partial
 from fastcore.meta import delegates
 from fastai.callback.all import *
@@ -15,7 +15,7 @@ from fastai.learner import Learner, ValueMetric
 from fastai.torch_core import get_model
 from ..models.segmenter import segmenter
 from ..models.cohort import Cohort, encoder_split
-from ..methods.step import SemiStep, SegLoss
+from ..methods.step import SemiStep, SegLoss, UnlabelledBatch
 from ..methods.supervised import supervised
 from ..methods.cps import cps
 from .metrics import SegMetrics
@@ -29,7 +29,7 @@ def lr_slice(
     pre = any(m.pretrained for m in get_model(learn.model).members.values())
     return slice(lr/10, lr) if pre else lr
 
-# %% ../../nbs/05_train/02_learner.ipynb #782f17cd
+# %% ../../nbs/05_train/02_learner.ipynb #5f0a6320
 def _networks(method, given, classes, pretrained):
     for k,v in given.items():
         if (v is None)==(k in method.members):
@@ -52,6 +52,8 @@ def dual_learner(
 )->Learner:
     "A `Learner` that trains a cohort by a method; ValueError if networks and method do not fit"
     method = method or (cps() if senior is not None else supervised())
+    if dls.unlabelled is None and any(isinstance(cb, UnlabelledBatch) for cb in method.cbs):
+        raise ValueError(f'unlabelled: method {method.name!r} learns from unlabelled images, and the loaders have none; label fewer, or add images')
     nets = _networks(method, dict(junior=junior, senior=senior), dls.c, pretrained)
     cohort,step,seg = Cohort(nets, method.deployed, method.ema),SemiStep(),SegMetrics()
     cols = [ValueMetric(partial(step.mean, k), k) for k in method.names] + seg.metrics(cohort)

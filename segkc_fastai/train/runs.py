@@ -7,8 +7,8 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/05_train/runs.html.md"""
 # %% auto #0
 __all__ = ['new_run', 'RunHistory', 'Run', 'hardware', 'versions', 'card', 'train_run']
 
-# %% ../../nbs/05_train/03_runs.ipynb #e8e1be49
-import csv, io, json, math, platform, resource, shutil, time
+# %% ../../nbs/05_train/03_runs.ipynb #15e40611
+import csv, io, json, math, platform, shutil, sys, time
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +16,8 @@ import pandas as pd, torch
 from fastai.callback.core import Callback
 from fastai.learner import Recorder
 from fastai.torch_core import get_model, set_seed
+try: import resource
+except ImportError: resource = None # not on Windows
 import segkc_fastai
 from ..core.files import write_text, write_json
 from ..core.task import Task
@@ -79,7 +81,7 @@ class Run:
         "All networks of the run by name"
         return {k:self.network(k) for k in self.config['networks']}
 
-# %% ../../nbs/05_train/03_runs.ipynb #90bb1050
+# %% ../../nbs/05_train/03_runs.ipynb #699f9f3f
 def hardware():
     "What the run ran on, in words"
     if torch.cuda.is_available(): return f'{torch.cuda.get_device_name()}, {torch.cuda.device_count()} device(s)'
@@ -91,32 +93,47 @@ def versions():
 
 def _peak():
     if torch.cuda.is_available(): return f'{torch.cuda.max_memory_allocated()/2**30:.1f} GiB on the device'
-    return f'{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/2**20:.1f} GiB of the process'
+    if resource is None: return 'not known'
+    unit = 2**30 if sys.platform=='darwin' else 2**20 # bytes there, KiB elsewhere
+    return f'{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/unit:.1f} GiB of the process'
 
-# %% ../../nbs/05_train/03_runs.ipynb #1dcf9d96
+# %% ../../nbs/05_train/03_runs.ipynb #56a8cfff
+def _result(run):
+    "Rows of the table of results, and the epoch that was best on the validation set"
+    h,dep,pct = run.history,run.config['deployed'],lambda v: f'{100*v:.1f} %'
+    best = h.loc[h[f'{dep}_miou'].idxmax()] if h[f'{dep}_miou'].notna().any() else h.iloc[-1]
+    cols = [k for k in run.config['networks'] if f'{k}_miou' in h]
+    return [f'| {k} | {pct(h.iloc[-1][f"{k}_miou"])} | {pct(best[f"{k}_miou"])} |' for k in cols],int(best['epoch'])+1
+
 def card(
     run:Run,
     note:str='' # how it ended, if not at its end
 )->str: # Markdown
     "What was run, on what, with which result"
-    c,h = run.config,run.history
-    dep,nets = c['deployed'],c['networks']
-    col = f'{dep}_miou'
-    best = h.loc[h[col].idxmax()] if h[col].notna().any() else h.iloc[-1]
-    pct = lambda row,k: f'{100*row[k]:.1f} %'
-    rows = dict(
-        Method = f'{c["method"]} {c["method_args"] or ""}'.strip() + (f'. {c["note"]}' if c['note'] else ''),
-        Networks = ', '.join(f'{k}: `{v["spec"]}`, {v["params"]/1e6:.2f} M parameters' + (', pretrained' if v['pretrained'] else ', from random weights') for k,v in nets.items()),
-        Deployed = f'{dep}, chosen before training',
-        Data = f'{c["task"]["name"]}: {c["images"]["labelled"]} labelled ({c["split"]}), {c["images"]["unlabelled"]} unlabelled, {c["images"]["val"]} validation images; split hash `{c["split_hash"]}`',
-        Training = f'{len(h)} of {c["epochs"]} epochs of {c["steps"]} steps, {c["bs"]} labelled' + (f' + {c["bs"]} unlabelled' if 'unlabelled' in c["streams"] else '') + f' crops of {c["size"][0]}×{c["size"][1]} a step, rate {c["lr"]:g} (one cycle), seed {c["seed"]}',
-        Time = f'{h["seconds"].sum():.0f} s, peak memory {_peak()}, {c["hardware"]}',
-        Versions = ', '.join(f'{k} {v}' for k,v in c['versions'].items()))
-    res = [f'| {k} | {pct(h.iloc[-1], f"{k}_miou")} | {pct(best, f"{k}_miou")} |' for k in nets if f'{k}_miou' in h]
-    return '\n'.join([f'# {run.path.name}', '', *([f'**{note}**', ''] if note else []), '| | |', '|---|---|', *(f'| {k} | {v} |' for k,v in rows.items()), '',
-        f'| mIoU on val | last epoch | epoch {int(best["epoch"])+1}, best of {dep} on val |', '|---|---:|---:|', *res, ''])
+    c,h,(rows,best) = run.config,run.history,_result(run)
+    n,args,(ch,cw),(lo,hi) = c['images'],c['method_args'] or '',c['size'],c['scale']
+    nets = '; '.join(f'{k} `{v["spec"]}`, {v["params"]/1e6:.2f} M parameters, {"pretrained" if v["pretrained"] else "from random weights"}' for k,v in c['networks'].items())
+    batch = ' + '.join(f'{c["bs"]} {o}' for o in c['streams'])
+    text = f"""# {run.path.name}
 
-# %% ../../nbs/05_train/03_runs.ipynb #fcd128aa
+{note}
+
+| | |
+|---|---|
+| Method | {c["method"]} {args} {c["note"]} |
+| Networks | {nets} |
+| Deployed | {c["deployed"]}, chosen before training |
+| Data | {c["task"]["name"]}: {n["labelled"]} labelled ({c["split"]}), {n["unlabelled"]} unlabelled, {n["val"]} validation images; split hash `{c["split_hash"]}` |
+| Training | {len(h)} of {c["epochs"]} epochs of {c["steps"]} steps; a step: {batch} crops of {ch}×{cw} pixels, scale {lo:g} to {hi:g}; one cycle, rate {c["lr"]:g}; seed {c["seed"]} |
+| Time | {h["seconds"].sum():.0f} s, peak memory {_peak()}, {c["hardware"]} |
+| Versions | {", ".join(f"{k} {v}" for k,v in c["versions"].items())} |
+
+| mIoU on val | last epoch | epoch {best}, best of {c["deployed"]} on val |
+|---|---:|---:|
+"""
+    return text.replace('\n\n\n\n', '\n\n') + '\n'.join(rows) + '\n'
+
+# %% ../../nbs/05_train/03_runs.ipynb #26ae37c4
 def _config(learn, args):
     dls,m,c = learn.dls,learn.method,get_model(learn.model)
     nets = {k:dict(spec=spec_of(v), params=count_params(v), pretrained=v.pretrained) for k,v in c.members.items()}
@@ -136,21 +153,24 @@ def train_run(
     epochs:int=20,        # passes over the unlabelled images
     size=(320,320),       # height and width of training crops
     bs:int=8,             # labelled images a step, and as many unlabelled
+    scale=(.5,2.),        # range of the weak view's scale
+    strong:dict=None,     # arguments of `StrongView`
     lr:float=1e-3,        # largest rate of the one-cycle schedule, for decoders; pretrained encoders get a tenth
     seed:int=0,           # of split, order, views and initial weights
     pretrained:bool=True, # start from timm's weights
     method_args:dict=None,# arguments of the method's function
     cbs=(),               # further callbacks
-    **loaders             # further arguments of `SemiDataLoaders.from_folder`
+    **loaders             # further arguments of `SemiDataLoaders.from_folder`: how to load, not what
 )->Run:
     "Train by a method and leave a run folder; nothing is left if it fails before the first epoch is over"
-    args = dict(data=str(data), method=method, method_args=method_args or {}, labelled=str(labelled), epochs=epochs, size=list(size), bs=bs, lr=lr, seed=seed)
-    m = make_method(method, **(method_args or {}))
+    method_args = method_args or {}
+    args = dict(data=str(data), method=method, method_args=method_args, labelled=str(labelled), epochs=epochs, bs=bs, lr=lr, seed=seed)
+    m = make_method(method, **method_args)
     set_seed(seed)
-    dls = SemiDataLoaders.from_folder(data, labelled=labelled, seed=seed, size=size, bs=bs, **loaders)
+    dls = SemiDataLoaders.from_folder(data, labelled=labelled, seed=seed, size=size, scale=scale, strong=strong, bs=bs, **loaders)
     learn = dual_learner(dls, junior, senior, m, pretrained, cbs=cbs)
     with new_run(out) as path:
-        write_json(path/'config.json', _config(learn, args))
+        write_json(path/'config.json', _config(learn, args | dict(size=list(size), scale=list(scale), strong=strong or {})))
         dls.split.write(path)
         try: learn.fit_one_cycle(epochs, lr_slice(learn, lr), cbs=RunHistory(path))
         except BaseException as e:
