@@ -97,7 +97,7 @@ def _peak():
     unit = 2**30 if sys.platform=='darwin' else 2**20 # bytes there, KiB elsewhere
     return f'{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/unit:.1f} GiB of the process'
 
-# %% ../../nbs/05_train/03_runs.ipynb #56a8cfff
+# %% ../../nbs/05_train/03_runs.ipynb #a9d89e62
 def _result(run):
     "Rows of the table of results, and the epoch that was best on the validation set"
     h,dep,pct = run.history,run.config['deployed'],lambda v: f'{100*v:.1f} %'
@@ -111,7 +111,8 @@ def card(
 )->str: # Markdown
     "What was run, on what, with which result"
     c,h,(rows,best) = run.config,run.history,_result(run)
-    n,args,(ch,cw),(lo,hi) = c['images'],c['method_args'] or '',c['size'],c['scale']
+    n,(ch,cw),(lo,hi) = c['images'],c['size'],c['scale']
+    said = lambda d: ', '.join(f'{k}={v}' for k,v in d.items()) or 'defaults'
     nets = '; '.join(f'{k} `{v["spec"]}`, {v["params"]/1e6:.2f} M parameters, {"pretrained" if v["pretrained"] else "from random weights"}' for k,v in c['networks'].items())
     batch = ' + '.join(f'{c["bs"]} {o}' for o in c['streams'])
     text = f"""# {run.path.name}
@@ -120,11 +121,11 @@ def card(
 
 | | |
 |---|---|
-| Method | {c["method"]} {args} {c["note"]} |
+| Method | {c["method"]} ({said(c["method_args"])}) {c["note"]} |
 | Networks | {nets} |
 | Deployed | {c["deployed"]}, chosen before training |
 | Data | {c["task"]["name"]}: {n["labelled"]} labelled ({c["split"]}), {n["unlabelled"]} unlabelled, {n["val"]} validation images; split hash `{c["split_hash"]}` |
-| Training | {len(h)} of {c["epochs"]} epochs of {c["steps"]} steps; a step: {batch} crops of {ch}×{cw} pixels, scale {lo:g} to {hi:g}; one cycle, rate {c["lr"]:g}; seed {c["seed"]} |
+| Training | {len(h)} of {c["epochs"]} epochs of {c["steps"]} steps; a step: {batch} crops of {ch}×{cw} pixels, scale {lo:g} to {hi:g}, strong view: {said(c["strong"])}; one cycle, rate {c["lr"]:g}; seed {c["seed"]} |
 | Time | {h["seconds"].sum():.0f} s, peak memory {_peak()}, {c["hardware"]} |
 | Versions | {", ".join(f"{k} {v}" for k,v in c["versions"].items())} |
 
