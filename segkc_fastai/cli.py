@@ -7,8 +7,8 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/cli.html.md"""
 # %% auto #0
 __all__ = ['parser', 'main']
 
-# %% ../nbs/10_cli.ipynb #1463acdf
-import argparse, json, sys
+# %% ../nbs/10_cli.ipynb #5c69a9b6
+import argparse, json, sys, warnings
 
 # %% ../nbs/10_cli.ipynb #a0fe6a59
 def _demo(data, out, seed):
@@ -87,11 +87,12 @@ def parser():
     add('--member', help='network; the deployed one if left out')
     return p
 
-# %% ../nbs/10_cli.ipynb #04a59612
+# %% ../nbs/10_cli.ipynb #9b117aa5
 def main(argv=None):
     "Run `segkc`; exit status 1 and one line on standard error for what the user can mend"
     args = vars(parser().parse_args(argv))
     f = args.pop('f')
+    warnings.filterwarnings('ignore', category=FutureWarning, module='torch') # about its own deprecations
     try: f(**args)
     except (ValueError, OSError) as e: sys.exit(f'segkc: {" ".join(str(e).split())}')
     except KeyboardInterrupt: sys.exit('segkc: interrupted')
