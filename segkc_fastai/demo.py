@@ -7,7 +7,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/demo.html.md"""
 # %% auto #0
 __all__ = ['SCENES', 'DEMO', 'ARMS', 'compare_arms', 'table', 'demo_grid', 'demo']
 
-# %% ../nbs/09_demo.ipynb #cd2cca30
+# %% ../nbs/09_demo.ipynb #89a28eed
 import shutil
 from pathlib import Path
 from .core.files import write_text, write_json
@@ -16,8 +16,7 @@ from .data.sources import folder_source
 from .evaluate.inference import evaluate_folder
 from .evaluate.report import make_report
 from .train.runs import Run, train_run
-from .view.figures import class_bars, grid, legend, predict_pairs, run_figures, save_figure, spaced
-from .view.overlay import overlay
+from .view.figures import class_bars, predict_pairs, prediction_grid, run_figures, save_figure, spaced
 
 # %% ../nbs/09_demo.ipynb #846c2c42
 SCENES = dict(size=(64,96))
@@ -42,7 +41,7 @@ def compare_arms(
         res[k] = make_report(c, run.task, n, f'{k}: {run.config["deployed"]} on test')
     return res
 
-# %% ../nbs/09_demo.ipynb #090d5022
+# %% ../nbs/09_demo.ipynb #a6de34a8
 def table(
     reports # name → `Report`
 )->str: # Markdown
@@ -61,10 +60,7 @@ def demo_grid(
     src = folder_source(data)
     pairs = spaced(src.part('test'), n)
     ims,truths,preds = predict_pairs({k:r.network() for k,r in runs.items()}, pairs, src.task)
-    paint = lambda im,m: overlay(im, m, src.task, .8)
-    fig = grid([[im, paint(im, t), *(paint(im, p[i]) for p in preds.values())] for i,(im,t) in enumerate(zip(ims, truths))], ['image','ground truth',*preds])
-    legend(fig, src.task)
-    return fig
+    return prediction_grid(ims, truths, preds, src.task)
 
 # %% ../nbs/09_demo.ipynb #6599eb96
 def demo(
