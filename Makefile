@@ -41,7 +41,7 @@ docs: $(READY) ## the documentation in _docs, by quarto where there is one
 readme: $(READY) ## README.md from nbs/index.ipynb
 	$(BIN)/python .ci/docs.py readme
 
-bench: $(READY) ## the gain of co-training over three seeds, and the cost of a step
+bench: $(READY) ## the gain of co-training and consultation over three seeds, and the cost of a step
 	$(BIN)/python tests/bench.py
 
 dist: $(READY) ## wheel and sdist in dist/

@@ -7,22 +7,53 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/cli.html.md"""
 # %% auto #0
 __all__ = ['parser', 'main']
 
-# %% ../nbs/10_cli.ipynb #5c69a9b6
+# %% ../nbs/10_cli.ipynb #e7edd388
 import argparse, json, sys, warnings
+from pathlib import Path
 
-# %% ../nbs/10_cli.ipynb #a0fe6a59
+# %% ../nbs/10_cli.ipynb #a9e9f635
 def _demo(data, out, seed):
     from segkc_fastai.demo import demo
     demo(data, out, seed)
 
-def _train(random, data, out, method_arg, **kw):
+def _scenes(data, recipe):
+    "The built-in scenes are made where they are missing; all other data must be there"
+    if recipe!='scenes': return
+    from segkc_fastai.data.scenes import write_scenes
+    from segkc_fastai.demo import SCENES
+    write_scenes(data, **SCENES)
+
+def _settings(random, method_arg, method_args=None, **kw):
+    "Arguments of `train_run`: a recipe's, with what the command line says on top"
+    return dict(kw, pretrained=kw.get('pretrained', True) and not random, method_args=(method_args or {}) | dict(method_arg))
+
+# %% ../nbs/10_cli.ipynb #04eb92a7
+def _train(data, out, **kw):
     from segkc_fastai.train.runs import train_run
     from segkc_fastai.view.figures import run_figures
-    run = train_run(out, data, pretrained=not random, method_args=dict(method_arg), **kw)
+    _scenes(data, kw['recipe'])
+    out = out or f'runs/{kw["recipe"] or kw["method"]}-{Path(kw["labelled"]).stem if str(kw["labelled"]).endswith(".txt") else str(kw["labelled"]).replace("/", "_")}-seed{kw["seed"]}'
+    run = train_run(out, data, **_settings(**kw))
     pics = run_figures(run)
     print('\n'.join([(run.path/'card.md').read_text(encoding='utf-8'), f'Run: {run.path}', 'Pictures:', *(f'  {p}' for p in pics)]))
 
-def _eval(run, data, split, bs, member):
+# %% ../nbs/10_cli.ipynb #d47f5e12
+def _ablate(data, out, seeds, split, junior, senior, **kw):
+    from segkc_fastai.core.files import write_text
+    from segkc_fastai.evaluate.compare import ablation_arms, arms_table, run_arms
+    from segkc_fastai.view.figures import arm_bars, save_figure
+    _scenes(data, kw['recipe'])
+    kw = _settings(**kw)
+    if not senior: raise ValueError('--senior: give the network that the junior is trained with, such as resnet50')
+    arms = ablation_arms(junior, senior, kw.pop('method_args'))
+    kw.pop('method')
+    df = run_arms(arms, data, out, seeds, split, **kw)
+    df.to_csv(Path(out)/'ablation.csv', index=False)
+    write_text(Path(out)/'ablation.md', arms_table(df)+'\n')
+    pic = save_figure(arm_bars(df, f'{split}, last epoch'), Path(out)/'ablation.png')
+    print(f'\n{arms_table(df)}\n\nPicture: {pic}')
+
+def _eval(run, data, split, bs, member, mode):
     from segkc_fastai.core.files import write_json
     from segkc_fastai.evaluate.inference import evaluate_folder
     from segkc_fastai.evaluate.report import make_report
@@ -30,7 +61,8 @@ def _eval(run, data, split, bs, member):
     r = Run(run)
     name = member or r.config['deployed']
     if name not in r.config['networks']: raise ValueError(f'--member {name}: the run has {", ".join(r.config["networks"])}')
-    c,n = evaluate_folder(r.network(name), data or r.config['data'], split, None if data else r.task, bs)
+    where = dict(layout=None if data else r.config['layout'], mode=mode or r.config['evaluate'], window=r.config['size'])
+    c,n = evaluate_folder(r.network(name), data or r.config['data'], split, None if data else r.task, bs, **where)
     rep = make_report(c, r.task, n, f'{name} of {run} on {split}')
     write_json(r.path/f'eval-{split}-{name}.json', vars(rep))
     print(rep.markdown())
@@ -52,48 +84,72 @@ def _positive(s):
     if not s.isdigit() or int(s)<1: raise argparse.ArgumentTypeError(f'{s!r}: give a whole number of at least 1')
     return int(s)
 
-# %% ../nbs/10_cli.ipynb #e937655f
-def parser():
+# %% ../nbs/10_cli.ipynb #a202e91b
+def _training(add, recipe):
+    "Arguments of `train_run`"
+    add('--data', required=True, help='folder with {train,val,test}/{images,masks} and task.json, or Pascal VOC or Cityscapes as they come')
+    add('--recipe', help='start from the settings of a benchmark: pascal_original, pascal_blended, cityscapes or scenes')
+    add('--senior', help='network that is trained beside the junior: encoder+decoder:width, such as resnet50+deeplabv3plus')
+    add('--junior', default='mobilenetv4_conv_small', help='network that is deployed')
+    add('--labelled', '--labelled-list', default='1/8', help='share, number, or text file of names')
+    add('--epochs', type=_positive, default=20, help='passes over the unlabelled images')
+    add('--size', type=_size, default=(320,320), help='height,width of training crops')
+    add('--bs', type=_positive, default=8, help='labelled images a step, and as many unlabelled')
+    add('--lr', type=float, default=1e-3, help='largest rate of decoders; pretrained encoders get a tenth')
+    add('--random', action='store_true', help='start from random weights')
+    add('--frozen', nargs='+', default=[], metavar='NAME', help='networks whose encoder stays as it is: senior, junior')
+    add('--method-arg', type=_pair, action='append', default=[], metavar='NAME=VALUE', help='argument of the method, such as threshold=0.95; may be repeated')
+
+def parser(
+    recipe=None # a `Recipe`, for the defaults of training
+):
     "The argument parser of `segkc`"
     p = argparse.ArgumentParser('segkc', description='Semi-supervised semantic segmentation with a senior and a junior network')
     sub = p.add_subparsers(metavar='COMMAND', required=True)
     def command(name, f, text):
         c = sub.add_parser(name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
         c.set_defaults(f=f)
-        return c.add_argument
-    add = command('demo', _demo, 'train a junior alone and with a senior on the built-in scenes, compare, make the pictures')
+        return c
+    add = command('demo', _demo, 'train a junior alone and with a senior on the built-in scenes, compare, make the pictures').add_argument
     add('--data', default='data/scenes', help='where the scenes are, or will be written')
     add('--out', default='runs/demo', help='folder of the two runs; an earlier demo there is replaced')
     add('--seed', type=int, default=0, help='of split, views and initial weights')
-    add = command('train', _train, 'train on a folder of images and masks')
-    add('--data', required=True, help='folder with {train,val,test}/{images,masks} and task.json')
-    add('--out', required=True, help='run folder to make, such as runs/first')
-    add('--method', default='cps', help='supervised or cps')
-    add('--senior', help='network that is trained beside the junior: encoder+decoder:width, such as resnet50+deeplabv3plus')
-    add('--junior', default='mobilenetv4_conv_small', help='network that is deployed')
-    add('--labelled', default='1/8', help='share, number, or text file of names')
-    add('--epochs', type=_positive, default=20, help='passes over the unlabelled images')
-    add('--size', type=_size, default=(320,320), help='height,width of training crops')
-    add('--bs', type=_positive, default=8, help='labelled images a step, and as many unlabelled')
-    add('--lr', type=float, default=1e-3, help='largest rate of decoders; pretrained encoders get a tenth')
-    add('--seed', type=int, default=0, help='of split, views and initial weights')
-    add('--random', action='store_true', help='start from random weights')
-    add('--method-arg', type=_pair, action='append', default=[], metavar='NAME=VALUE', help='argument of the method, such as threshold=0.95; may be repeated')
-    add = command('eval', _eval, 'per-class IoU of a run on a part of a folder')
+    c = command('train', _train, 'train on a folder of images and masks')
+    _training(c.add_argument, recipe)
+    c.add_argument('--out', help='run folder to make; runs/<method>-<labelled>-seed<seed> if left out')
+    c.add_argument('--method', default='segkc', help='supervised, cps or segkc')
+    c.add_argument('--seed', type=int, default=0, help='of split, views and initial weights')
+    a = command('ablate', _ablate, 'what each part of SegKC adds: a grid of runs, which goes on where it stopped, a table and a figure')
+    _training(a.add_argument, recipe)
+    a.set_defaults(method='segkc')
+    a.add_argument('--out', default='runs/ablation', help='folder for the runs')
+    a.add_argument('--seeds', type=lambda s: tuple(map(int, s.split(','))), default=(0,1,2), help='of split, views and initial weights')
+    a.add_argument('--split', default='test', choices=['val','test'], help='part of the data that counts')
+    if recipe:
+        for o in (c, a): o.set_defaults(**recipe.args)
+    add = command('eval', _eval, 'per-class IoU of a run on a part of a folder').add_argument
     add('run', help='run folder')
     add('--data', help='folder; that of the run if left out')
     add('--split', default='test', choices=['train','val','test'], help='part of the folder')
     add('--bs', type=_positive, default=8, help='images at a time')
     add('--member', help='network; the deployed one if left out')
+    add('--mode', choices=['whole','resize','sliding'], help='how images are read; as the run was told if left out')
     return p
 
-# %% ../nbs/10_cli.ipynb #9b117aa5
+# %% ../nbs/10_cli.ipynb #b3bfbabe
+def _recipe(name):
+    from segkc_fastai.train.recipes import RECIPES
+    if name not in RECIPES: raise ValueError(f'--recipe {name!r}: choose from {", ".join(RECIPES)}')
+    return RECIPES[name]
+
 def main(argv=None):
     "Run `segkc`; exit status 1 and one line on standard error for what the user can mend"
     args = vars(parser().parse_args(argv))
-    f = args.pop('f')
     warnings.filterwarnings('ignore', category=FutureWarning, module='torch') # about its own deprecations
-    try: f(**args)
+    try:
+        if args.get('recipe'): args = vars(parser(_recipe(args['recipe'])).parse_args(argv))
+        if args.get('labelled', '') is None: raise ValueError(f'--labelled-list: recipe {args["recipe"]!r} wants {_recipe(args["recipe"]).wanted}')
+        args.pop('f')(**args)
     except (ValueError, OSError) as e: sys.exit(f'segkc: {" ".join(str(e).split())}')
     except KeyboardInterrupt: sys.exit('segkc: interrupted')
 

@@ -44,6 +44,15 @@ def broken_task(d): (d/'task.json').write_text('{"classes": [')
     (None, '--method supervised', ['senior','leave it out']),
     (None, '--method-arg tau=1', ["'tau'",'threshold']),
     (None, '--method-arg weight=-1', ['weight=-1']),
+    (None, '--method-arg temperature=0', ['temperature=0','more than 0']),
+    (None, '--method-arg stage=9', ['stage=9','senior has 5 stages']),
+    (None, '--method-arg variant=D', ["variant='D'",'A, B, C']),
+    (None, '--frozen boss', ["frozen='boss'",'senior']),
+    (None, '--junior vit_tiny_patch16_224', ["'vit_tiny_patch16_224'",'dpt']),
+    (None, '--junior vit_tiny_patch16_224+dpt --size 60,96', ['size=60,96','48,96 or 64,96']),
+    (None, '--recipe voc', ["'voc'",'pascal_original']),
+    (None, '--recipe pascal_original', ['VOCtrainval','ImageSets']),
+    (None, '--recipe cityscapes', ['leftImg8bit','after registering']),
 ])
 def test_one_line(scenes, tmp_path, spoil, args, words):
     if spoil: spoil(scenes)
@@ -59,6 +68,8 @@ def test_missing_folder_and_used_folder(scenes, tmp_path):
     with pytest.raises(SystemExit, match='holds something already'): main(f'train --data {scenes} --out {scenes} {ARGS}'.split())
     assert (scenes/'task.json').exists()
     with pytest.raises(SystemExit, match='no run there'): main(['eval', str(scenes)])
+    with pytest.raises(SystemExit, match='wants a text file'): main(['train','--data',str(scenes),'--recipe','pascal_original'])
+    with pytest.raises(SystemExit, match='--senior: give'): main(['ablate','--data',str(scenes),'--out',str(tmp_path/'a')])
 
 def test_warnings_where_training_can_go_on(scenes, tmp_path):
     (scenes/'train'/'masks'/'scene_00001.png').rename(scenes/'train'/'masks'/'stray.png')

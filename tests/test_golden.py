@@ -1,6 +1,7 @@
 "The losses and the metric reproduce vectors computed by the official releases"
 import pytest, torch
 from segkc_fastai.data.views import cutmix
+from segkc_fastai.evaluate.inference import sliding
 from segkc_fastai.methods.losses import OHEM, pseudo_label_loss
 from segkc_fastai.methods.step import pseudo_label
 from segkc_fastai.train.metrics import Confusion
@@ -42,3 +43,10 @@ def test_miou(golden):
     assert (m.diag()==g['intersection']).all() and (m.sum(0)+m.sum(1)-m.diag()==g['union']).all()
     close(100*c.iou, g['iou'], **VALUE)
     close(100*c.miou, g['miou'], **VALUE)
+
+def test_sliding_window(golden):
+    g = tensors(golden('sliding_window'))
+    f = lambda x: torch.nn.functional.conv2d(x, g['weight'], g['bias'], padding=2)
+    p = sliding(f, g['image'], (g['window'],)*2)
+    close(p, g['summed_probabilities'], **VALUE)
+    assert (p.argmax(1)==g['prediction']).all()

@@ -7,7 +7,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/loaders.html.md"""
 # %% auto #0
 __all__ = ['SegDataset', 'pad_batch', 'draw_rows', 'SegDL', 'SemiDataLoaders']
 
-# %% ../../nbs/02_data/06_loaders.ipynb #0702bf60
+# %% ../../nbs/02_data/06_loaders.ipynb #9ff50477
 import warnings
 from math import ceil
 from pathlib import Path
@@ -19,7 +19,8 @@ from fastai.data.core import TfmdDL, DataLoaders
 from fastai.data.transforms import IntToFloatTensor
 from ..core.task import Task, IGNORE
 from .labels import open_image, read_image, load_mask, decode_mask
-from .sources import Pair, folder_source, check_sizes, count_classes
+from .sources import Pair, check_sizes, count_classes
+from .benchmarks import load_source
 from .splits import split_source
 from .views import WeakView, StrongView, cutmix_box, cutmix
 
@@ -91,10 +92,10 @@ class SegDL(TfmdDL):
         "Images, masks and predictions"
         draw_rows(self.dataset.task, list(zip(b[0][:max_n], b[1], out)), ['image','ground truth','prediction'])
 
-# %% ../../nbs/02_data/06_loaders.ipynb #ce9afa6b
+# %% ../../nbs/02_data/06_loaders.ipynb #e19cb449
 class SemiDataLoaders(DataLoaders):
     "`train` (labelled), `valid` and, where there are unlabelled images, `unlabelled`; `strong` makes strong views"
-    n_inp,strong,split,source = 1,None,None,None
+    n_inp,strong,split,source,size = 1,None,None,None,None
 
     @property
     def unlabelled(self): return self.loaders[2] if len(self.loaders)>2 else None
@@ -107,7 +108,7 @@ class SemiDataLoaders(DataLoaders):
         "A loader of whole images for `items`: paths or `Pair`s"
         return self.valid.new(SegDataset(items, self.task), shuffle=False, num_workers=num_workers)
 
-# %% ../../nbs/02_data/06_loaders.ipynb #648db3df
+# %% ../../nbs/02_data/06_loaders.ipynb #41a12b2b
 def _train_dls(labelled, unlabelled, task, size, bs, seed, scale, kw):
     n = max(len(labelled), len(unlabelled))
     parts = [(list(o)*ceil(n/len(o)))[:n] for o in (labelled, unlabelled) if len(o)]
@@ -138,21 +139,23 @@ def from_lists(cls:SemiDataLoaders,
     train,*unl = _train_dls(labelled, unlabelled, task, size, bs, seed, scale, kw)
     val = SegDL(SegDataset(valid, task), bs=val_bs or bs, before_batch=[pad_batch], **kw)
     res = cls(train, val, *unl, device=device)
+    res.size = tuple(size)
     res.strong = strong if callable(strong) else StrongView(**(strong or {}))
     return res
 
-# %% ../../nbs/02_data/06_loaders.ipynb #17ce49f9
+# %% ../../nbs/02_data/06_loaders.ipynb #3d868302
 @patch(cls_method=True)
 def from_folder(cls:SemiDataLoaders,
-    path,              # folder, see `folder_source`
+    path,              # folder, see `load_source`
     labelled='1/8',    # share, number, or text file of names
     seed:int=0,        # of the split, of order and views
-    task:Task=None,    # `path/task.json` if None
+    task:Task=None,    # of a general folder; `path/task.json` if None
+    layout:str=None,   # a key of `LAYOUTS`; recognised if None
     size=(320,320),    # height and width of training crops, in pixels
     **kwargs           # as for `from_lists`
 ):
     "Loaders from a folder of images and masks; ValueError or FileNotFoundError names what is wrong with it"
-    src = folder_source(path, task)
+    src = load_source(path, task, layout)
     split,val = split_source(src, labelled, seed),src.part('val')
     check_sizes(split.labelled + val + split.unlabelled)
     count_classes(split.labelled, src.task)

@@ -28,7 +28,9 @@ def labelled_count(
     if not 0<k<=n: raise ValueError(f'labelled={labelled!r}: asks for {k} labelled images, but {n} have masks')
     return k
 
-# %% ../../nbs/02_data/03_splits.ipynb #6c07dc36
+# %% ../../nbs/02_data/03_splits.ipynb #43143ac9
+def _stem(s): return Path(s.replace('\\','/')).stem
+
 def read_names(
     path:str|Path, # text file, one name a line
     known          # the names (stems) that exist
@@ -38,8 +40,9 @@ def read_names(
     for i,line in enumerate(Path(path).read_text(encoding='utf-8-sig').splitlines(), 1):
         s = line.strip()
         if not s or s.startswith('#'): continue
-        name = s if s in known else Path(s.replace('\\','/')).stem
-        if name not in known: raise ValueError(f'{path}, line {i}: no image with a mask is called {s!r}')
+        ways = (s, _stem(s), _stem(s.split()[0])) # a name, a path, or image and mask as in published lists
+        name = next((o for o in ways if o in known), None)
+        if name is None: raise ValueError(f'{path}, line {i}: no image with a mask is called {s!r}')
         if name not in res: res.append(name)
     if not res: raise ValueError(f'{path}: lists no images')
     return res

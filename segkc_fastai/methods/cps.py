@@ -7,8 +7,8 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/04_methods/cps.html.md"""
 # %% auto #0
 __all__ = ['CrossPseudoSupervision', 'cps']
 
-# %% ../../nbs/04_methods/04_cps.ipynb #aa1799e6
-from .losses import cross_entropy, pseudo_label_loss
+# %% ../../nbs/04_methods/04_cps.ipynb #41f25946
+from .losses import pseudo_label_loss
 from .step import Method, UnlabelledBatch, StrongViews, PseudoLabels, CutMix, OneForward, Term
 from .supervised import Supervised
 
@@ -31,14 +31,14 @@ class CrossPseudoSupervision(Term):
         s.note('kept', ((p.confidence>=self.threshold)*.5 + (q.confidence>=self.threshold)*.5).mul(s.valid).sum()/n)
         s.note('agree', ((p.label==q.label)&s.valid).sum()/n)
 
-# %% ../../nbs/04_methods/04_cps.ipynb #a8a76617
+# %% ../../nbs/04_methods/04_cps.ipynb #d33e93ed
 def cps(
     weight:float=1.,        # λ, of the mean of the two halves
     threshold:float=0.,     # τ: pseudo labels of less confidence are dropped; 0 keeps all, as in the paper
     cutmix:bool=True,       # paste boxes between unlabelled images
     warmup:float=.1,        # share of the training on labelled images alone
     ramp:float=.2,          # share of the training over which the weight then grows
-    criterion=cross_entropy # for labelled images
+    criterion='ce'          # for labelled images, see `supervised`
 )->Method:
     "Cross pseudo supervision between senior and junior (arXiv 2106.01226, eq. 1–4); the junior is deployed"
     mix = [CutMix()] if cutmix else []

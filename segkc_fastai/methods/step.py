@@ -29,7 +29,7 @@ def ramp_up(
     if pct<warmup: return 0.
     return min((pct-warmup)/ramp, 1.) if ramp else 1.
 
-# %% ../../nbs/04_methods/02_step.ipynb #7421d5cf
+# %% ../../nbs/04_methods/02_step.ipynb #2954bbaa
 @dataclass
 class PseudoLabel:
     "What a labeller says of the weak view"
@@ -51,6 +51,13 @@ class SemiStep(Callback):
         self.x_w,self.x_s,self.valid,self.box = None,None,None,None
         self.pseudo,self.terms,self.notes = {},{},{}
 
+    def part(self, on):
+        "Outputs and pixels that count of the labelled images, the unlabelled, or both; None where the step has none"
+        seen = self.y_l!=IGNORE
+        if on=='labelled' or on=='both' and self.unlabelled is None: return self.labelled,seen
+        if self.unlabelled is None: return None
+        return (self.whole, torch.cat([seen, self.valid])) if on=='both' else (self.unlabelled,self.valid)
+
     def add(self, name, value, weight): self.terms[name] = (value,weight)
     def note(self, name, value): self.notes[name] = value
 
@@ -64,7 +71,7 @@ class SemiStep(Callback):
         s,n = self.sums.get(name, (math.nan,1))
         return float(s)/n
 
-# %% ../../nbs/04_methods/02_step.ipynb #ac84ef8c
+# %% ../../nbs/04_methods/02_step.ipynb #031da19d
 class StepCallback(Callback):
     "A callback of one training step"
     run_valid,names = False,() # names: the columns that it adds to the progress table
@@ -72,6 +79,7 @@ class StepCallback(Callback):
     def step(self)->SemiStep: return self.learn.semi_step
     @property
     def cohort(self): return get_model(self.learn.model)
+    def adaptors(self, members): return [] # that the cohort trains for it; `members`: name → `Segmenter`
 
 # %% ../../nbs/04_methods/02_step.ipynb #3c019073
 class UnlabelledBatch(StepCallback):
@@ -102,15 +110,15 @@ def pseudo_label(
     top,label = logits.max(1)
     return PseudoLabel(label, (top-logits.logsumexp(1)).exp(), valid)
 
-# %% ../../nbs/04_methods/02_step.ipynb #5da878c9
+# %% ../../nbs/04_methods/02_step.ipynb #587e3241
 class PseudoLabels(StepCallback):
     "Labels the weak view by each of `labellers`, without gradient"
     order = StrongViews.order+1
     def __init__(self, *labellers): self.labellers = labellers
     def before_batch(self):
         if self.step.x_w is None: return
-        for k in self.labellers:
-            with evaluating(self.cohort[k]) as net: self.step.pseudo[k] = pseudo_label(net(self.step.x_w).logits, self.step.valid)
+        with evaluating(self.cohort) as c: outs = c.outputs(self.step.x_w, self.labellers)
+        self.step.pseudo = {k:pseudo_label(o.logits, self.step.valid) for k,o in outs.items()}
 
 # %% ../../nbs/04_methods/02_step.ipynb #43b554d9
 class CutMix(StepCallback):
@@ -125,7 +133,7 @@ class CutMix(StepCallback):
         s.x_s,s.valid = mix(s.x_s),mix(s.valid)
         s.pseudo = {k:PseudoLabel(mix(o.label), mix(o.confidence), s.valid) for k,o in s.pseudo.items()}
 
-# %% ../../nbs/04_methods/02_step.ipynb #2059588f
+# %% ../../nbs/04_methods/02_step.ipynb #1f00ba1e
 class OneForward(StepCallback):
     "Joins labelled images and strong views for the forward pass, and parts the outputs after it"
     order = CutMix.order+1
@@ -135,6 +143,7 @@ class OneForward(StepCallback):
 
     def after_pred(self):
         s,n = self.step,len(self.step.x_l)
+        s.whole = self.pred
         s.labelled = {k:o.batch(slice(n)) for k,o in self.pred.items()}
         s.unlabelled = None if s.x_s is None else {k:o.batch(slice(n, None)) for k,o in self.pred.items()}
         self.learn.pred = s.terms
@@ -161,7 +170,7 @@ class SegLoss:
     def activation(self, z): return z.softmax(1)
     def decodes(self, p): return p.argmax(1)
 
-# %% ../../nbs/04_methods/02_step.ipynb #b547b423
+# %% ../../nbs/04_methods/02_step.ipynb #9a5100ed
 @dataclass
 class Method:
     "Callbacks of one training step, and the networks that they train"
@@ -173,7 +182,9 @@ class Method:
     note:str=''                       # one honest sentence for the run card
 
     def __add__(self, o):
-        if self.members!=o.members: raise ValueError(f'{self.name} trains {", ".join(self.members)}, {o.name} {", ".join(o.members)}; they cannot be added')
+        if self.members!=o.members: raise ValueError(f'{self.name} trains {" and ".join(self.members)}, but {o.name} needs {" and ".join(o.members)}; only methods of the same networks can be added')
+        twice = set(self.names) & set(o.names)
+        if twice: raise ValueError(f'{self.name} and {o.name} both add the term {sorted(twice)[0]}')
         return Method(f'{self.name}+{o.name}', self.cbs+o.cbs, self.members, self.deployed, self.ema|o.ema, ' '.join(filter(None, (self.note,o.note))))
 
     @property

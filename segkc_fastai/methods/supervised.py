@@ -7,24 +7,25 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/04_methods/supervised.html.md"
 # %% auto #0
 __all__ = ['Supervised', 'supervised']
 
-# %% ../../nbs/04_methods/03_supervised.ipynb #824c214e
-from .losses import cross_entropy
+# %% ../../nbs/04_methods/03_supervised.ipynb #906ad054
+from .losses import CRITERIA
 from .step import Method, OneForward, Term
 
-# %% ../../nbs/04_methods/03_supervised.ipynb #0aa78994
+# %% ../../nbs/04_methods/03_supervised.ipynb #eb94c937
 class Supervised(Term):
     "Mean over members of the cross-entropy to ground truth"
     names = ('sup',)
-    def __init__(self, criterion=cross_entropy, **kwargs):
+    def __init__(self, criterion='ce', **kwargs):
         super().__init__(**kwargs)
-        self.criterion = criterion
+        if not callable(criterion) and criterion not in CRITERIA: raise ValueError(f'criterion={criterion!r}: give {", ".join(CRITERIA)}, or a function of logits and target')
+        self.criterion = CRITERIA.get(criterion, criterion)
     def after_pred(self):
         outs = self.step.labelled.values()
         self.step.add('sup', sum(self.criterion(o.logits, self.step.y_l) for o in outs)/len(outs), self.now)
 
-# %% ../../nbs/04_methods/03_supervised.ipynb #12534047
+# %% ../../nbs/04_methods/03_supervised.ipynb #fad46cfc
 def supervised(
-    criterion=cross_entropy # (logits, target) → scalar; `OHEM()` for Cityscapes
+    criterion='ce' # ce, ohem (the field's choice on Cityscapes), or a function (logits, target) → scalar
 )->Method:
     "Labelled-only training of one network"
     return Method('supervised', [OneForward(), Supervised(criterion)], members=('junior',))

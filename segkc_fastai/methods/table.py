@@ -7,14 +7,15 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/04_methods/table.html.md"""
 # %% auto #0
 __all__ = ['METHODS', 'make_method']
 
-# %% ../../nbs/04_methods/09_table.ipynb #bf146adb
+# %% ../../nbs/04_methods/09_table.ipynb #201008bd
 import inspect
 from .step import Method
 from .supervised import supervised
 from .cps import cps
+from .segkc import segkc
 
-# %% ../../nbs/04_methods/09_table.ipynb #17220412
-METHODS = dict(supervised=supervised, cps=cps)
+# %% ../../nbs/04_methods/09_table.ipynb #32d21bca
+METHODS = dict(supervised=supervised, cps=cps, segkc=segkc)
 
 # %% ../../nbs/04_methods/09_table.ipynb #00b4ab5d
 def make_method(

@@ -7,7 +7,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/05_train/metrics.html.md"""
 # %% auto #0
 __all__ = ['Confusion', 'SegMetrics']
 
-# %% ../../nbs/05_train/01_metrics.ipynb #46eb4d05
+# %% ../../nbs/05_train/01_metrics.ipynb #defc0a31
 import math, torch
 from fastcore.basics import patch
 from fastai.callback.core import Callback
@@ -15,7 +15,6 @@ from fastai.learner import ValueMetric
 from fastai.torch_core import get_model
 from functools import partial
 from ..core.task import IGNORE
-from ..models.cohort import evaluating
 from ..methods.losses import _plain
 
 # %% ../../nbs/05_train/01_metrics.ipynb #5f48e24b
@@ -55,7 +54,7 @@ def accuracy(self:Confusion)->float:
     m = self.matrix.double().cpu()
     return float(m.diag().sum()/m.sum())
 
-# %% ../../nbs/05_train/01_metrics.ipynb #346763c4
+# %% ../../nbs/05_train/01_metrics.ipynb #9b03928c
 class SegMetrics(Callback):
     "Confusion of every network of the cohort on the validation set"
     order,run_train = 45,False # before Recorder
@@ -68,11 +67,8 @@ class SegMetrics(Callback):
     def after_loss(self):
         if self.off: return
         c = get_model(self.model)
-        for k,o in self.confusion.items():
-            if k==c.deployed: z = self.pred
-            else:
-                with evaluating(c[k]) as net: z = net(_plain(self.x)).logits
-            o.update(z.argmax(1), self.y)
+        outs = c.outputs(_plain(self.x), [k for k in self.confusion if k!=c.deployed])
+        for k,o in self.confusion.items(): o.update((self.pred if k==c.deployed else outs[k].logits).argmax(1), self.y)
 
     def value(self, member, what): return getattr(self.confusion[member], what) if member in self.confusion else math.nan
 

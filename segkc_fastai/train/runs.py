@@ -7,7 +7,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/05_train/runs.html.md"""
 # %% auto #0
 __all__ = ['new_run', 'RunHistory', 'Run', 'hardware', 'versions', 'card', 'train_run']
 
-# %% ../../nbs/05_train/03_runs.ipynb #15e40611
+# %% ../../nbs/05_train/03_runs.ipynb #cdf0493e
 import csv, io, json, math, platform, shutil, sys, time
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -22,10 +22,11 @@ import segkc_fastai
 from ..core.files import write_text, write_json
 from ..core.task import Task
 from ..data.loaders import SemiDataLoaders
-from ..models.segmenter import save_segmenter, load_segmenter, spec_of, count_params
+from ..models.segmenter import load_segmenter, spec_of, count_params
+from ..models.cohort import save_cohort, load_cohort
 from ..methods.step import UnlabelledBatch
 from ..methods.table import make_method
-from .learner import dual_learner, lr_slice
+from .learner import ADAMW, dual_learner, lr_slice
 
 # %% ../../nbs/05_train/03_runs.ipynb #6ee90c18
 @contextmanager
@@ -59,7 +60,7 @@ class RunHistory(Callback):
         w.writerows({k:'' if isinstance(v, float) and math.isnan(v) else v for k,v in row.items()} for row in self.rows)
         write_text(self.path/'history.csv', out.getvalue())
 
-# %% ../../nbs/05_train/03_runs.ipynb #8ec376dc
+# %% ../../nbs/05_train/03_runs.ipynb #e287a783
 class Run:
     "A run folder, read on demand"
     def __init__(self, path:str|Path):
@@ -73,10 +74,14 @@ class Run:
     def history(self)->pd.DataFrame: return pd.read_csv(self.path/'history.csv')
     @property
     def last(self)->dict: return self.history.iloc[-1].to_dict()
+    @property
+    def finished(self)->bool: return (self.path/'card.md').is_file() and len(self.history)==self.config['epochs'] and (self.path/f'{self.config["deployed"]}.safetensors').is_file()
 
     def network(self, name=None):
         "A network by name, in eval mode; the deployed one if None"
-        return load_segmenter(self.path/f'{name or self.config["deployed"]}.safetensors')[0]
+        name,dep = name or self.config['deployed'],self.config['deployed']
+        if name!=dep and (self.path/'adaptors.safetensors').is_file(): return load_cohort(self.path, self.config['networks'], dep).network(name)
+        return load_segmenter(self.path/f'{name}.safetensors')[0]
     def networks(self):
         "All networks of the run by name"
         return {k:self.network(k) for k in self.config['networks']}
@@ -97,7 +102,7 @@ def _peak():
     unit = 2**30 if sys.platform=='darwin' else 2**20 # bytes there, KiB elsewhere
     return f'{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/unit:.1f} GiB of the process'
 
-# %% ../../nbs/05_train/03_runs.ipynb #a9d89e62
+# %% ../../nbs/05_train/03_runs.ipynb #bd47663d
 def _result(run):
     "Rows of the table of results, and the epoch that was best on the validation set"
     h,dep,pct = run.history,run.config['deployed'],lambda v: f'{100*v:.1f} %'
@@ -113,7 +118,9 @@ def card(
     c,h,(rows,best) = run.config,run.history,_result(run)
     n,(ch,cw),(lo,hi) = c['images'],c['size'],c['scale']
     said = lambda d: ', '.join(f'{k}={v}' for k,v in d.items()) or 'defaults'
-    nets = '; '.join(f'{k} `{v["spec"]}`, {v["params"]/1e6:.2f} M parameters, {"pretrained" if v["pretrained"] else "from random weights"}' for k,v in c['networks'].items())
+    start = lambda k,v: ('pretrained' if v['pretrained'] else 'from random weights') + (', encoder frozen' if k in c['frozen'] else '')
+    nets = '; '.join(f'{k} `{v["spec"]}`, {v["params"]/1e6:.2f} M parameters, {start(k, v)}' for k,v in c['networks'].items())
+    rate = f'{c["schedule"].replace("_", " ")}, rate {c["lr"]:g}' + (f', of encoders 1/{c["lr_ratio"]:g} of it' if c['lr_ratio'] else '')
     batch = ' + '.join(f'{c["bs"]} {o}' for o in c['streams'])
     text = f"""# {run.path.name}
 
@@ -121,11 +128,11 @@ def card(
 
 | | |
 |---|---|
-| Method | {c["method"]} ({said(c["method_args"])}) {c["note"]} |
+| Method | {c["method"]} ({said(c["method_args"])}){f", recipe {c['recipe']}" if c["recipe"] else ""} {c["note"]} |
 | Networks | {nets} |
 | Deployed | {c["deployed"]}, chosen before training |
 | Data | {c["task"]["name"]}: {n["labelled"]} labelled ({c["split"]}), {n["unlabelled"]} unlabelled, {n["val"]} validation images; split hash `{c["split_hash"]}` |
-| Training | {len(h)} of {c["epochs"]} epochs of {c["steps"]} steps; a step: {batch} crops of {ch}×{cw} pixels, scale {lo:g} to {hi:g}, strong view: {said(c["strong"])}; one cycle, rate {c["lr"]:g}; seed {c["seed"]} |
+| Training | {len(h)} of {c["epochs"]} epochs of {c["steps"]} steps; a step: {batch} crops of {ch}×{cw} pixels, scale {lo:g} to {hi:g}, strong view: {said(c["strong"])}; {rate}; seed {c["seed"]} |
 | Time | {h["seconds"].sum():.0f} s, peak memory {_peak()}, {c["hardware"]} |
 | Versions | {", ".join(f"{k} {v}" for k,v in c["versions"].items())} |
 
@@ -134,7 +141,7 @@ def card(
 """
     return text.replace('\n\n\n\n', '\n\n') + '\n'.join(rows) + '\n'
 
-# %% ../../nbs/05_train/03_runs.ipynb #26ae37c4
+# %% ../../nbs/05_train/03_runs.ipynb #e98836f7
 def _config(learn, args):
     dls,m,c = learn.dls,learn.method,get_model(learn.model)
     nets = {k:dict(spec=spec_of(v), params=count_params(v), pretrained=v.pretrained) for k,v in c.members.items()}
@@ -156,27 +163,38 @@ def train_run(
     bs:int=8,             # labelled images a step, and as many unlabelled
     scale=(.5,2.),        # range of the weak view's scale
     strong:dict=None,     # arguments of `StrongView`
-    lr:float=1e-3,        # largest rate of the one-cycle schedule, for decoders; pretrained encoders get a tenth
+    lr:float=1e-3,        # largest rate of the schedule, for decoders
+    lr_ratio:float=None,  # of it to the rate of encoders; 10 if an encoder is pretrained, else 1
+    schedule='one_cycle', # one_cycle, or poly: the field's, with AdamW
     seed:int=0,           # of split, order, views and initial weights
     pretrained:bool=True, # start from timm's weights
+    frozen=(),            # names of networks whose encoder stays as it is
     method_args:dict=None,# arguments of the method's function
+    layout:str=None,      # a key of `LAYOUTS`; recognised if None
+    evaluate='whole',     # a key of `MODES`, for later evaluation; recorded
+    recipe:str=None,      # name of the recipe that the settings come from; recorded
     cbs=(),               # further callbacks
     **loaders             # further arguments of `SemiDataLoaders.from_folder`: how to load, not what
 )->Run:
     "Train by a method and leave a run folder; nothing is left if it fails before the first epoch is over"
     method_args = method_args or {}
-    args = dict(data=str(data), method=method, method_args=method_args, labelled=str(labelled), epochs=epochs, bs=bs, lr=lr, seed=seed)
+    if schedule not in ('one_cycle','poly'): raise ValueError(f'schedule={schedule!r}: give one_cycle or poly')
+    what = dict(recipe=recipe, data=str(data), layout=layout, labelled=str(labelled), seed=seed, evaluate=evaluate)
+    nets = dict(junior=junior, senior=senior, pretrained=pretrained, frozen=list(frozen), method=method, method_args=method_args)
+    views = dict(size=list(size), scale=list(scale), strong=strong or {}, bs=bs)
+    args = what | nets | views | dict(epochs=epochs, lr=lr, lr_ratio=lr_ratio, schedule=schedule)
     m = make_method(method, **method_args)
     set_seed(seed)
-    dls = SemiDataLoaders.from_folder(data, labelled=labelled, seed=seed, size=size, scale=scale, strong=strong, bs=bs, **loaders)
-    learn = dual_learner(dls, junior, senior, m, pretrained, cbs=cbs)
+    dls = SemiDataLoaders.from_folder(data, labelled=labelled, seed=seed, size=size, scale=scale, strong=strong, bs=bs, layout=layout, **loaders)
+    opt = dict(opt_func=ADAMW, wd_bn_bias=True) if schedule=='poly' else {}
+    learn = dual_learner(dls, junior, senior, m, pretrained, frozen, cbs=cbs, **opt)
     with new_run(out) as path:
-        write_json(path/'config.json', _config(learn, args | dict(size=list(size), scale=list(scale), strong=strong or {})))
+        write_json(path/'config.json', _config(learn, args))
         dls.split.write(path)
-        try: learn.fit_one_cycle(epochs, lr_slice(learn, lr), cbs=RunHistory(path))
+        try: getattr(learn, f'fit_{schedule}')(epochs, lr_slice(learn, lr, lr_ratio), cbs=RunHistory(path))
         except BaseException as e:
             if (path/'history.csv').exists(): write_text(path/'card.md', card(Run(path), f'Stopped early: {type(e).__name__} {e}'.strip()))
             raise
-        for k,net in get_model(learn.model).members.items(): save_segmenter(net, path/f'{k}.safetensors', task=dls.task.to_dict(), size=list(size))
+        save_cohort(get_model(learn.model), path, task=dls.task.to_dict(), size=list(size))
         write_text(path/'card.md', card(Run(path)))
     return Run(path)

@@ -1,0 +1,66 @@
+"Recipes and the ablation, from the command line, on miniatures in the published layouts"
+import json
+import numpy as np, pytest
+from PIL import Image
+from segkc_fastai.cli import main
+from segkc_fastai.data.benchmarks import VOC
+from segkc_fastai.evaluate.compare import run_path
+from segkc_fastai.train.runs import Run
+
+NETS = '--junior mobilenetv4_conv_small+fpn:32 --senior resnet10t+fpn:32 --random --bs 2 --epochs 1'
+
+def image(rng, path, size=(70,90)): Image.fromarray(rng.integers(0, 255, (*size,3), dtype=np.uint8)).save(path)
+
+@pytest.fixture
+def voc(tmp_path):
+    d,rng,names = tmp_path/'VOC2012',np.random.default_rng(0),[f'2007_{i:06}' for i in range(7)]
+    for k in ('JPEGImages','SegmentationClass','SegmentationClassAug','ImageSets/Segmentation'): (d/k).mkdir(parents=True)
+    for i,n in enumerate(names):
+        image(rng, d/'JPEGImages'/f'{n}.jpg', (70,90+i))
+        m = Image.fromarray(np.where(rng.random((70,90+i))<.1, 255, rng.integers(0, 21, (70,90+i))).astype(np.uint8))
+        m.save(d/'SegmentationClassAug'/f'{n}.png')
+        m.putpalette(sum(map(list, VOC.palette), []))
+        if i in (0,1,2,6): m.save(d/'SegmentationClass'/f'{n}.png')
+    for k,o in dict(train=names[:3], val=names[6:]).items(): (d/'ImageSets'/'Segmentation'/f'{k}.txt').write_text('\n'.join(o))
+    (tmp_path/'labeled.txt').write_text('\n'.join(f'JPEGImages/{n}.jpg SegmentationClass/{n}.png' for n in names[:2]))
+    return d
+
+def test_pascal(voc, tmp_path):
+    out = tmp_path/'run'
+    main(f'train --recipe pascal_original --data {voc} --labelled-list {tmp_path}/labeled.txt {NETS} --size 64,64 --out {out}'.split())
+    c = Run(out).config
+    assert (c['recipe'], c['lr'], c['lr_ratio'], c['schedule'], c['evaluate']) == ('pascal_original', 2e-4, 40, 'poly', 'resize')
+    assert c['images']==dict(labelled=2, unlabelled=4, val=1) and c['method_args']['threshold']==.95
+    assert 'recipe pascal_original' in (out/'card.md').read_text() and (out/'figures'/'grid.png').exists()
+    main(f'eval {out} --split val'.split())
+    assert json.loads((out/'eval-val-junior.json').read_text())['images']==1
+
+def test_blended_pascal_takes_masks_of_sbd(voc, tmp_path):
+    main(f'train --recipe pascal_blended --data {voc} --labelled 4 {NETS} --size 64,64 --out {tmp_path}/run'.split())
+    assert Run(tmp_path/'run').config['images']==dict(labelled=4, unlabelled=2, val=1)
+
+def test_cityscapes(tmp_path):
+    rng = np.random.default_rng(0)
+    for part,n in dict(train=4, val=1).items():
+        for k in ('leftImg8bit','gtFine'): (tmp_path/'city'/k/part/'ulm').mkdir(parents=True)
+        for i in range(n):
+            f = tmp_path/'city'/'{}'/part/'ulm'/f'ulm_{i:06}_000019_{{}}.png'
+            image(rng, str(f).format('leftImg8bit','leftImg8bit'), (96,192))
+            Image.fromarray(rng.integers(0, 34, (96,192), dtype=np.uint8)).save(str(f).format('gtFine','gtFine_labelIds'))
+    main(f'train --recipe cityscapes --data {tmp_path}/city --labelled 2 {NETS} --size 64,64 --out {tmp_path}/run'.split())
+    assert Run(tmp_path/'run').config['method_args']['criterion']=='ohem'
+    main(f'eval {tmp_path}/run --split val'.split())
+
+def test_ablation_resumes(scenes, tmp_path, capsys):
+    args = f'ablate --data {scenes} --labelled 8 {NETS} --size 64,96 --seeds 0 --out {tmp_path}/a --method-arg warmup=0'
+    main(args.split())
+    table,runs = (tmp_path/'a'/'ablation.md').read_text(),sorted(o.name for o in (tmp_path/'a').glob('*-seed0'))
+    assert runs==['cps-features-seed0','cps-predictions-seed0','cps-seed0','labelled-only-seed0','segkc-same-backbone-seed0','segkc-seed0']
+    assert table.count('\n')==8 and (tmp_path/'a'/'ablation.png').stat().st_size>5000 and len((tmp_path/'a'/'ablation.csv').read_text().splitlines())==7
+    c = Run(run_path(tmp_path/'a', 'SegKC, same backbone', 0)).config['networks']
+    assert c['senior']['spec']==c['junior']['spec']
+    when = {o:o.stat().st_mtime_ns for o in (tmp_path/'a').glob('*/history.csv')}
+    (tmp_path/'a'/'cps-seed0'/'card.md').unlink()
+    main(args.split())
+    again = [o.parent.name for o,t in when.items() if o.stat().st_mtime_ns!=t]
+    assert again==['cps-seed0'] and (tmp_path/'a'/'ablation.md').read_text()==table

@@ -1,0 +1,137 @@
+"What the reconstruction of SegKC promises (methods.md's invariants), on heterogeneous pairs of networks"
+import pytest, torch
+from conftest import SMALL
+from fastai.callback.core import Callback
+from fastai.torch_core import set_seed
+from segkc_fastai.data.loaders import SemiDataLoaders
+from segkc_fastai.data.views import cutmix
+from segkc_fastai.methods.losses import pseudo_label_loss
+from segkc_fastai.methods.segkc import VARIANTS, consultation, feature_distance, prediction_distance, segkc
+from segkc_fastai.methods.step import Term
+from segkc_fastai.methods.supervised import supervised
+from segkc_fastai.models.cohort import Adaptor, Cohort
+from segkc_fastai.models.segmenter import Segmenter, count_params
+from segkc_fastai.train.learner import dual_learner
+from segkc_fastai.train.runs import Run, train_run
+
+CNN,HIER = 'mobilenetv4_conv_small+fpn:32','pvt_v2_b0+segformer:32'
+def vit(): return Segmenter('vit_tiny_patch16_224', 'dpt', 8, width=16, pretrained=False, encoder_args=dict(depth=4, embed_dim=96, num_heads=3))
+PAIRS = dict(cnn_cnn=(CNN, 'resnet10t+fpn:32'), cnn_hierarchical=(CNN, HIER), vit_cnn=(vit, CNN), cnn_vit=(CNN, vit))
+
+class Gradients(Callback):
+    "Which parts of the cohort each term moves, by the largest gradient"
+    order,run_valid = Term.order+1,False
+    def after_pred(self):
+        parts = {k:list(m.parameters()) for k,m in [*self.model.members.items(), *self.model.adaptors.items()]}
+        grads = lambda v,ps: [g for g in torch.autograd.grad(v, ps, retain_graph=True, allow_unused=True) if g is not None]
+        largest = lambda v,ps: max((float(g.abs().max()) for g in grads(v, ps)), default=0.)
+        self.moved = {t:{k:largest(v, ps) for k,ps in parts.items()} for t,(v,_) in self.learn.semi_step.terms.items()}
+
+def learner(scenes, junior=CNN, senior='resnet10t+fpn:32', method=None, cbs=()):
+    set_seed(0)
+    dls = SemiDataLoaders.from_folder(scenes, labelled=8, size=(64,96), bs=4, device='cpu')
+    make = lambda o: o() if callable(o) else o
+    return dual_learner(dls, make(junior), make(senior), method or segkc(warmup=0, ramp=0), pretrained=False, cbs=list(cbs))
+
+def one_step(learn):
+    class Stop(Callback):
+        def after_step(self): raise KeyboardInterrupt
+    with learn.no_bar(), learn.no_logging(), pytest.raises(KeyboardInterrupt): learn.fit(1, cbs=Stop())
+    return learn
+
+@pytest.mark.parametrize('pair', PAIRS)
+def test_each_direction_moves_its_learner_alone(scenes, pair):
+    learn = one_step(learner(scenes, *PAIRS[pair], cbs=[Gradients()]))
+    m = learn.gradients.moved
+    assert set(m)=={'sup','cps_senior','cps_junior','kc_features_senior','kc_features_junior','kc_predictions_senior','kc_predictions_junior'}
+    for who,other in (('senior','junior'),('junior','senior')):
+        for k in ('cps','kc_features','kc_predictions'): assert m[f'{k}_{who}'][who]>0 and m[f'{k}_{who}'][other]==0
+        assert {t for t,o in m.items() if o[f'{who}_to_{other}']>0}=={f'kc_features_{who}'}
+
+def test_the_fused_senior(scenes):
+    learn = learner(scenes, method=segkc('C', warmup=0, ramp=0), cbs=[Gradients()])
+    plain = learner(scenes)
+    x = torch.rand(2,3,64,96)
+    for c in (learn.model, plain.model): c.eval()
+    with torch.no_grad(): assert torch.equal(learn.model.outputs(x, ['senior'])['senior'].logits, plain.model['senior'](x).logits)
+    m = one_step(learn).gradients.moved
+    assert m['sup']['junior_into_senior']>0 and m['cps_senior']['junior_into_senior']>0 and m['cps_senior']['junior']==0
+    assert m['kc_predictions_junior']['senior']==m['kc_predictions_junior']['junior_into_senior']==0
+
+@pytest.mark.parametrize('variant', VARIANTS)
+def test_deployed_junior_is_the_cohorts(scenes, variant):
+    learn = learner(scenes, HIER, vit, segkc(variant, warmup=0, ramp=.5))
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1, 1e-3)
+    net,x = learn.deploy(),torch.rand(2,3,60,90)
+    with torch.no_grad(): assert torch.equal(net(x).logits, learn.model.eval()(x))
+    assert set(net.state_dict())==set(learn.model['junior'].state_dict()) and count_params(net)==count_params(learn.model['junior'])<count_params(learn.model)
+
+@pytest.mark.parametrize('variant', VARIANTS)
+def test_adaptors_are_saved_with_the_cohort(scenes, tmp_path, variant):
+    run = train_run(tmp_path/'r', scenes, 'segkc', method_args=dict(variant=variant, warmup=0, ramp=.5), **(SMALL | dict(epochs=1)))
+    assert (run.path/'adaptors.safetensors').exists() and 'reconstruction' in (run.path/'card.md').read_text() and Run(run.path).finished
+    assert not run.history.filter(like='kc_').isna().any().any() and {'agree','kept','sup','cps_senior'} <= set(run.history)
+    net,x = run.network('senior'),torch.rand(1,3,64,96)
+    alone = net.cohort['senior'] if variant=='C' else net
+    with torch.no_grad(): assert torch.equal(net(x).logits, alone(x).logits)==(variant!='C')
+    learn = learner(scenes, method=segkc(variant))
+    learn.path = tmp_path
+    learn.save('all')
+    for p in learn.model.adaptors.parameters(): p.data.fill_(7)
+    learn.load('all')
+    assert learn.model.adaptors and not any((p==7).any() for p in learn.model.adaptors.parameters())
+
+def test_a_threshold_above_one_keeps_nothing(scenes):
+    learn = one_step(learner(scenes, method=segkc(threshold=1.1, warmup=0, ramp=0)))
+    t = learn.semi_step.terms
+    assert t['cps_senior'][0]==t['cps_junior'][0]==0 and learn.semi_step.notes['kept']==0 and t['kc_features_senior'][0]>0
+
+def test_invalid_pixels_change_no_term():
+    z,t,v = torch.randn(2,5,32,32),torch.randn(2,5,32,32),torch.rand(2,32,32)>.3
+    spoil = lambda o: torch.where(v[:,None], o, torch.randn_like(o))
+    assert torch.equal(prediction_distance(z, t, v), prediction_distance(spoil(z), spoil(t), v))
+    a,b,share = torch.randn(2,4,8,8),torch.randn(2,4,8,8),(torch.rand(2,8,8)>.3).float()*torch.rand(2,8,8)
+    far = lambda o: torch.where(share[:,None]>0, o, torch.randn_like(o))
+    for d in ('cosine','mse'): assert torch.equal(feature_distance(a, b, share, d), feature_distance(far(a), far(b), share, d))
+    none = torch.zeros(2,32,32)>0
+    assert prediction_distance(z, t, none)==0 and pseudo_label_loss(z, v.long(), torch.ones(2,32,32), none)==0
+
+def test_divergence_is_zero_for_equals_and_knows_no_size():
+    z,t = torch.randn(2,5,8,8),torch.randn(2,5,8,8)
+    yes = lambda o: torch.ones(len(o), *o.shape[-2:])>0
+    big = lambda o: o.repeat_interleave(4, -1).repeat_interleave(4, -2)
+    assert prediction_distance(z, z+3, yes(z)).abs()<1e-6
+    assert torch.allclose(prediction_distance(z, t, yes(z), 2.), prediction_distance(big(z), big(t), yes(big(z)), 2.), rtol=1e-5)
+
+def test_an_empty_box_is_the_identity():
+    x,box = torch.rand(4,3,8,8),torch.zeros(4,8,8)>0
+    assert torch.equal(cutmix(x, box), x)
+
+def test_parameter_counts():
+    for size,m in (('small',24.8),('base',97.5)):
+        n = count_params(Segmenter(f'vit_{size}_patch14_dinov2', 'dpt', 21, pretrained=False))/1e6
+        assert abs(n-m)<.1, n
+
+def test_the_papers_pair_at_518():
+    nets = {k:Segmenter(f'vit_{s}_patch14_dinov2', 'dpt', 21, pretrained=False) for k,s in dict(senior='base', junior='small').items()}
+    c = Cohort(nets, 'junior', adaptors=[Adaptor(nets, 'senior', 'junior'), Adaptor(nets, 'junior', 'senior')])
+    out = c(torch.rand(1,3,518,518))
+    assert out['junior'].logits.shape==(1,21,518,518) and out['senior'].adapted['junior'].shape==(1,384,37,37)
+    sum(o.logits.mean()+sum(a.mean() for a in o.adapted.values()) for o in out.values()).backward()
+    assert all(p.grad is not None for p in c.parameters())
+
+@pytest.mark.parametrize('what, words', [
+    (lambda d: learner(d, CNN, vit, segkc(stage=7)), ['stage=7','senior has 4 stages']),
+    (lambda d: learner(d, CNN, 'maxvit_rmlp_pico_rw_256+fpn:32'), ['senior','does not take crops of size=64,96']),
+    (lambda d: supervised()+consultation(), ['consultation needs senior and junior']),
+    (lambda d: dual_learner(SemiDataLoaders.from_folder(d, labelled=8, size=(64,96), bs=4, device='cpu'), CNN, method=segkc(), pretrained=False), ['senior',"'segkc' trains it"]),
+    (lambda d: dual_learner(SemiDataLoaders.from_folder(d, labelled=8, size=(60,96), bs=4, device='cpu'), CNN, vit(), segkc(), pretrained=False), ['size=60,96','multiples of 16','48,96 or 64,96']),
+    (lambda d: segkc(temperature=-1), ['temperature=-1','more than 0']),
+    (lambda d: segkc(weight_junior=-1), ['weight_junior=-1','0 or more']),
+    (lambda d: segkc(on='test'), ["on='test'",'labelled, unlabelled or both']),
+    (lambda d: segkc(distance='l1'), ["distance='l1'",'cosine or mse']),
+    (lambda d: Cohort((n := dict(a=vit(), b=vit())), 'b', adaptors=[Adaptor(n, 'a', 'b', fuse=True)]), ["deployed='b'",'cannot stand alone']),
+])
+def test_mistakes_are_named(scenes, what, words):
+    with pytest.raises(ValueError) as e: what(scenes)
+    for w in words: assert w in str(e.value), str(e.value)
