@@ -112,6 +112,22 @@ def test_parameter_counts():
         n = count_params(Segmenter(f'vit_{size}_patch14_dinov2', 'dpt', 21, pretrained=False))/1e6
         assert abs(n-m)<.1, n
 
+@pytest.mark.parametrize('name, patch', [('vit_small_patch14_reg4_dinov2',14), ('vit_small_patch16_dinov3',16), ('eva02_tiny_patch14_224',14)])
+def test_plain_transformers_take_any_grid(name, patch):
+    net = Segmenter(name, 'dpt', 3, pretrained=False).eval()
+    for h,w in ((3,5), (2,2)):
+        with torch.no_grad(): o = net(torch.rand(1,3,h*patch-1,w*patch))
+        assert o.logits.shape==(1,3,h*patch-1,w*patch) and [f.shape[-2:] for f in o.features]==[(h,w)]*4
+
+def test_a_plain_transformer_loads_weights(tmp_path):
+    import timm
+    from safetensors.torch import save_file
+    small = dict(depth=4, embed_dim=96, num_heads=3)
+    m = timm.create_model('vit_tiny_patch16_224', **small)
+    save_file(m.state_dict(), tmp_path/'w.safetensors')
+    net = Segmenter('vit_tiny_patch16_224', 'dpt', 3, encoder_args=small | dict(pretrained_cfg_overlay=dict(file=str(tmp_path/'w.safetensors'))))
+    assert net.pretrained and torch.equal(net.encoder.net.blocks[3].mlp.fc1.weight, m.blocks[3].mlp.fc1.weight)
+
 def test_the_papers_pair_at_518():
     nets = {k:Segmenter(f'vit_{s}_patch14_dinov2', 'dpt', 21, pretrained=False) for k,s in dict(senior='base', junior='small').items()}
     c = Cohort(nets, 'junior', adaptors=[Adaptor(nets, 'senior', 'junior'), Adaptor(nets, 'junior', 'senior')])

@@ -82,14 +82,14 @@ class Fusion(StepCallback):
     def __init__(self, learner, teacher, stage=-1): self.learner,self.teacher,self.stage = learner,teacher,stage
     def adaptors(self, members): return [Adaptor(members, self.teacher, self.learner, self.stage, fuse=True)]
 
-# %% ../../nbs/04_methods/05_segkc.ipynb #29fb6fbd
+# %% ../../nbs/04_methods/05_segkc.ipynb #9448cd65
 NOTE = "SegKC's equations are not public: this consultation is a reconstruction from the paper's words, and its terms, weights and schedule are ours."
 _WHO = dict(senior=['senior'], junior=['junior'], both=['senior','junior'])
 
 def _check(**kw):
     for k in ('features','predictions'):
         if kw[k] is not None and kw[k] not in _WHO: raise ValueError(f'{k}={kw[k]!r}: give who learns: senior, junior, both, or None')
-    for k in ('weight_senior','weight_junior'):
+    for k in ('weight_senior','weight_junior','weight_features'):
         if not kw[k]>=0: raise ValueError(f'{k}={kw[k]}: give 0 or more')
     if not kw['temperature']>0: raise ValueError(f'temperature={kw["temperature"]}: give more than 0; 1 leaves the predictions as they are')
     for k,names in dict(distance=tuple(DISTANCES), on=('labelled','unlabelled','both')).items():
@@ -101,6 +101,7 @@ def consultation(
     fuse:bool=False,        # the senior decodes its features plus a projection of the junior's
     weight_senior:float=.1, # λ_JS, of what the senior learns
     weight_junior:float=1., # λ_SJ, of what the junior learns
+    weight_features:float=1.,# of the feature level within either, in proportion to the prediction level
     stage:int=-1,           # of the encoders whose features are consulted; -1 is the coarsest
     distance='cosine',      # of features: cosine or mse
     temperature:float=1.,   # T of the predictions
@@ -109,12 +110,12 @@ def consultation(
     ramp:float=.2           # share of the training over which the weights then grow
 )->Method:
     "Knowledge consultation between senior and junior, to be added to `cps()`; a reconstruction, as the equations of SegKC (arXiv 2503.10693) are not public"
-    _check(features=features, predictions=predictions, weight_senior=weight_senior, weight_junior=weight_junior, distance=distance, temperature=temperature,
-        on=on)
+    _check(features=features, predictions=predictions, weight_senior=weight_senior, weight_junior=weight_junior, weight_features=weight_features,
+        distance=distance, temperature=temperature, on=on)
     other,weights = dict(senior='junior', junior='senior'),dict(senior=weight_senior, junior=weight_junior)
-    shared = lambda k: dict(learner=k, teacher=other[k], on=on, weight=weights[k], warmup=warmup, ramp=ramp)
-    fcbs = [FeatureConsultation(**shared(k), stage=stage, distance=distance) for k in _WHO.get(features, [])]
-    pcbs = [PredictionConsultation(**shared(k), temperature=temperature) for k in _WHO.get(predictions, [])]
+    shared = lambda k,w: dict(learner=k, teacher=other[k], on=on, weight=w*weights[k], warmup=warmup, ramp=ramp)
+    fcbs = [FeatureConsultation(**shared(k, weight_features), stage=stage, distance=distance) for k in _WHO.get(features, [])]
+    pcbs = [PredictionConsultation(**shared(k, 1.), temperature=temperature) for k in _WHO.get(predictions, [])]
     return Method('consultation', fcbs + pcbs + [Fusion('senior', 'junior', stage)]*fuse, note=NOTE)
 
 # %% ../../nbs/04_methods/05_segkc.ipynb #0beae6f1

@@ -17,7 +17,7 @@ from .segkc import segkc
 # %% ../../nbs/04_methods/09_table.ipynb #32d21bca
 METHODS = dict(supervised=supervised, cps=cps, segkc=segkc)
 
-# %% ../../nbs/04_methods/09_table.ipynb #00b4ab5d
+# %% ../../nbs/04_methods/09_table.ipynb #bafd057a
 def make_method(
     name:str,  # a key of `METHODS`
     **kwargs   # arguments of its function
@@ -26,4 +26,5 @@ def make_method(
     if name not in METHODS: raise ValueError(f'method {name!r}: not known; choose from {", ".join(METHODS)}')
     unknown = set(kwargs) - set(inspect.signature(METHODS[name]).parameters)
     if unknown: raise ValueError(f'method {name!r}: has no argument {sorted(unknown)[0]!r}; it takes {", ".join(inspect.signature(METHODS[name]).parameters) or "none"}')
-    return METHODS[name](**kwargs)
+    try: return METHODS[name](**kwargs)
+    except TypeError as e: raise ValueError(f'method {name!r}: an argument is of the wrong kind ({e}); given were {", ".join(f"{k}={v!r}" for k,v in kwargs.items())}') from None

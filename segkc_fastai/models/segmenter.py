@@ -95,7 +95,7 @@ def _build(encoder, decoder, width, pretrained, kw):
         warnings.warn(f'encoder {encoder!r}: no pretrained weights to be had ({str(e).splitlines()[0][:120]}); it starts from random weights')
         return *_make(encoder, decoder, width, False, kw),False
 
-# %% ../../nbs/03_models/02_segmenter.ipynb #dfbba195
+# %% ../../nbs/03_models/02_segmenter.ipynb #8bc66f25
 class Segmenter(nn.Module):
     "A timm encoder, a decoder and a 1×1 classifier: (B,3,H,W) in 0…1 → `SegOutput`"
     def __init__(self,
@@ -112,7 +112,7 @@ class Segmenter(nn.Module):
         try: self.encoder,self.decoder,d,self.pretrained = _build(encoder, decoder, width, pretrained, encoder_args)
         except (KeyError, TypeError, ValueError, NotImplementedError) as e:
             if str(e).startswith(('encoder','decoder')): raise
-            raise ValueError(f'encoder {encoder!r} does not fit decoder {decoder!r} ({e}); try fpn, dpt for a plain vision transformer, or another backbone') from None
+            raise ValueError(f'encoder {encoder!r} does not fit decoder {decoder!r} ({e}); a plain vision transformer wants dpt, others want fpn or another decoder') from None
         self.classifier,self.frozen = nn.Conv2d(d, classes, 1),frozen
         plain = isinstance(self.encoder, PlainViT)
         self.stride = self.encoder.patch if plain else 32

@@ -102,7 +102,7 @@ def _peak():
     unit = 2**30 if sys.platform=='darwin' else 2**20 # bytes there, KiB elsewhere
     return f'{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/unit:.1f} GiB of the process'
 
-# %% ../../nbs/05_train/03_runs.ipynb #bd47663d
+# %% ../../nbs/05_train/03_runs.ipynb #72f9f1ef
 def _result(run):
     "Rows of the table of results, and the epoch that was best on the validation set"
     h,dep,pct = run.history,run.config['deployed'],lambda v: f'{100*v:.1f} %'
@@ -128,7 +128,7 @@ def card(
 
 | | |
 |---|---|
-| Method | {c["method"]} ({said(c["method_args"])}){f", recipe {c['recipe']}" if c["recipe"] else ""} {c["note"]} |
+| Method | {c["method"]} ({said(c["method_args"])}){f", recipe {c['recipe']}" if c["recipe"] else ""}. {c["note"]} |
 | Networks | {nets} |
 | Deployed | {c["deployed"]}, chosen before training |
 | Data | {c["task"]["name"]}: {n["labelled"]} labelled ({c["split"]}), {n["unlabelled"]} unlabelled, {n["val"]} validation images; split hash `{c["split_hash"]}` |

@@ -78,12 +78,17 @@ def prediction_grid(
     if both: legend(fig, PARTS_TASK, loc='outside upper center')
     return fig
 
-# %% ../../nbs/08_view/02_figures.ipynb #307e9f36
+# %% ../../nbs/08_view/02_figures.ipynb #2daee5c7
 def _panel(ax, df, cols, title):
+    ends = []
     for c,col in zip(cols, sns.color_palette('colorblind', len(cols))):
         y = df[c].to_numpy(float)
         ax.plot(df['epoch']+1, y, color=col, marker='o' if len(y)==1 else None, label=c)
-        if np.isfinite(y[-1]): ax.annotate(f'{y[-1]:.3g}', (df['epoch'].iloc[-1]+1, y[-1]), xytext=(3,0), textcoords='offset points', fontsize=7, color=col, va='center')
+        if np.isfinite(y[-1]): ends.append((y[-1], col))
+    at,gap = -np.inf,np.diff(ax.get_ylim())[0]*.07 # last values, one above the other where they would overlap
+    for v,col in sorted(ends):
+        at = max(v, at+gap)
+        ax.annotate(f'{v:.3g}', (df['epoch'].iloc[-1]+1, at), xytext=(3,0), textcoords='offset points', fontsize=7, color=col, va='center', annotation_clip=False)
     ax.set(title=title, xlabel='epoch')
     ax.legend(fontsize=7, frameon=False)
 
@@ -93,9 +98,12 @@ def curves(
     "Loss terms, mIoU, shares and learning rate over epochs; returns the figure"
     df = history
     fixed = {'epoch','lr','seconds','train_loss','valid_loss'}
-    kinds = {'loss':['train_loss','valid_loss'], 'terms (unweighted)':[], 'mIoU on val':[], 'share of pixels':[], 'learning rate':['lr']}
-    for c in df.columns.difference(fixed, sort=False):
-        kinds['mIoU on val' if c.endswith('_miou') else 'share of pixels' if c in ('kept','agree') or c.endswith('accuracy') else 'terms (unweighted)'].append(c)
+    kinds = {'loss':['train_loss','valid_loss'], 'terms (unweighted)':[], 'consultation (unweighted)':[], 'mIoU on val':[], 'share of pixels':[], 'learning rate':['lr']}
+    def kind(c):
+        if c.endswith('_miou'): return 'mIoU on val'
+        if c in ('kept','agree') or c.endswith('accuracy'): return 'share of pixels'
+        return 'consultation (unweighted)' if c.startswith('kc_') else 'terms (unweighted)'
+    for c in df.columns.difference(fixed, sort=False): kinds[kind(c)].append(c)
     kinds = {k:[c for c in v if c in df and df[c].notna().any()] for k,v in kinds.items()}
     kinds = {k:v for k,v in kinds.items() if v}
     with plt.rc_context(_RC):
