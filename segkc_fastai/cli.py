@@ -37,7 +37,7 @@ def _train(data, out, **kw):
     pics = run_figures(run)
     print('\n'.join([(run.path/'card.md').read_text(encoding='utf-8'), f'Run: {run.path}', 'Pictures:', *(f'  {p}' for p in pics)]))
 
-# %% ../nbs/10_cli.ipynb #d47f5e12
+# %% ../nbs/10_cli.ipynb #04b55c83
 def _ablate(data, out, seeds, split, junior, senior, **kw):
     from segkc_fastai.core.files import write_text
     from segkc_fastai.evaluate.compare import ablation_arms, arms_table, run_arms
@@ -46,26 +46,17 @@ def _ablate(data, out, seeds, split, junior, senior, **kw):
     kw = _settings(**kw)
     if not senior: raise ValueError('--senior: give the network that the junior is trained with, such as resnet50')
     arms = ablation_arms(junior, senior, kw.pop('method_args'))
-    kw.pop('method')
+    kw.pop('method') # each arm has its own
     df = run_arms(arms, data, out, seeds, split, **kw)
     df.to_csv(Path(out)/'ablation.csv', index=False)
     write_text(Path(out)/'ablation.md', arms_table(df)+'\n')
     pic = save_figure(arm_bars(df, f'{split}, last epoch'), Path(out)/'ablation.png')
     print(f'\n{arms_table(df)}\n\nPicture: {pic}')
 
-def _eval(run, data, split, bs, member, mode):
-    from segkc_fastai.core.files import write_json
-    from segkc_fastai.evaluate.inference import evaluate_folder
-    from segkc_fastai.evaluate.report import make_report
+def _eval(run, **kw):
+    from segkc_fastai.evaluate.compare import evaluate_run
     from segkc_fastai.train.runs import Run
-    r = Run(run)
-    name = member or r.config['deployed']
-    if name not in r.config['networks']: raise ValueError(f'--member {name}: the run has {", ".join(r.config["networks"])}')
-    where = dict(layout=None if data else r.config['layout'], mode=mode or r.config['evaluate'], window=r.config['size'])
-    c,n = evaluate_folder(r.network(name), data or r.config['data'], split, None if data else r.task, bs, **where)
-    rep = make_report(c, r.task, n, f'{name} of {run} on {split}')
-    write_json(r.path/f'eval-{split}-{name}.json', vars(rep))
-    print(rep.markdown())
+    print(evaluate_run(Run(run), **kw).markdown())
 
 # %% ../nbs/10_cli.ipynb #46d126c8
 def _size(s):
@@ -84,8 +75,8 @@ def _positive(s):
     if not s.isdigit() or int(s)<1: raise argparse.ArgumentTypeError(f'{s!r}: give a whole number of at least 1')
     return int(s)
 
-# %% ../nbs/10_cli.ipynb #a202e91b
-def _training(add, recipe):
+# %% ../nbs/10_cli.ipynb #e06108f8
+def _training(add):
     "Arguments of `train_run`"
     add('--data', required=True, help='folder with {train,val,test}/{images,masks} and task.json, or Pascal VOC or Cityscapes as they come')
     add('--recipe', help='start from the settings of a benchmark: pascal_original, pascal_blended, cityscapes or scenes')
@@ -115,12 +106,12 @@ def parser(
     add('--out', default='runs/demo', help='folder of the two runs; an earlier demo there is replaced')
     add('--seed', type=int, default=0, help='of split, views and initial weights')
     c = command('train', _train, 'train on a folder of images and masks')
-    _training(c.add_argument, recipe)
+    _training(c.add_argument)
     c.add_argument('--out', help='run folder to make; runs/<method>-<labelled>-seed<seed> if left out')
     c.add_argument('--method', default='segkc', help='supervised, cps or segkc')
     c.add_argument('--seed', type=int, default=0, help='of split, views and initial weights')
     a = command('ablate', _ablate, 'what each part of SegKC adds: a grid of runs, which goes on where it stopped, a table and a figure')
-    _training(a.add_argument, recipe)
+    _training(a.add_argument)
     a.set_defaults(method='segkc')
     a.add_argument('--out', default='runs/ablation', help='folder for the runs')
     a.add_argument('--seeds', type=lambda s: tuple(map(int, s.split(','))), default=(0,1,2), help='of split, views and initial weights')

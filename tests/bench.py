@@ -3,7 +3,7 @@
 step: one training step of CPS and of SegKC by the learner against a hand-written PyTorch loop of the same work (same networks, views, losses, optimizer), alternating in one process;
       SegKC's step against that of CPS; and the host-device synchronisations that our own code asks for in a step.
 gain: labelled-only, CPS and SegKC on the scenes, seeds 0, 1 and 2."""
-import copy, inspect, statistics, sys, tempfile, time, traceback, warnings
+import copy, statistics, sys, tempfile, time, traceback, warnings
 from pathlib import Path
 import torch, torch.nn.functional as F
 from fastai.callback.core import Callback
@@ -13,9 +13,8 @@ from segkc_fastai.core.task import IGNORE
 from segkc_fastai.data.loaders import SemiDataLoaders
 from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.data.views import cutmix, cutmix_box
-from segkc_fastai.demo import DEMO, SCENES, SOLO
-from segkc_fastai.evaluate.compare import arms_table, run_arms
-from segkc_fastai.methods.cps import cps
+from segkc_fastai.demo import DEMO, SCENES
+from segkc_fastai.evaluate.compare import ablation_arms, arms_table, run_arms
 from segkc_fastai.methods.table import make_method
 from segkc_fastai.train.learner import dual_learner
 
@@ -117,8 +116,7 @@ def step(data, rounds=2):
 
 def gain(data, seeds=(0,1,2)):
     with tempfile.TemporaryDirectory() as d:
-        base = {k:v for k,v in DEMO['method_args'].items() if k in inspect.signature(cps).parameters}
-        arms = {'labelled-only':SOLO, 'CPS':dict(method='cps', method_args=base), 'SegKC':{}}
+        arms = {k:v for k,v in ablation_arms(DEMO['junior'], DEMO['senior'], DEMO['method_args']).items() if k in ('labelled-only','CPS','SegKC')}
         print(f'\n{arms_table(run_arms(arms, data, d, seeds, **DEMO))}\n\nmIoU of the junior on test, last epoch')
 
 if __name__=='__main__':

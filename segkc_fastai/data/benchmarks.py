@@ -20,7 +20,7 @@ def _voc_colour(i): return tuple(sum(((i>>(3*b+c))&1)<<(7-b) for b in range(3)) 
 VOC = Task('background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant sheep sofa train tvmonitor'.split(),
     [_voc_colour(i) for i in range(21)], name='Pascal VOC 2012')
 
-# %% ../../nbs/02_data/02a_benchmarks.ipynb #979422a3
+# %% ../../nbs/02_data/02a_benchmarks.ipynb #3d78e2e3
 def _names(f, what):
     if not f.is_file(): raise FileNotFoundError(f'{f}: no such file; {what}')
     return [s.strip() for s in f.read_text(encoding='utf-8').splitlines() if s.strip()]
@@ -28,7 +28,6 @@ def _names(f, what):
 def _present(names, path, ext, what):
     lost = [n for n in names if not (path/f'{n}{ext}').is_file()]
     if lost: raise FileNotFoundError(f'{path/(lost[0]+ext)}: no such {what}, but the lists name it ({len(lost)} of {len(names)} are missing); unpack the archive again')
-    return names
 
 VOC_GET = 'get VOCtrainval_11-May-2012.tar from the Pascal VOC 2012 site and give the folder VOCdevkit/VOC2012 of it, which holds JPEGImages, SegmentationClass and ImageSets'
 
@@ -41,14 +40,15 @@ def voc_source(
     lists,aug = path/'ImageSets'/'Segmentation',path/'SegmentationClassAug'
     train,val = (_names(lists/f'{k}.txt', VOC_GET) for k in ('train','val'))
     listed = next((lists/f for f in ('trainaug.txt','train_aug.txt') if (lists/f).is_file()), None)
-    pool = [s.split()[0].rsplit('/', 1)[-1].removesuffix('.jpg') for s in _names(listed, '')] if listed else sorted({f.stem for f in aug.glob('*.png')} - set(val))
+    pool = [Path(s.split()[0]).stem for s in _names(listed, '')] if listed else sorted({f.stem for f in aug.glob('*.png')} - set(val))
     if blended and not aug.is_dir(): raise FileNotFoundError(f'{aug}: no such folder; the blended splits need the masks of SBD there, as PNG files of class numbers')
     if not pool: warnings.warn(f'{path}: without {aug.name} or {lists.name}/trainaug.txt only the {len(train)} training images of the archive are used; the field uses 10 582')
     chosen,masks = (pool,aug) if blended else (train,path/'SegmentationClass')
     pair = lambda n,m: Pair(path/'JPEGImages'/f'{n}.jpg', m/f'{n}.png')
     for names,d in ((chosen,masks), (val,path/'SegmentationClass')): _present(names, d, '.png', 'mask')
     _present([*chosen, *val, *pool], path/'JPEGImages', '.jpg', 'image')
-    extra = [Pair(path/'JPEGImages'/f'{n}.jpg') for n in pool if n not in set(chosen)]
+    taken = set(chosen)
+    extra = [Pair(path/'JPEGImages'/f'{n}.jpg') for n in pool if n not in taken]
     return Source(path, VOC, [pair(n, masks) for n in chosen], extra, [pair(n, path/'SegmentationClass') for n in val])
 
 # %% ../../nbs/02_data/02a_benchmarks.ipynb #b9d484cb

@@ -65,7 +65,7 @@ class Split:
         "Write `labelled.txt` and `unlabelled.txt` into the folder `path`"
         for k in ('labelled','unlabelled'): (Path(path)/f'{k}.txt').write_text(''.join(f'{o.name}\n' for o in getattr(self, k)), encoding='utf-8')
 
-# %% ../../nbs/02_data/03_splits.ipynb #b11fe558
+# %% ../../nbs/02_data/03_splits.ipynb #c5a83738
 def split_source(
     src:Source,
     labelled='1/8', # share, number, text file of names, or a list of names
@@ -83,5 +83,6 @@ def split_source(
     else:
         k = labelled_count(labelled, len(names))
         chosen,how = sorted(np.random.default_rng(seed).permutation(names)[:k].tolist()),f'{labelled} at random, seed {seed}'
-    rest = [Pair(o.image) for n,o in by_name.items() if n not in set(chosen)] + list(src.extra)
+    taken = set(chosen)
+    rest = [Pair(o.image) for n,o in by_name.items() if n not in taken] + list(src.extra)
     return Split([by_name[n] for n in chosen], rest, how)

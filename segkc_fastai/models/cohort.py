@@ -182,10 +182,9 @@ def move_ema(
     for a,b in zip(to, frm):
         if not a.is_floating_point(): a.copy_(b)
 
-# %% ../../nbs/03_models/03_cohort.ipynb #bbf5062d
+# %% ../../nbs/03_models/03_cohort.ipynb #321d92d4
 def encoder_split(cohort:Cohort)->list:
     "fastai splitter: parameters of all encoders, then all others; frozen encoders and EMA copies are in neither"
-    enc = [p for m in cohort.members.values() if not m.frozen for p in m.encoder.parameters()]
-    out = [p for m in cohort.members.values() if m.frozen for p in m.encoder.parameters()]
-    ids = set(map(id, [*enc, *out, *cohort.ema.parameters()]))
-    return [enc, [p for p in cohort.parameters() if id(p) not in ids]]
+    encoders = {m:list(m.encoder.parameters()) for m in cohort.members.values()}
+    ids = set(map(id, [*sum(encoders.values(), []), *cohort.ema.parameters()]))
+    return [[p for m,ps in encoders.items() if not m.frozen for p in ps], [p for p in cohort.parameters() if id(p) not in ids]]
