@@ -1,10 +1,17 @@
 "What several tests share: small scenes, small networks, and the reference vectors where they lie beside the repository"
 import os
 from pathlib import Path
-import numpy as np, pytest
+import numpy as np, pytest, torch
+from fastai.callback.core import Callback
+from fastai.torch_core import set_seed
+from segkc_fastai.data.loaders import SemiDataLoaders
+from segkc_fastai.methods.segkc import segkc
+from segkc_fastai.methods.step import Term
+from segkc_fastai.train.learner import dual_learner
 
 GOLDEN = Path(os.environ.get('SEGKC_GOLDEN', Path(__file__).parents[2]/'shared'/'golden'))
-SMALL = dict(junior='mobilenetv4_conv_small+fpn:32', senior='resnet18+fpn:32', labelled=8, epochs=2, size=(64,96), bs=4, pretrained=False, device='cpu')
+CNN = 'mobilenetv4_conv_small+fpn:32'
+SMALL = dict(junior=CNN, senior='resnet18+fpn:32', labelled=8, epochs=2, size=(64,96), bs=4, pretrained=False, device='cpu')
 
 @pytest.fixture
 def golden():
@@ -19,3 +26,26 @@ def golden():
 def scenes(tmp_path):
     from segkc_fastai.data.scenes import write_scenes
     return write_scenes(tmp_path/'scenes', n_train=24, n_val=4, n_test=4)
+
+class Gradients(Callback):
+    "Which parts of the cohort each term moves, by the largest gradient"
+    order,run_valid = Term.order+1,False
+    def after_pred(self):
+        parts = {k:list(m.parameters()) for k,m in [*self.model.members.items(), *self.model.adaptors.items()]}
+        grads = lambda v,ps: [g for g in torch.autograd.grad(v, ps, retain_graph=True, allow_unused=True) if g is not None]
+        largest = lambda v,ps: max((float(g.abs().max()) for g in grads(v, ps)), default=0.)
+        self.moved = {t:{k:largest(v, ps) for k,ps in parts.items()} for t,(v,_) in self.learn.semi_step.terms.items()}
+
+def learner(scenes, junior=CNN, senior='resnet10t+fpn:32', method=None, cbs=(), **kwargs):
+    "On small scenes; networks as descriptions, or functions that make them"
+    set_seed(0)
+    dls = SemiDataLoaders.from_folder(scenes, labelled=8, size=(64,96), bs=4, device='cpu')
+    make = lambda o: o() if callable(o) else o
+    return dual_learner(dls, make(junior), make(senior), method or segkc(warmup=0, ramp=0), pretrained=False, cbs=list(cbs), **kwargs)
+
+def one_step(learn):
+    class Stop(Callback):
+        order = 1000
+        def after_step(self): raise KeyboardInterrupt
+    with learn.no_bar(), learn.no_logging(), pytest.raises(KeyboardInterrupt): learn.fit(1, cbs=Stop())
+    return learn

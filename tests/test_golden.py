@@ -2,7 +2,9 @@
 import pytest, torch
 from segkc_fastai.data.views import cutmix
 from segkc_fastai.evaluate.inference import sliding
+from segkc_fastai.methods.gta import assistant_loss
 from segkc_fastai.methods.losses import OHEM, pseudo_label_loss
+from segkc_fastai.methods.mkd import ClassCovariance, augmented, strength_at
 from segkc_fastai.methods.step import pseudo_label
 from segkc_fastai.train.metrics import Confusion
 
@@ -29,6 +31,38 @@ def test_masked_pseudo_label(golden):
     assert (label==g['mixed_label']).all() and (~valid==g['mixed_padding']).all()
     close(conf, g['mixed_confidence'], **VALUE)
     close(pseudo_label_loss(g['strong_logits'], label, conf, valid, g['threshold']), g['loss'], **VALUE)
+
+def test_gta_assistant(golden):
+    g = tensors(golden('gta_assistant_loss'))
+    z,conf = g['logits'].requires_grad_(),g['teacher_logits'].softmax(1).max(1)[0]
+    loss = assistant_loss(z, g['target'], conf, conf>0, 1-g['percent_kept']/100) # the release counts ignored pixels below the line
+    loss.backward()
+    close(loss.detach(), g['loss'], **VALUE)
+    close(z.grad, g['grad'], **GRAD)
+
+def test_mkd_class_covariance(golden):
+    g = tensors(golden('mkd_class_covariance'))
+    c = ClassCovariance(7, 6)
+    for i in range(3):
+        c.update(g[f'features_{i}'], g[f'labels_{i}'])
+        for k in ('covariance','mean','amount'): close(getattr(c, k), g[f'{k}_{i}'], rtol=1e-5, atol=1e-6)
+
+def test_mkd(golden):
+    g = tensors(golden('mkd_loss'))
+    names,half = ('student1','student2','teacher1','teacher2'),lambda t: torch.nn.functional.interpolate(t, scale_factor=.5, mode='bilinear')
+    cov = {k:ClassCovariance(7, 6) for k in names}
+    unlabelled,all_ = torch.ones(2,12,10)>0,torch.ones(3,12,10)
+    for i in (0,1):
+        z = {k:g[f'logits_{k}'].clone().requires_grad_(k.startswith('student')) for k in names}
+        strength = strength_at(g[f'step_{i}']/g['total_steps'], 1.5)
+        zs = {k:augmented(half(z[k]), half(g[f'features_{k}']), g['gt'], unlabelled, g[f'weight_{k}'], cov[k], strength) for k in names}
+        learn = lambda a,b: pseudo_label_loss(zs[a], zs[b].argmax(1), all_, all_>0)
+        loss = 1.5*(learn('student1','teacher2')+learn('student2','teacher1')) + learn('student1','student2')+learn('student2','student1')
+        close(strength, g[f'ratio_{i}'][0], **VALUE)
+        close(loss.detach(), g[f'loss_{i}'], **VALUE)
+    loss.backward()
+    for k in names[:2]: close(z[k].grad, g[f'grad_{k}'], **GRAD)
+    for k in names: close(cov[k].covariance, g[f'covariance_{k}'], rtol=1e-5, atol=1e-6)
 
 @pytest.mark.parametrize('case', 'abc')
 def test_ohem(golden, case):

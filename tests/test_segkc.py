@@ -1,43 +1,19 @@
 "What the reconstruction of SegKC promises (methods.md's invariants), on heterogeneous pairs of networks"
 import pytest, torch
-from conftest import SMALL
-from fastai.callback.core import Callback
-from fastai.torch_core import set_seed
+from conftest import CNN, SMALL, Gradients, learner, one_step
 from segkc_fastai.data.loaders import SemiDataLoaders
 from segkc_fastai.data.views import cutmix
 from segkc_fastai.methods.losses import pseudo_label_loss
 from segkc_fastai.methods.segkc import VARIANTS, consultation, feature_distance, prediction_distance, segkc
-from segkc_fastai.methods.step import Term
 from segkc_fastai.methods.supervised import supervised
 from segkc_fastai.models.cohort import Adaptor, Cohort
 from segkc_fastai.models.segmenter import Segmenter, count_params
 from segkc_fastai.train.learner import dual_learner
 from segkc_fastai.train.runs import Run, train_run
 
-CNN,HIER = 'mobilenetv4_conv_small+fpn:32','pvt_v2_b0+segformer:32'
+HIER = 'pvt_v2_b0+segformer:32'
 def vit(): return Segmenter('vit_tiny_patch16_224', 'dpt', 8, width=16, pretrained=False, encoder_args=dict(depth=4, embed_dim=96, num_heads=3))
 PAIRS = dict(cnn_cnn=(CNN, 'resnet10t+fpn:32'), cnn_hierarchical=(CNN, HIER), vit_cnn=(vit, CNN), cnn_vit=(CNN, vit))
-
-class Gradients(Callback):
-    "Which parts of the cohort each term moves, by the largest gradient"
-    order,run_valid = Term.order+1,False
-    def after_pred(self):
-        parts = {k:list(m.parameters()) for k,m in [*self.model.members.items(), *self.model.adaptors.items()]}
-        grads = lambda v,ps: [g for g in torch.autograd.grad(v, ps, retain_graph=True, allow_unused=True) if g is not None]
-        largest = lambda v,ps: max((float(g.abs().max()) for g in grads(v, ps)), default=0.)
-        self.moved = {t:{k:largest(v, ps) for k,ps in parts.items()} for t,(v,_) in self.learn.semi_step.terms.items()}
-
-def learner(scenes, junior=CNN, senior='resnet10t+fpn:32', method=None, cbs=()):
-    set_seed(0)
-    dls = SemiDataLoaders.from_folder(scenes, labelled=8, size=(64,96), bs=4, device='cpu')
-    make = lambda o: o() if callable(o) else o
-    return dual_learner(dls, make(junior), make(senior), method or segkc(warmup=0, ramp=0), pretrained=False, cbs=list(cbs))
-
-def one_step(learn):
-    class Stop(Callback):
-        def after_step(self): raise KeyboardInterrupt
-    with learn.no_bar(), learn.no_logging(), pytest.raises(KeyboardInterrupt): learn.fit(1, cbs=Stop())
-    return learn
 
 @pytest.mark.parametrize('pair', PAIRS)
 def test_each_direction_moves_its_learner_alone(scenes, pair):

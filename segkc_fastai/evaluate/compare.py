@@ -64,7 +64,7 @@ def result(
     f = run.path/f'eval-{split}-{run.config["deployed"]}.json'
     return Report(**json.loads(f.read_text(encoding='utf-8'))) if f.is_file() else evaluate_run(run, split)
 
-# %% ../../nbs/06_evaluate/03_compare.ipynb #1edc35f9
+# %% ../../nbs/06_evaluate/03_compare.ipynb #692a3f31
 def run_path(out, arm, seed): return Path(out)/f'{re.sub("[^a-z0-9]+", "-", arm.lower()).strip("-")}-seed{seed}'
 
 def run_arms(
@@ -82,8 +82,8 @@ def run_arms(
             path = run_path(out, arm, seed)
             print(f'{arm}, seed {seed}: {path}')
             run = find_or_train(path, data, seed=seed, **(shared | kw))
-            nets = {k:v['params'] for k,v in run.config['networks'].items()}
-            rows.append(dict(arm=arm, seed=seed, miou=result(run, split).miou, deployed=nets[run.config['deployed']], trained=sum(nets.values()), path=str(path)))
+            nets,copies = ({k:v['params'] for k,v in run.config['networks'].items() if bool(v['follows'])==c} for c in (False,True))
+            rows.append(dict(arm=arm, seed=seed, miou=result(run, split).miou, deployed=(nets|copies)[run.config['deployed']], trained=sum(nets.values()), path=str(path)))
     return pd.DataFrame(rows)
 
 # %% ../../nbs/06_evaluate/03_compare.ipynb #ecaee601

@@ -39,7 +39,7 @@ def prediction_distance(
     p,q = (o.div(temperature).log_softmax(1) for o in (t.detach(), z))
     return temperature**2*(F.kl_div(q, p, reduction='none', log_target=True).sum(1)*valid).sum()/valid.sum().clamp(min=1)
 
-# %% ../../nbs/04_methods/05_segkc.ipynb #c7ed3ee9
+# %% ../../nbs/04_methods/05_segkc.ipynb #57805d4e
 class Consultation(Term):
     "A member learns from what another makes of the same images; `value` is the term"
     def __init__(self, learner, teacher, on='both', **kwargs):
@@ -47,6 +47,7 @@ class Consultation(Term):
         self.learner,self.teacher,self.on = learner,teacher,on
         self.names = (f'{self.kind}_{learner}',)
 
+    def links(self, method): return [(self.teacher, self.learner, self.kind.removeprefix('kc_'))]
     def after_pred(self):
         part = self.step.part(self.on) if self.now else None
         if part: self.step.add(self.names[0], self.value(*part), self.now)
@@ -76,11 +77,12 @@ class PredictionConsultation(Consultation):
         self.temperature = temperature
     def value(self, outs, valid): return prediction_distance(outs[self.learner].logits, outs[self.teacher].logits, valid, self.temperature)
 
-# %% ../../nbs/04_methods/05_segkc.ipynb #751df683
+# %% ../../nbs/04_methods/05_segkc.ipynb #e6567348
 class Fusion(StepCallback):
     "A member decodes its features plus a projection of another's"
     def __init__(self, learner, teacher, stage=-1): self.learner,self.teacher,self.stage = learner,teacher,stage
     def adaptors(self, members): return [Adaptor(members, self.teacher, self.learner, self.stage, fuse=True)]
+    def links(self, method): return [(self.teacher, self.learner, 'decoded features')]
 
 # %% ../../nbs/04_methods/05_segkc.ipynb #9448cd65
 NOTE = "SegKC's equations are not public: this consultation is a reconstruction from the paper's words, and its terms, weights and schedule are ours."

@@ -6,9 +6,9 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/04_methods/step.html.md"""
 
 # %% auto #0
 __all__ = ['ramp_up', 'PseudoLabel', 'SemiStep', 'StepCallback', 'UnlabelledBatch', 'StrongViews', 'pseudo_label', 'PseudoLabels',
-           'CutMix', 'OneForward', 'Term', 'SegLoss', 'Method']
+           'CutMix', 'OneForward', 'Term', 'MoveEMA', 'SegLoss', 'Method']
 
-# %% ../../nbs/04_methods/02_step.ipynb #46af4291
+# %% ../../nbs/04_methods/02_step.ipynb #eaeebbc7
 from dataclasses import dataclass, field
 import math, torch
 from fastai.callback.core import Callback
@@ -16,7 +16,7 @@ from fastai.callback.fp16 import MixedPrecision
 from fastai.torch_core import get_model
 from ..core.task import IGNORE
 from ..data.views import cutmix_box, cutmix
-from ..models.cohort import evaluating
+from ..models.cohort import ema_decay, evaluating, move_ema
 from .losses import cross_entropy, _plain
 
 # %% ../../nbs/04_methods/02_step.ipynb #8ebd2b6f
@@ -29,7 +29,7 @@ def ramp_up(
     if pct<warmup: return 0.
     return min((pct-warmup)/ramp, 1.) if ramp else 1.
 
-# %% ../../nbs/04_methods/02_step.ipynb #2954bbaa
+# %% ../../nbs/04_methods/02_step.ipynb #55b32244
 @dataclass
 class PseudoLabel:
     "What a labeller says of the weak view"
@@ -48,8 +48,12 @@ class SemiStep(Callback):
 
     def before_batch(self):
         self.x_l,self.y_l = _plain(self.learn.x),_plain(self.learn.y)
-        self.x_w,self.x_s,self.valid,self.box = None,None,None,None
-        self.pseudo,self.terms,self.notes = {},{},{}
+        self.x_w,self.x_s,self.valid,self.box,self.masks = None,None,None,None,None
+        self.weak,self.pseudo,self.terms,self.notes = {},{},{},{}
+
+    def mix(self, t):
+        "What the step's CutMix makes of something that lies under the strong views, (B,H,W) or (B,C,H,W)"
+        return t if self.box is None else cutmix(t, self.box)
 
     def part(self, on):
         "Outputs and pixels that count of the labelled images, the unlabelled, or both; None where the step has none"
@@ -71,7 +75,7 @@ class SemiStep(Callback):
         s,n = self.sums.get(name, (math.nan,1))
         return float(s)/n
 
-# %% ../../nbs/04_methods/02_step.ipynb #031da19d
+# %% ../../nbs/04_methods/02_step.ipynb #fc0e2f1f
 class StepCallback(Callback):
     "A callback of one training step"
     run_valid,names = False,() # names: the columns that it adds to the progress table
@@ -80,6 +84,8 @@ class StepCallback(Callback):
     @property
     def cohort(self): return get_model(self.learn.model)
     def adaptors(self, members): return [] # that the cohort trains for it; `members`: name → `Segmenter`
+    def statistics(self, members): return {} # modules by name that the cohort keeps for it
+    def links(self, method): return [] # (who, whom, what) for each thing that one network gets from another, or from "ground truth"
 
 # %% ../../nbs/04_methods/02_step.ipynb #3c019073
 class UnlabelledBatch(StepCallback):
@@ -94,12 +100,13 @@ class UnlabelledBatch(StepCallback):
         self.step.x_w,self.step.valid = _plain(x),_plain(pad)!=IGNORE
     def after_train(self): self.it = None
 
-# %% ../../nbs/04_methods/02_step.ipynb #484e1d27
+# %% ../../nbs/04_methods/02_step.ipynb #78e3077c
 class StrongViews(StepCallback):
-    "Makes the strong view of the unlabelled batch"
+    "Makes `n` strong views of the unlabelled batch, one after the other along the batch"
     order = UnlabelledBatch.order+1
+    def __init__(self, n:int=1): self.n = n
     def before_batch(self):
-        if self.step.x_w is not None: self.step.x_s = self.dls.strong(self.step.x_w)
+        if self.step.x_w is not None: self.step.x_s = self.dls.strong(self.step.x_w.repeat(self.n, 1, 1, 1))
 
 # %% ../../nbs/04_methods/02_step.ipynb #50778f9f
 def pseudo_label(
@@ -110,17 +117,20 @@ def pseudo_label(
     top,label = logits.max(1)
     return PseudoLabel(label, (top-logits.logsumexp(1)).exp(), valid)
 
-# %% ../../nbs/04_methods/02_step.ipynb #587e3241
+# %% ../../nbs/04_methods/02_step.ipynb #0e4fee18
 class PseudoLabels(StepCallback):
-    "Labels the weak view by each of `labellers`, without gradient"
+    "Labels the weak view by each of `labellers`, without gradient, for every strong view of it"
     order = StrongViews.order+1
     def __init__(self, *labellers): self.labellers = labellers
     def before_batch(self):
-        if self.step.x_w is None: return
-        with evaluating(self.cohort) as c: outs = c.outputs(self.step.x_w, self.labellers)
-        self.step.pseudo = {k:pseudo_label(o.logits, self.step.valid) for k,o in outs.items()}
+        s = self.step
+        if s.x_w is None: return
+        with evaluating(self.cohort) as c: s.weak = c.outputs(s.x_w, self.labellers)
+        views = lambda t: t.repeat(len(s.x_s)//len(s.x_w), 1, 1)
+        s.valid,labels = views(s.valid),{k:pseudo_label(o.logits, s.valid) for k,o in s.weak.items()}
+        s.pseudo = {k:PseudoLabel(views(o.label), views(o.confidence), s.valid) for k,o in labels.items()}
 
-# %% ../../nbs/04_methods/02_step.ipynb #43b554d9
+# %% ../../nbs/04_methods/02_step.ipynb #f4188a43
 class CutMix(StepCallback):
     "Pastes a box of the mirrored batch into strong views and pseudo labels"
     order = PseudoLabels.order+1
@@ -129,17 +139,16 @@ class CutMix(StepCallback):
         s = self.step
         if s.x_s is None: return
         s.box = cutmix_box(s.valid.shape, s.valid.device, **self.box)
-        mix = lambda t: cutmix(t, s.box)
-        s.x_s,s.valid = mix(s.x_s),mix(s.valid)
-        s.pseudo = {k:PseudoLabel(mix(o.label), mix(o.confidence), s.valid) for k,o in s.pseudo.items()}
+        s.x_s,s.valid = s.mix(s.x_s),s.mix(s.valid)
+        s.pseudo = {k:PseudoLabel(s.mix(o.label), s.mix(o.confidence), s.valid) for k,o in s.pseudo.items()}
 
-# %% ../../nbs/04_methods/02_step.ipynb #1f00ba1e
+# %% ../../nbs/04_methods/02_step.ipynb #1d65751a
 class OneForward(StepCallback):
     "Joins labelled images and strong views for the forward pass, and parts the outputs after it"
     order = CutMix.order+1
     def before_batch(self):
         s = self.step
-        if s.x_s is not None: self.learn.xb = (torch.cat([s.x_l, s.x_s]),)
+        if s.x_s is not None: self.learn.xb = (torch.cat([s.x_l, s.x_s]), *([] if s.masks is None else [s.masks]))
 
     def after_pred(self):
         s,n = self.step,len(self.step.x_l)
@@ -148,16 +157,36 @@ class OneForward(StepCallback):
         s.unlabelled = None if s.x_s is None else {k:o.batch(slice(n, None)) for k,o in self.pred.items()}
         self.learn.pred = s.terms
 
-# %% ../../nbs/04_methods/02_step.ipynb #c17889f2
+# %% ../../nbs/04_methods/02_step.ipynb #a4730dd8
 class Term(StepCallback):
     "A named part of the loss"
     order = OneForward.order+1
-    def __init__(self, weight:float=1., warmup:float=0., ramp:float=0.):
+    def __init__(self, weight:float=1., warmup:float=0., ramp:float=0., share:float=1.):
         if weight<0: raise ValueError(f'weight={weight}: give 0 or more')
         if not (0<=warmup<1 and 0<=ramp<=1): raise ValueError(f'{warmup=}, {ramp=}: give shares of the training, from 0 to 1')
-        self.weight,self.warmup,self.ramp = weight,warmup,ramp
+        self.weight,self.warmup,self.ramp,self.share = weight,warmup,ramp,share # share: of the weight, where several terms have it together
     @property
-    def now(self): return self.weight*ramp_up(self.learn.pct_train, self.warmup, self.ramp)
+    def now(self): return self.share*self.weight*ramp_up(self.learn.pct_train, self.warmup, self.ramp)
+
+# %% ../../nbs/04_methods/02_step.ipynb #b2f37933
+class MoveEMA(StepCallback):
+    "Moves the EMA copies of the cohort after each optimizer step, see `ema_decay`"
+    order = Term.order+1
+    def __init__(self,
+        cap:float=.996,     # decay of a long training
+        warmup:float=0.     # share of the training during which the copies stay equal to what they follow
+    ):
+        if not 0<=cap<=1: raise ValueError(f'{cap=}: give a decay from 0 to 1')
+        self.cap,self.warmup = cap,warmup
+    @property
+    def waits(self): return self.learn.pct_train<self.warmup and not self.cohort.moves
+    @property
+    def decay(self): return ema_decay(self.cohort.moves, self.cap)
+
+    def links(self, method): return [(frm, to, 'EMA') for to,frm in method.ema.items()]
+    def after_step(self):
+        for k in self.cohort.follows: move_ema(self.cohort, k, self.decay)
+        self.cohort.moves += not self.waits
 
 # %% ../../nbs/04_methods/02_step.ipynb #9ca1fbcf
 class SegLoss:
@@ -170,7 +199,7 @@ class SegLoss:
     def activation(self, z): return z.softmax(1)
     def decodes(self, p): return p.argmax(1)
 
-# %% ../../nbs/04_methods/02_step.ipynb #9a5100ed
+# %% ../../nbs/04_methods/02_step.ipynb #a6918be7
 @dataclass
 class Method:
     "Callbacks of one training step, and the networks that they train"
@@ -180,12 +209,13 @@ class Method:
     deployed:str='junior'             # the member or EMA copy that is used afterwards
     ema:dict=field(default_factory=dict) # EMA copies: name → member that it follows
     note:str=''                       # one honest sentence for the run card
+    twins:dict=field(default_factory=dict) # members that start as a copy of another: name → that member
 
     def __add__(self, o):
         if self.members!=o.members: raise ValueError(f'{self.name} trains {" and ".join(self.members)}, but {o.name} needs {" and ".join(o.members)}; only methods of the same networks can be added')
         twice = set(self.names) & set(o.names)
         if twice: raise ValueError(f'{self.name} and {o.name} both add the term {sorted(twice)[0]}')
-        return Method(f'{self.name}+{o.name}', self.cbs+o.cbs, self.members, self.deployed, self.ema|o.ema, ' '.join(filter(None, (self.note,o.note))))
+        return Method(f'{self.name}+{o.name}', self.cbs+o.cbs, self.members, self.deployed, self.ema|o.ema, ' '.join(filter(None, (self.note,o.note))), self.twins|o.twins)
 
     @property
     def names(self): return [n for cb in self.cbs for n in cb.names]

@@ -11,16 +11,18 @@ __all__ = ['Supervised', 'supervised']
 from .losses import CRITERIA
 from .step import Method, OneForward, Term
 
-# %% ../../nbs/04_methods/03_supervised.ipynb #eb94c937
+# %% ../../nbs/04_methods/03_supervised.ipynb #097464ce
 class Supervised(Term):
-    "Mean over members of the cross-entropy to ground truth"
+    "Mean over `learners`, all members if None, of the cross-entropy to ground truth"
     names = ('sup',)
-    def __init__(self, criterion='ce', **kwargs):
+    def __init__(self, criterion='ce', learners=None, **kwargs):
         super().__init__(**kwargs)
         if not callable(criterion) and criterion not in CRITERIA: raise ValueError(f'criterion={criterion!r}: give {", ".join(CRITERIA)}, or a function of logits and target')
-        self.criterion = CRITERIA.get(criterion, criterion)
+        self.criterion,self.learners = CRITERIA.get(criterion, criterion),learners
+
+    def links(self, method): return [('ground truth', k, 'labels') for k in self.learners or method.members]
     def after_pred(self):
-        outs = self.step.labelled.values()
+        outs = [o for k,o in self.step.labelled.items() if not self.learners or k in self.learners]
         self.step.add('sup', sum(self.criterion(o.logits, self.step.y_l) for o in outs)/len(outs), self.now)
 
 # %% ../../nbs/04_methods/03_supervised.ipynb #fad46cfc

@@ -7,15 +7,20 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/04_methods/table.html.md"""
 # %% auto #0
 __all__ = ['METHODS', 'make_method']
 
-# %% ../../nbs/04_methods/09_table.ipynb #201008bd
+# %% ../../nbs/04_methods/09_table.ipynb #5561017c
 import inspect
 from .step import Method
 from .supervised import supervised
+from .mean_teacher import mean_teacher
+from .fixmatch import fixmatch
+from .unimatch import unimatch
 from .cps import cps
 from .segkc import segkc
+from .gta import gta
+from .mkd import mkd
 
-# %% ../../nbs/04_methods/09_table.ipynb #32d21bca
-METHODS = dict(supervised=supervised, cps=cps, segkc=segkc)
+# %% ../../nbs/04_methods/09_table.ipynb #b4bdbcbf
+METHODS = dict(supervised=supervised, mean_teacher=mean_teacher, fixmatch=fixmatch, unimatch=unimatch, cps=cps, segkc=segkc, gta=gta, mkd=mkd)
 
 # %% ../../nbs/04_methods/09_table.ipynb #bafd057a
 def make_method(

@@ -7,7 +7,8 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/05_train/learner.html.md"""
 # %% auto #0
 __all__ = ['ADAMW', 'lr_slice', 'dual_learner']
 
-# %% ../../nbs/05_train/02_learner.ipynb #849e75bf
+# %% ../../nbs/05_train/02_learner.ipynb #9cef4a36
+from copy import deepcopy
 from functools import partial
 import numpy as np
 from fastcore.meta import delegates
@@ -50,17 +51,18 @@ def fit_poly(self:Learner,
     start = np.array([h['lr'] for h in self.opt.hypers])
     self.fit(n_epoch, lr, cbs=L(ParamScheduler({'lr': lambda t: start*(1-t)**power}))+L(cbs))
 
-# %% ../../nbs/05_train/02_learner.ipynb #7d336454
+# %% ../../nbs/05_train/02_learner.ipynb #7d640045
 def _networks(method, given, classes, pretrained, frozen):
     lost = set(frozen)-set(method.members)
     if lost: raise ValueError(f'frozen={sorted(lost)[0]!r}: method {method.name!r} trains {", ".join(method.members)}')
     for k,v in given.items():
         if (v is None)==(k in method.members):
-            raise ValueError(f'{k}: method {method.name!r} ' + (f'trains it; give a backbone such as "resnet50"' if v is None else f'trains only {", ".join(method.members)}; leave it out'))
+            why = ''.join(f', and {a} must have the shape of {b}, since its parameters are averaged into it' for a,b in method.twins.items())
+            raise ValueError(f'{k}: method {method.name!r} ' + (f'trains it; give a backbone such as "resnet50"' if v is None else f'trains only {", ".join(method.members)}{why}; leave it out'))
     nets = {k:segmenter(given[k], classes, pretrained, frozen=k in frozen) for k in ('junior','senior') if k in method.members}
     for k,v in nets.items():
         if v.config['classes']!=classes: raise ValueError(f'{k}: the network has {v.config["classes"]} classes, the data {classes}')
-    return {k:nets[k] for k in method.members}
+    return {k:nets[k] if k in nets else deepcopy(nets[method.twins[k]]) for k in method.members}
 
 @delegates(Learner.__init__, but='loss_func,splitter')
 def dual_learner(
@@ -81,7 +83,8 @@ def dual_learner(
     nets = _networks(method, dict(junior=junior, senior=senior), dls.c, pretrained, frozen)
     if getattr(dls, 'size', None): check_crop(nets, dls.size)
     adaptors = [a for cb in method.cbs for a in cb.adaptors(nets)]
-    cohort,step,seg = Cohort(nets, method.deployed, method.ema, adaptors),SemiStep(),SegMetrics()
+    statistics = {k:m for cb in method.cbs for k,m in cb.statistics(nets).items()}
+    cohort,step,seg = Cohort(nets, method.deployed, method.ema, adaptors, statistics),SemiStep(),SegMetrics()
     cols = [ValueMetric(partial(step.mean, k), k) for k in method.names] + seg.metrics(cohort)
     learn = Learner(dls, cohort, SegLoss(), splitter=encoder_split, metrics=[*cols, *metrics], cbs=[step, seg, *method.cbs, *cbs], **kwargs)
     learn.method,learn.lr = method,lr_slice(learn, learn.lr)

@@ -1,0 +1,171 @@
+"What each method promises: who learns from what, how its teachers move, what is deployed"
+import pytest, torch
+from conftest import CNN, Gradients, learner, one_step
+from fastai.callback.core import Callback
+from segkc_fastai.core.task import IGNORE
+from segkc_fastai.data.views import cutmix
+from segkc_fastai.methods.gta import gta
+from segkc_fastai.methods.losses import cross_entropy
+from segkc_fastai.methods.mean_teacher import mean_teacher
+from segkc_fastai.methods.mkd import halve, mkd
+from segkc_fastai.methods.step import Term
+from segkc_fastai.methods.supervised import Supervised
+from segkc_fastai.methods.table import METHODS, make_method
+from segkc_fastai.methods.unimatch import unimatch
+from segkc_fastai.models.cohort import Cohort, ema_decay, encoder_split
+from segkc_fastai.train.runs import Run, train_run
+
+NOW = dict(warmup=0)
+TAUGHT = dict(mean_teacher=mean_teacher(**NOW), gta=gta(**NOW), mkd=mkd(**NOW), unimatch=unimatch(**NOW))
+
+def make(scenes, method, cbs=(), **kw): return learner(scenes, senior='resnet10t+fpn:32' if 'senior' in method.members else None, method=method, cbs=cbs, **kw)
+def fit(learn, n=1):
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(n, 1e-3)
+    return learn
+
+@pytest.mark.parametrize('name', METHODS)
+def test_every_method_trains_and_leaves_a_run(scenes, tmp_path, name):
+    senior = dict(senior='pvt_v2_b0+segformer:32') if 'senior' in make_method(name).members else {}
+    run = train_run(tmp_path/'r', scenes, name, junior=CNN, **senior, labelled=8, epochs=1, size=(64,96), bs=4, pretrained=False, device='cpu')
+    assert run.finished and not run.history.isna().any().any()
+    method,nets = make_method(name),run.config['networks']
+    assert set(nets)==set(method.members)|set(method.ema) and {k:v['follows'] for k,v in nets.items() if v['follows']}==method.ema
+    assert f'Deployed | {method.deployed}' in (run.path/'card.md').read_text()
+    with torch.no_grad(): assert run.network()(torch.rand(1,3,60,90)).logits.shape==(1,8,60,90)
+
+def test_gta_keeps_pseudo_labels_and_ground_truth_apart(scenes):
+    m = one_step(make(scenes, gta(**NOW), [Gradients()])).gradients.moved
+    assert m['assistant']['assistant']>0==m['assistant']['junior'] and m['sup']['junior']>0==m['sup']['assistant']
+
+def test_gta_hands_over_features_alone(scenes):
+    method = gta(**NOW)
+    method.cbs = [cb for cb in method.cbs if not isinstance(cb, Supervised)]
+    learn = make(scenes, method)
+    before = {k:v.clone() for k,v in learn.model['junior'].named_parameters()}
+    fit(learn)
+    moved = {k for k,v in learn.model['junior'].named_parameters() if not torch.equal(v, before[k])}
+    assert moved=={k for k in before if not k.startswith('classifier.')}
+    assert not {p.data_ptr() for p in learn.model['junior'].parameters()} & {p.data_ptr() for p in learn.model['assistant'].parameters()}
+
+def test_gta_starts_assistant_and_teacher_from_the_student(scenes):
+    class Watch(Callback):
+        run_valid = False
+        def before_batch(self): self.learn.starts = [*getattr(self.learn, 'starts', []), self.learn.semi_step.x_w is not None and all(torch.equal(a, b) for k in ('assistant','teacher') for a,b in zip(self.model[k].parameters(), self.model['junior'].parameters()))]
+    Watch.order = max(cb.order for cb in gta().cbs)+1
+    learn = fit(make(scenes, gta(warmup=.5), [Watch()]), 2)
+    assert learn.starts.count(True)==1 and learn.starts[4] # 4 steps an epoch
+
+@pytest.mark.parametrize('t', [0,1,10,10_000])
+@pytest.mark.parametrize('name', TAUGHT)
+def test_teachers_move_as_scheduled(scenes, name, t):
+    learn = make(scenes, make_method(name, **NOW))
+    cap,state = learn.move_ema.cap if name!='gta' else learn.hand_over.cap,{}
+    alpha = min(1-1/(t+1), cap)
+    assert ema_decay(t, cap)==alpha
+    class Watch(Callback):
+        run_valid = False
+        def before_batch(self):
+            self.model.moves = t
+            with torch.no_grad():
+                for k in self.model.follows: self.model[k].classifier.weight.fill_(.5)
+        def after_step(self): state.update({k:(self.model[k].classifier.weight.clone(), self.model[m].classifier.weight.clone()) for k,m in self.model.follows.items()})
+    Watch.order = max(cb.order for cb in learn.cbs)+1
+    learn.add_cb(Watch())
+    one_step(learn)
+    assert learn.model.moves==t+1
+    for copy,followed in state.values(): torch.testing.assert_close(copy, alpha*.5+(1-alpha)*followed, rtol=1e-5, atol=1e-6)
+
+@pytest.mark.parametrize('name', TAUGHT)
+def test_teachers_stay_out_of_training(scenes, tmp_path, name):
+    learn = make(scenes, make_method(name, **NOW), path=tmp_path)
+    def check():
+        c = learn.model.train()
+        trained = {id(p) for g in learn.opt.param_lists for p in g} if learn.opt else set()
+        assert len(c.ema) and not c.ema.training and not any(m.training for m in c.ema.modules()) and c['junior'].training
+        assert not any(p.requires_grad or p.grad is not None or id(p) in trained for p in c.ema.parameters())
+        assert len(sum(encoder_split(c), []))==sum(1 for o in (c.members, c.adaptors) for _ in o.parameters())
+    fit(learn)
+    check()
+    for change in (learn.freeze, learn.unfreeze):
+        change()
+        fit(learn)
+        check()
+    moves,weights = learn.model.moves,[p.clone() for p in learn.model.ema.parameters()]
+    learn.save('state')
+    with learn.no_bar(), learn.no_logging(): learn.lr_find(show_plot=False, num_it=5)
+    check()
+    assert learn.model.moves==moves and all(torch.equal(p, q) for p,q in zip(weights, learn.model.ema.parameters()))
+    fit(learn)
+    assert learn.model.moves==moves+4
+    learn.load('state')
+    check()
+    assert learn.model.moves==moves and all(torch.equal(p, q) for p,q in zip(weights, learn.model.ema.parameters()))
+
+def test_mkd_without_augmentation_is_cps_and_cross_teachers(scenes):
+    class ByHand(Callback):
+        order,run_valid = Term.order+1,False
+        def after_pred(self):
+            s,n = self.learn.semi_step,len(self.learn.semi_step.x_l)
+            z = {k:halve(o, (64,96), (64,96))[0] for k,o in s.whole.items()}
+            for k,o in s.taught.items():
+                t = halve(o, (64,96), (64,96))[0]
+                z[k] = torch.cat([t[:n], cutmix(t[n:], s.box[:,::2,::2])])
+            valid = torch.cat([s.y_l!=IGNORE, s.valid])[:,::2,::2]
+            ce = lambda a,b: cross_entropy(z[a], torch.where(valid, z[b].argmax(1), IGNORE))
+            self.cps,self.across = ce('senior','junior')+ce('junior','senior'),ce('senior','junior_teacher')+ce('junior','senior_teacher')
+    learn = one_step(make(scenes, mkd(strength=0), [ByHand()]))
+    t = learn.semi_step.terms
+    torch.testing.assert_close(t['mkd_students'][0], learn.by_hand.cps)
+    torch.testing.assert_close(t['mkd_teachers'][0], learn.by_hand.across)
+    assert (t['mkd_students'][1],t['mkd_teachers'][1])==(.5,.75)
+
+def test_mkd_augments_who_it_is_told_to(scenes):
+    learn = make(scenes, mkd(augment=('students',)))
+    assert set(learn.model.statistics)=={'senior_classes','junior_classes'}
+    fit(learn)
+    assert all(s.amount.sum()>0 and torch.isfinite(s.covariance).all() for s in learn.model.statistics.values())
+    assert not list(make(scenes, mkd(augment=())).model.statistics)
+
+def test_mkd_moves_each_student_by_its_own_terms(scenes):
+    class Keep(Gradients):
+        def after_pred(self):
+            super().after_pred()
+            self.labels = self.learn.semi_step.pseudo
+    learn = one_step(make(scenes, mkd(), [Keep()]))
+    assert all(learn.keep.moved[t][k]>0 for t in ('mkd_teachers','mkd_students') for k in ('senior','junior')) and set(learn.keep.labels)=={'senior_teacher','junior_teacher'}
+
+def test_unimatch_shows_two_complementary_views(scenes):
+    class Watch(Callback):
+        order,run_valid = Term.order+1,False
+        def after_pred(self): self.seen = self.learn.semi_step
+    learn = one_step(make(scenes, unimatch(**NOW), [Watch()]))
+    s = learn.watch.seen
+    n,b = len(s.x_l),len(s.x_w)
+    assert len(s.x_s)==len(s.valid)==len(s.pseudo['teacher'].label)==2*b and not torch.equal(s.x_s[:b], s.x_s[b:])
+    for m,width in zip(s.masks['junior'], learn.model['junior'].widths):
+        one,two = m[n:].chunk(2)
+        assert m.shape==(n+2*b,width) and (m[:n]==1).all() and torch.equal(one+two, torch.full_like(one, 2.)) and set(one.unique().tolist())<={0.,1.,2.}
+        assert int((one==1).all(1).sum())==b//2
+    alike = [i for i,a in enumerate(learn.model['junior'].widths) for j,c in enumerate(learn.model['junior'].widths) if i<j and a==c and not torch.equal(s.masks['junior'][i], s.masks['junior'][j])]
+    assert not alike # one mask a width, as in a plain transformer
+
+def test_plain_transformers_share_one_mask():
+    c = Cohort({'junior':make_vit()}, 'junior')
+    x,m = torch.rand(2,3,32,32),torch.cat([torch.ones(1,96), torch.zeros(1,96)])
+    o = c.outputs(x, ['junior'], {'junior':[m]*4})['junior']
+    assert all(f[1].abs().max()==0<f[0].abs().max() for f in o.features)
+
+def make_vit():
+    from segkc_fastai.models.segmenter import Segmenter
+    return Segmenter('vit_tiny_patch16_224', 'dpt', 8, width=16, pretrained=False, encoder_args=dict(depth=4, embed_dim=96, num_heads=3))
+
+@pytest.mark.parametrize('what, words', [
+    (lambda d: learner(d, senior='resnet10t+fpn:32', method=gta()), ['senior',"'gta' trains only assistant, junior","must have the shape of junior"]),
+    (lambda d: learner(d, senior='resnet10t+fpn:32', method=mean_teacher()), ['senior','trains only junior; leave it out']),
+    (lambda d: learner(d, senior=None, method=mkd()), ['senior',"'mkd' trains it"]),
+    (lambda d: mean_teacher(cap=1.5), ['cap=1.5','from 0 to 1']),
+    (lambda d: gta()+mkd(), ['gta trains assistant and junior, but mkd needs senior and junior']),
+])
+def test_mistakes_are_named(scenes, what, words):
+    with pytest.raises(ValueError) as e: what(scenes)
+    for w in words: assert w in str(e.value), str(e.value)
