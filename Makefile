@@ -41,8 +41,14 @@ docs: $(READY) ## the documentation in _docs, by quarto where there is one
 readme: $(READY) ## README.md from nbs/index.ipynb
 	$(BIN)/python .ci/docs.py readme
 
-bench: $(READY) ## the gain of co-training and consultation over three seeds, and the cost of a step
+bench: $(READY) ## the cost of a step of each method beside a hand-written loop
 	$(BIN)/python tests/bench.py
+
+# Two processes divide the runs, each with half of the cores; started again, they go on
+compare: $(READY) ## all methods on the built-in scenes, three seeds: table and figures, under an hour on two cores
+	@mkdir -p runs; export OMP_NUM_THREADS=$$(( ($$(getconf _NPROCESSORS_ONLN)+1)/2 )); \
+	run='$(BIN)/segkc compare --recipe scenes --data data/scenes --out runs/comparison'; \
+	$$run > runs/comparison-beside.log 2>&1 & $$run; code=$$?; wait; exit $$code
 
 dist: $(READY) ## wheel and sdist in dist/
 	$(BIN)/python -m build
@@ -51,4 +57,4 @@ clean: ## remove what was built; .venv, data and runs stay
 	rm -rf build dist _proc _docs .pytest_cache *.egg-info
 	find nbs segkc_fastai tests -name __pycache__ -prune -exec rm -r {} +
 
-.PHONY: help setup demo test same lab docs readme bench dist clean
+.PHONY: help setup demo test same lab docs readme bench compare dist clean

@@ -1,10 +1,10 @@
 "Recipes and the ablation, from the command line, on miniatures in the published layouts"
-import json
-import numpy as np, pytest
+import io, json
+import numpy as np, pandas as pd, pytest
 from PIL import Image
 from segkc_fastai.cli import main
 from segkc_fastai.data.benchmarks import VOC
-from segkc_fastai.evaluate.compare import run_path
+from segkc_fastai.evaluate.grid import run_path
 from segkc_fastai.train.runs import Run
 
 NETS = '--junior mobilenetv4_conv_small+fpn:32 --senior resnet10t+fpn:32 --random --bs 2 --epochs 1'
@@ -54,13 +54,14 @@ def test_cityscapes(tmp_path):
 def test_ablation_resumes(scenes, tmp_path, capsys):
     args = f'ablate --data {scenes} --labelled 8 {NETS} --size 64,96 --seeds 0 --out {tmp_path}/a --method-arg warmup=0'
     main(args.split())
-    table,runs = (tmp_path/'a'/'ablation.md').read_text(),sorted(o.name for o in (tmp_path/'a').glob('*-seed0'))
-    assert runs==['cps-features-seed0','cps-predictions-seed0','cps-seed0','labelled-only-seed0','segkc-same-backbone-seed0','segkc-seed0']
-    assert table.count('\n')==8 and (tmp_path/'a'/'ablation.png').stat().st_size>5000 and len((tmp_path/'a'/'ablation.csv').read_text().splitlines())==7
-    c = Run(run_path(tmp_path/'a', 'SegKC, same backbone', 0)).config['networks']
+    results,runs = (tmp_path/'a'/'results.csv').read_text(),sorted(o.name for o in (tmp_path/'a').glob('*-seed0'))
+    assert runs==[f'{k}-8-seed0' for k in ('cps','cps-features','cps-predictions','labelled-only','segkc','segkc-same-backbone')]
+    assert results.count('\n')==7 and (tmp_path/'a'/'arms.png').stat().st_size>5000 and '| SegKC |' in (tmp_path/'a'/'table.md').read_text()
+    c = Run(run_path(tmp_path/'a', 'SegKC, same backbone', 8, 0)).config['networks']
     assert c['senior']['spec']==c['junior']['spec']
     when = {o:o.stat().st_mtime_ns for o in (tmp_path/'a').glob('*/history.csv')}
-    (tmp_path/'a'/'cps-seed0'/'card.md').unlink()
+    (tmp_path/'a'/'cps-8-seed0'/'card.md').unlink()
     main(args.split())
     again = [o.parent.name for o,t in when.items() if o.stat().st_mtime_ns!=t]
-    assert again==['cps-seed0'] and (tmp_path/'a'/'ablation.md').read_text()==table
+    miou = lambda s: pd.read_csv(io.StringIO(s)).miou.tolist()
+    assert again==['cps-8-seed0'] and miou((tmp_path/'a'/'results.csv').read_text())==miou(results)

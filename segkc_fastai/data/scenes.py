@@ -535,7 +535,7 @@ def _holds(path, manifest):
     if found==manifest: return True
     raise ValueError(f"{path} holds {found}, not the scenes asked for, {manifest}. Choose another folder, or move this one away first.")
 
-# %% ../../nbs/02_data/04_scenes.ipynb #f8783987
+# %% ../../nbs/02_data/04_scenes.ipynb #b9aa98d6
 def write_scenes(
     path:str|Path, # Folder to write; left alone if it holds this very set
     n_train=500,   # Scenes to train with
@@ -557,6 +557,7 @@ def write_scenes(
             _save(new/_SPLITS[s], i, *render_scene(np.random.default_rng([seed,s,i]), size))
         task = dict(name='scenes', classes=SCENE_CLASSES, palette=SCENE_PALETTE, ignore=[], masks='index')
         for k,v in (('task',task), ('scenes',manifest)): (new/f'{k}.json').write_text(json.dumps(v))
+        if _holds(path, manifest): return path # another process was faster
         if path.exists(): path.rmdir()
         new.rename(path)
     return path

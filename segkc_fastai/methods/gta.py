@@ -7,9 +7,10 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/04_methods/gta.html.md"""
 # %% auto #0
 __all__ = ['assistant_loss', 'Assistant', 'HandOver', 'gta']
 
-# %% ../../nbs/04_methods/06_gta.ipynb #a5a2a017
+# %% ../../nbs/04_methods/06_gta.ipynb #95d03d07
 import math, torch, torch.nn.functional as F
 from ..core.task import IGNORE
+from ..models.cohort import ema_decay
 from .losses import _plain
 from .step import Method, UnlabelledBatch, StrongViews, PseudoLabels, CutMix, OneForward, Term, MoveEMA
 from .supervised import Supervised
@@ -46,9 +47,14 @@ class Assistant(Term):
         p = s.pseudo['teacher']
         s.add('assistant', assistant_loss(s.unlabelled['assistant'].logits, p.label, p.confidence, p.valid, self.drop), self.now)
 
-# %% ../../nbs/04_methods/06_gta.ipynb #2dff6c18
+# %% ../../nbs/04_methods/06_gta.ipynb #3187ed56
 class HandOver(MoveEMA):
     "After each step the teacher moves towards the student, then the student's features towards the assistant's"
+    def __init__(self, features=.999, cap=.999, warmup=0.):
+        super().__init__(cap, warmup)
+        if not 0<=features<=1: raise ValueError(f'{features=}: give a decay from 0 to 1')
+        self.features = features
+
     def links(self, method): return super().links(method) + [('assistant','junior','features by EMA')]
 
     @torch.no_grad()
@@ -58,15 +64,16 @@ class HandOver(MoveEMA):
 
     @torch.no_grad()
     def after_step(self):
-        waits,decay = self.waits,self.decay
+        waits,decay = self.waits,ema_decay(self.cohort.moves, self.features)
         super().after_step()
-        features = ([p for k,p in self.cohort[m].named_parameters() if not k.startswith('classifier.')] for m in ('junior','assistant'))
-        if not waits: torch._foreach_lerp_(*features, 1-decay)
+        student,assistant = ([p for k,p in self.cohort[m].named_parameters() if not k.startswith('classifier.')] for m in ('junior','assistant'))
+        if not waits: torch._foreach_lerp_(student, assistant, 1-decay)
 
-# %% ../../nbs/04_methods/06_gta.ipynb #4bd96189
+# %% ../../nbs/04_methods/06_gta.ipynb #78b7590c
 def gta(
     drop:float=.2,      # share of the least confident pseudo labels, which are dropped
-    cap:float=.999,     # decay of teacher and hand-over in a long training
+    features:float=.999,# α, decay of the student's features towards the assistant's in a long training
+    cap:float=.999,     # β, decay of the teacher in a long training
     weight:float=1.,    # of the assistant's loss
     cutmix:bool=True,   # paste boxes between unlabelled images
     warmup:float=.1,    # share of the training in which the student learns alone
@@ -74,5 +81,5 @@ def gta(
 )->Method:
     "GTA-Seg (arXiv 2301.07340): the student is the junior, its assistant of the same shape; the teacher is deployed"
     views = [UnlabelledBatch(warmup), StrongViews(), PseudoLabels('teacher'), *[CutMix()]*cutmix]
-    cbs = [*views, OneForward(), Supervised(criterion, ('junior',)), Assistant(drop, weight=weight, warmup=warmup), HandOver(cap, warmup)]
+    cbs = [*views, OneForward(), Supervised(criterion, ('junior',)), Assistant(drop, weight=weight, warmup=warmup), HandOver(features, cap, warmup)]
     return Method('gta', cbs, ('assistant','junior'), 'teacher', dict(teacher='junior'), twins=dict(assistant='junior'))

@@ -34,9 +34,9 @@ class Consistency(Term):
         if s.unlabelled is None: return
         s.add('consistency', probability_distance(s.unlabelled[self.learner].logits, s.mix(s.weak[self.teacher].logits.softmax(1)), s.valid), self.now)
 
-# %% ../../nbs/04_methods/03a_mean_teacher.ipynb #c41e9051
+# %% ../../nbs/04_methods/03a_mean_teacher.ipynb #4beabf58
 def mean_teacher(
-    weight:float=100.,  # of the consistency
+    consistency:float=100., # weight of the term; not `weight`, which is one of pseudo labels elsewhere and of another size
     cap:float=.99,      # decay of the teacher in a long training
     cutmix:bool=True,   # paste boxes between unlabelled images
     warmup:float=.1,    # share of the training on labelled images alone
@@ -45,5 +45,5 @@ def mean_teacher(
 )->Method:
     "Mean teacher (arXiv 1703.01780): a student, the junior, agrees with its EMA; the teacher is deployed"
     views = [UnlabelledBatch(warmup), StrongViews(), PseudoLabels('teacher'), *[CutMix()]*cutmix]
-    term = Consistency(weight=weight, warmup=warmup, ramp=ramp)
+    term = Consistency(weight=consistency, warmup=warmup, ramp=ramp)
     return Method('mean_teacher', [*views, OneForward(), Supervised(criterion), term, MoveEMA(cap, warmup)], ('junior',), 'teacher', dict(teacher='junior'))

@@ -150,7 +150,7 @@ def after_pred(self:MutualDistillation):
     s.add('mkd_teachers', learn(a, tb, self.threshold)+learn(b, ta, self.threshold), self.now*self.teacher_weight)
     s.add('mkd_students', learn(a, b, 0)+learn(b, a, 0), self.now*self.student_weight)
 
-# %% ../../nbs/04_methods/07_mkd.ipynb #8401fad6
+# %% ../../nbs/04_methods/07_mkd.ipynb #8afa650d
 def mkd(
     teacher_weight:float=1.5, # w_T, of what the other's teacher says
     student_weight:float=1.,  # w_S, of what the other student says
@@ -167,4 +167,5 @@ def mkd(
     term = MutualDistillation(teacher_weight, student_weight, strength, threshold, augment, warmup=warmup, ramp=ramp)
     teachers = term.teachers
     views = [UnlabelledBatch(warmup), StrongViews(), TeachersLabel(*teachers.values()), *[CutMix()]*cutmix]
-    return Method('mkd', [*views, OneForward(), Supervised(criterion), term, Kept(*teachers.values(), threshold=threshold), MoveEMA(cap, warmup)], ema={t:k for k,t in teachers.items()})
+    cbs = [*views, OneForward(), Supervised(criterion), term, Kept(*teachers.values(), threshold=threshold), MoveEMA(cap, warmup)]
+    return Method('mkd', cbs, ema={t:k for k,t in teachers.items()})

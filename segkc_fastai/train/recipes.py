@@ -10,7 +10,7 @@ __all__ = ['RECIPES', 'Recipe', 'PascalOriginal', 'PascalBlended', 'Cityscapes',
 # %% ../../nbs/05_train/04_recipes.ipynb #52cfa465
 from dataclasses import asdict, dataclass, field
 
-# %% ../../nbs/05_train/04_recipes.ipynb #108c8e47
+# %% ../../nbs/05_train/04_recipes.ipynb #ab259c8d
 @dataclass
 class Recipe:
     "Arguments of `train_run` for one benchmark"
@@ -24,8 +24,11 @@ class Recipe:
     strong:dict   = None    # UniMatch V2: its values are the defaults of `StrongView` and `CutMix`
     labelled:str  = None    # to be given: a published list, or a share
 
+    others = {'mkd.threshold':0., 'gta.warmup':1/80} # arguments of other methods, for comparisons: those of their releases
     @property
     def args(self): return asdict(self)
+    @property
+    def comparison(self): return self.args | dict(method_args=self.method_args | self.others)
 
 # %% ../../nbs/05_train/04_recipes.ipynb #9af0dbce
 _LISTS = "a text file with one labelled image a line, such as UniMatch V2's splits/{}/labeled.txt; a share such as 1/16 draws a split of your own"
@@ -58,7 +61,7 @@ class Cityscapes(Recipe):
     method_args:dict = field(default_factory=lambda: dict(threshold=.95, criterion='ohem', warmup=0., ramp=.1)) # threshold and criterion: UniMatch V2; ramp: ours
     wanted = _LISTS.format('cityscapes/1_16')
 
-# %% ../../nbs/05_train/04_recipes.ipynb #e1cf62f6
+# %% ../../nbs/05_train/04_recipes.ipynb #97457489
 @dataclass
 class Scenes(Recipe):
     "The built-in scenes, from random weights"
@@ -74,6 +77,7 @@ class Scenes(Recipe):
     lr_ratio:int  = None      # one rate for all, as nothing is pretrained
     schedule:str  = 'one_cycle'
     method_args:dict = field(default_factory=lambda: dict(weight=.6, warmup=.15, ramp=.2, weight_senior=.05, weight_features=4., stage=-3)) # found by trying; stage -3 has a stride of 8
+    others = {'cap':.97, 'mkd.cap':.6, 'mkd.teacher_weight':.36, 'mkd.student_weight':.24, 'mean_teacher.consistency':10.} # found by trying; MKD's weights: the release's proportion, .6 in all
 
 # %% ../../nbs/05_train/04_recipes.ipynb #dae1ab8f
 RECIPES = dict(pascal_original=PascalOriginal(), pascal_blended=PascalBlended(), cityscapes=Cityscapes(), scenes=Scenes())

@@ -1,0 +1,94 @@
+"A comparison goes on after a crash, shares its cells among processes, and survives a run that fails"
+import os, signal, subprocess, sys, threading, time
+from pathlib import Path
+import pandas as pd, pytest
+from filelock import FileLock
+from segkc_fastai.cli import main
+from segkc_fastai.compare import compare
+from segkc_fastai.evaluate.grid import run_grid, run_path
+from segkc_fastai.train.recipes import RECIPES
+from segkc_fastai.train.runs import Run
+
+NETS = '--junior mobilenetv4_conv_small+fpn:32 --senior resnet10t+fpn:32 --random --size 64,96 --bs 4'
+ENV = os.environ | dict(OMP_NUM_THREADS='1')
+
+def command(scenes, out, methods='supervised,fixmatch', more='--labelled 4,8 --seeds 0,1 --epochs 1'):
+    return f'compare --data {scenes} --methods {methods} {NETS} {more} --out {out}'.split()
+
+def start(*args): return subprocess.Popen([sys.executable, '-m', 'segkc_fastai.cli', *args], env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+def times(out): return {o.parent.name:o.stat().st_mtime_ns for o in Path(out).glob('*/card.md')}
+
+def test_killed_and_started_again(scenes, tmp_path):
+    out = tmp_path/'c'
+    args = command(scenes, out, more='--labelled 8 --seeds 0,1,2 --epochs 3')
+    p = start(*args)
+    for _ in range(1200):
+        if len(done := times(out))>=2 and any(not (o.parent/'card.md').exists() for o in out.glob('*/config.json')): break
+        time.sleep(.05)
+    p.send_signal(signal.SIGKILL)
+    p.communicate()
+    done = times(out)
+    half = [o.parent.name for o in out.glob('*/config.json') if o.parent.name not in done]
+    assert 2<=len(done)<6 and half, 'killed too late or too early to prove anything'
+    main(args)
+    after = times(out)
+    assert len(after)==6 and all(after[k]==t for k,t in done.items())
+    df = pd.read_csv(out/'results.csv')
+    assert len(df)==6 and sorted(df.arm.unique())==['fixmatch','supervised'] and (out/'table.md').read_text().count('±')==3
+    for k in ('share','size'): assert (out/f'{k}.png').stat().st_size>5000
+
+def test_two_processes_share_the_cells(scenes, tmp_path):
+    args = command(scenes, tmp_path/'c')
+    ps = [start(*args) for _ in range(2)]
+    said = [p.communicate(timeout=300)[0] for p in ps]
+    assert [p.returncode for p in ps]==[0,0], said
+    trained = [[s.split(':')[0] for s in o.splitlines() if s.endswith(': training')] for o in said]
+    assert len(trained[0])+len(trained[1])==len(set(trained[0]) | set(trained[1]))==8 and all(trained)
+    assert len(pd.read_csv(tmp_path/'c'/'results.csv'))==8
+
+def test_a_cell_that_another_process_has_is_left_to_it(scenes, tmp_path, capsys):
+    arms,small = {'a':dict(method='supervised')},dict(junior='mobilenetv4_conv_small+fpn:32', epochs=1, size=(64,96), bs=4, pretrained=False, device='cpu')
+    path = run_path(tmp_path, 'a', 8, 0)
+    (tmp_path/'.locks').mkdir()
+    lock = FileLock(tmp_path/'.locks'/f'{path.name}.lock', thread_local=False)
+    lock.acquire()
+    threading.Timer(1.5, lambda: (tmp_path/'seen').write_text(str(path.exists()))).start()
+    threading.Timer(2., lock.release, [True]).start()
+    df = run_grid(arms, scenes, tmp_path, (0,), (8,), wait=.1, **small)
+    assert (tmp_path/'seen').read_text()=='False' and len(df)==1
+
+def test_a_failed_run_is_recorded_and_tried_again(scenes, tmp_path, capsys):
+    image = next((scenes/'train'/'images').iterdir())
+    whole = image.read_bytes()
+    image.write_bytes(whole[:len(whole)//2]) # found when it is read, in the run
+    args = command(scenes, tmp_path/'c', more='--labelled 23 --seeds 0 --epochs 1')
+    with pytest.raises(SystemExit) as e: main(args)
+    assert 'none of 2 runs' in str(e.value) and image.name in (tmp_path/'c'/'failed'/'supervised-23-seed0.txt').read_text()
+    image.write_bytes(whole)
+    main(args)
+    assert not list((tmp_path/'c'/'failed').iterdir()) and len(pd.read_csv(tmp_path/'c'/'results.csv'))==2
+
+def test_some_fail_and_the_rest_goes_on(scenes, tmp_path, capsys):
+    with pytest.raises(SystemExit) as e: main(command(scenes, tmp_path/'c', 'supervised,cps', '--senior vit_tiny_patch16_224+dpt:16 --size 64,90 --labelled 8 --seeds 0 --epochs 1'))
+    assert '1 runs could not be finished: cps-8-seed0' in str(e.value)
+    table = (tmp_path/'c'/'table.md').read_text()
+    assert 'Not finished: cps-8-seed0.' in table and '| supervised |' in table
+
+def test_all_methods_from_a_recipe(scenes, tmp_path, capsys):
+    small = dict(junior='mobilenetv4_conv_small+fpn:32', senior='resnet10t+fpn:32', labelled=8, epochs=1, device='cpu')
+    df = compare(scenes, tmp_path/'c', seeds=(0,), **(RECIPES['scenes'].comparison | small)).set_index('arm')
+    assert list(df.index)==['supervised','mean_teacher','fixmatch','unimatch','cps','segkc','gta','mkd'] and df.deployed.nunique()==1
+    assert (df.trained>df.deployed).to_dict()==dict.fromkeys(df.index, False) | dict(cps=True, segkc=True, gta=True, mkd=True)
+    configs = {a:Run(p).config for a,p in df.path.items()}
+    assert len({c['split_hash'] for c in configs.values()})==1 and configs['cps']['method_args']['weight']==.6 and 'weight_senior' not in configs['cps']['method_args']
+
+@pytest.mark.parametrize('more, words', [
+    ('--methods supervised,spc', "method 'spc': not known; choose from supervised"),
+    ('--method-arg tau=1', "method argument 'tau': no method takes it"),
+    ('--method-arg cps.cap=.9', "method argument 'cps.cap': no method takes it"),
+    ('--data nowhere', 'nowhere'),
+])
+def test_mistakes_are_found_before_anything_is_trained(scenes, tmp_path, more, words):
+    with pytest.raises(SystemExit) as e: main([*command(scenes, tmp_path/'c'), *more.split()])
+    assert words in str(e.value) and not list(tmp_path.glob('c/*/config.json')) and not list(tmp_path.glob('c/failed/*'))
