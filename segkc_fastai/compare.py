@@ -37,7 +37,7 @@ def method_arms(
         arms[m] = dict(method=m, junior=junior, senior=senior if two else None, method_args=mine)
     return arms
 
-# %% ../nbs/09_compare.ipynb #90eb7b05
+# %% ../nbs/09_compare.ipynb #2cfc7ae1
 def _write(df, out, figures):
     "Table, CSV and figures of a grid; the table once more on the screen"
     with replacing(Path(out)/'results.csv') as f: df.to_csv(f, index=False)
@@ -58,10 +58,11 @@ def compare(
     published=None,       # rows of `published()` to draw beside ours
     **kwargs
 )->pd.DataFrame: # see `run_grid`
-    "Run methods × labelled × seeds and write `results.csv`, `table.md`, `share.png` (mIoU against labelled share) and `size.png` (against deployed size)"
+    "Run methods × labelled × seeds and write `results.csv`, `table.md`, `share.png` (mIoU against labelled share, bars if there is one share) and `size.png` (against deployed size)"
     df = run_grid(method_arms(methods, junior, senior, method_args), data, out, split=split, **kwargs)
     title = f'mIoU on {split}, last epoch'
-    return _write(df, out, dict(share=share_lines(df, title, published), size=size_scatter(df, title, published)))
+    one = df.labelled_images.nunique()==1 and published is None
+    return _write(df, out, dict(share=arm_bars(df, title) if one else share_lines(df, title, published), size=size_scatter(df, title, published)))
 
 # %% ../nbs/09_compare.ipynb #57bebe98
 def ablation_arms(

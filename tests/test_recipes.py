@@ -7,7 +7,8 @@ from segkc_fastai.data.benchmarks import VOC
 from segkc_fastai.evaluate.grid import run_path
 from segkc_fastai.train.runs import Run
 
-NETS = '--junior mobilenetv4_conv_small+fpn:32 --senior resnet10t+fpn:32 --random --bs 2 --epochs 1'
+CNN,SENIOR = 'mobilenetv4_conv_small+fpn:32','resnet10t+fpn:32'
+NETS = f'--junior {CNN} --senior {SENIOR} --random --bs 2 --epochs 1'
 
 def image(rng, path, size=(70,90)): Image.fromarray(rng.integers(0, 255, (*size,3), dtype=np.uint8)).save(path)
 
@@ -65,3 +66,14 @@ def test_ablation_resumes(scenes, tmp_path, capsys):
     again = [o.parent.name for o,t in when.items() if o.stat().st_mtime_ns!=t]
     miou = lambda s: pd.read_csv(io.StringIO(s)).miou.tolist()
     assert again==['cps-8-seed0'] and miou((tmp_path/'a'/'results.csv').read_text())==miou(results)
+
+@pytest.mark.parametrize('name', ['supervised','gta','mkd'])
+def test_a_recipe_serves_other_methods(voc, tmp_path, name):
+    main(f'train --recipe pascal_original --data {voc} --labelled 2 --method {name} --junior {CNN}'.split() + ['--senior',SENIOR]*(name=='mkd') + f'--random --bs 2 --epochs 1 --size 64,64 --out {tmp_path}/run'.split())
+    c = Run(tmp_path/'run').config
+    assert c['method']==name and set(c['method_args'])=={'supervised':set(), 'gta':{'warmup'}, 'mkd':{'threshold','warmup','ramp'}}[name] and (c['senior'] is None)==(name!='mkd')
+    assert c['method_args'].get('threshold', 0)==0
+
+def test_a_senior_that_is_given_is_not_dropped_in_silence(voc, tmp_path):
+    with pytest.raises(SystemExit) as e: main(f'train --recipe pascal_original --data {voc} --labelled 2 --method gta {NETS} --size 64,64 --out {tmp_path}/run'.split())
+    assert 'assistant must have the shape of junior' in str(e.value)

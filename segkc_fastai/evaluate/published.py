@@ -10,10 +10,10 @@ __all__ = ['published']
 # %% ../../nbs/06_evaluate/04_published.ipynb #50457bfe
 import pandas as pd
 
-# %% ../../nbs/06_evaluate/04_published.ipynb #08998e3f
-_RULES = dict(ema='best epoch of the EMA teacher on val', student='best epoch on val', unknown='not stated')
+# %% ../../nbs/06_evaluate/04_published.ipynb #50bcb4cc
+_RULES = dict(ema='best epoch of the EMA teacher on val', student='best epoch on val', unknown='selection rule not stated')
 _SERIES = """
-SegKC | not stated | 24.8 | voc original | unknown | arXiv 2503.10693, abstract and figure 1 | 366=87.1 732=89.2 1464=89.8
+SegKC | backbone not stated | 24.8 | voc original | unknown | arXiv 2503.10693, abstract and figure 1 | 366=87.1 732=89.2 1464=89.8
 UniMatch V2 | DINOv2-S, DPT | 24.8 | voc original | ema | logs of UniMatch V2's release | 92=79.03 183=85.50 366=85.85 732=86.69 1464=87.82
 UniMatch V2 | DINOv2-B, DPT | 97.5 | voc original | ema | logs of UniMatch V2's release | 92=86.29 183=87.92 366=88.86 732=89.98 1464=90.80
 UniMatch V2 | DINOv2-L, DPT | 335.6 | voc original | ema | logs of UniMatch V2's release | 92=86.44 183=87.56 366=90.29 732=91.13 1464=91.21

@@ -47,7 +47,7 @@ class Assistant(Term):
         p = s.pseudo['teacher']
         s.add('assistant', assistant_loss(s.unlabelled['assistant'].logits, p.label, p.confidence, p.valid, self.drop), self.now)
 
-# %% ../../nbs/04_methods/06_gta.ipynb #3187ed56
+# %% ../../nbs/04_methods/06_gta.ipynb #e6096b9f
 class HandOver(MoveEMA):
     "After each step the teacher moves towards the student, then the student's features towards the assistant's"
     def __init__(self, features=.999, cap=.999, warmup=0.):
@@ -59,15 +59,16 @@ class HandOver(MoveEMA):
 
     @torch.no_grad()
     def before_batch(self):
-        if self.waits or self.cohort.moves: return
+        if self.step.x_w is None or self.cohort.moves: return
         torch._foreach_copy_(*(list(self.cohort[k].state_dict().values()) for k in ('assistant','junior')))
 
     @torch.no_grad()
     def after_step(self):
-        waits,decay = self.waits,ema_decay(self.cohort.moves, self.features)
+        decay = ema_decay(self.cohort.moves, self.features)
         super().after_step()
+        if self.step.x_w is None: return
         student,assistant = ([p for k,p in self.cohort[m].named_parameters() if not k.startswith('classifier.')] for m in ('junior','assistant'))
-        if not waits: torch._foreach_lerp_(student, assistant, 1-decay)
+        torch._foreach_lerp_(student, assistant, 1-decay)
 
 # %% ../../nbs/04_methods/06_gta.ipynb #78b7590c
 def gta(

@@ -8,12 +8,13 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/08_view/figures.html.md"""
 __all__ = ['legend', 'grid', 'prediction_grid', 'curves', 'class_bars', 'share_lines', 'size_scatter', 'who_teaches_whom',
            'predict_pairs', 'spaced', 'save_figure', 'arm_bars', 'run_figures']
 
-# %% ../../nbs/08_view/02_figures.ipynb #8f572dd6
-import warnings
+# %% ../../nbs/08_view/02_figures.ipynb #dc114288
+import re, warnings
 from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np, seaborn as sns, torch
 from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, NullFormatter
 from ..core.task import Task, IGNORE
 from ..core.files import replacing
 from ..data.benchmarks import load_source
@@ -146,7 +147,7 @@ def _arms(df):
     names = list(dict.fromkeys(df.arm))
     return [(a, c, by[by.arm==a].sort_values('labelled_images')) for a,c in zip(names, sns.color_palette('colorblind' if len(names)<=10 else 'husl', len(names)))]
 
-# %% ../../nbs/08_view/02_figures.ipynb #8f21580d
+# %% ../../nbs/08_view/02_figures.ipynb #7f584989
 def share_lines(
     df,             # columns arm, labelled, labelled_images, seed, miou, layout: see `run_grid`
     title='',
@@ -155,13 +156,12 @@ def share_lines(
     "mIoU over labelled images; returns the figure, ValueError if published numbers are of other data or splits"
     theirs = _beside(df, published)
     with plt.rc_context(_RC):
-        fig,ax = plt.subplots(figsize=(6.4,3.4), layout='constrained')
+        fig,ax = plt.subplots(figsize=(6.4+3.2*bool(theirs), 3.4), layout='constrained')
         for a,col,o in _arms(df):
             ax.plot(o.labelled_images, o.miou, '-o', color=col, ms=4, label=a)
-            if len(o)>1: ax.fill_between(o.labelled_images, o.miou-o['std'], o.miou+o['std'], color=col, alpha=.15, lw=0)
-            else: ax.errorbar(o.labelled_images, o.miou, o['std'], color=col, capsize=3)
+            ax.fill_between(o.labelled_images, o.miou-o['std'], o.miou+o['std'], color=col, alpha=.15, lw=0)
         for (label,o),m in zip(theirs, 'os^vD<>p*hX+x'*3): ax.plot(o.labelled, o.miou, '--'+m, color='.5', mfc='w', ms=5, lw=.8, label=label)
-        shares = {**{n:f'{n}' for _,o in theirs for n in o.labelled}, **{n:f'{l}\n({n})' if '/' in str(l) else f'{n}' for l,n in zip(df.labelled, df.labelled_images)}}
+        shares = {**{n:f'{n}' for _,o in theirs for n in o.labelled}, **{n:f'{l}\n({n})' if re.fullmatch(r'\d+/\d+', str(l)) else f'{n}' for l,n in zip(df.labelled, df.labelled_images)}}
         ax.set_xscale('log')
         ax.set_xticks(list(shares), list(shares.values()), minor=False)
         ax.set_xticks([], minor=True)
@@ -177,7 +177,7 @@ def size_scatter(
     "mIoU over parameters, a panel a labelled share: a dot where the network is deployed, a thin line to what was trained for it; returns the figure"
     theirs,ns = _beside(df, published),sorted(set(df.labelled_images))
     with plt.rc_context(_RC):
-        fig,axs = plt.subplots(1, len(ns), figsize=(3.4*len(ns)+2, 3.4), layout='constrained', sharey=True, squeeze=False)
+        fig,axs = plt.subplots(1, len(ns), figsize=(3.4*len(ns)+(4.5 if theirs else 1.5), 3.4), layout='constrained', sharey=True, squeeze=False)
         for ax,n in zip(axs[0], ns):
             for a,col,o in _arms(df[df.labelled_images==n]):
                 ax.errorbar(o.deployed/1e6, o.miou, o['std'], fmt='o', color=col, capsize=3, label=a)
@@ -186,6 +186,7 @@ def size_scatter(
                 o = o[(o.labelled==n)&o.params_m.notna()]
                 if len(o): ax.plot(o.params_m, o.miou, m, color='.5', mfc='w', label=label)
             ax.set(xscale='log', xlabel='M parameters: ● deployed, | trained', title=f'{n} labelled images')
+            ax.xaxis.set(major_locator=LogLocator(subs=(1,2,5)), major_formatter='{x:g}', minor_formatter=NullFormatter())
         axs[0,0].set_ylabel('mIoU, %')
         fig.suptitle(title, fontsize=9)
         seen = {l:h for ax in axs[0] for h,l in zip(*ax.get_legend_handles_labels())}
