@@ -48,7 +48,7 @@ bench: $(READY) ## the cost of a step of each method beside a hand-written loop
 compare: $(READY) ## all methods on the built-in scenes, three seeds: table and figures, under an hour on two cores
 	@mkdir -p runs; export OMP_NUM_THREADS=$$(( ($$(getconf _NPROCESSORS_ONLN)+1)/2 )); \
 	run='$(BIN)/segkc compare --recipe scenes --data data/scenes --out runs/comparison'; \
-	$$run > runs/comparison-beside.log 2>&1 & $$run; code=$$?; wait; exit $$code
+	$$run > runs/comparison-beside.log 2>&1 & trap "kill $$!" INT TERM; $$run; code=$$?; wait; exit $$code
 
 dist: $(READY) ## wheel and sdist in dist/
 	$(BIN)/python -m build

@@ -78,7 +78,7 @@ def _positive(s):
     if not s.isdigit() or int(s)<1: raise argparse.ArgumentTypeError(f'{s!r}: give a whole number of at least 1')
     return int(s)
 
-# %% ../nbs/11_cli.ipynb #e8b74b3c
+# %% ../nbs/11_cli.ipynb #b2237bec
 def _training(add):
     "Arguments of `train_run`"
     add('--data', required=True, help='folder with {train,val,test}/{images,masks} and task.json, or Pascal VOC or Cityscapes as they come')
@@ -94,6 +94,7 @@ def _training(add):
     add('--frozen', nargs='+', default=[], metavar='NAME', help='networks whose encoder stays as it is: senior, junior')
     add('--method-arg', type=_pair, action='append', default=[], metavar='NAME=VALUE', help='argument of the method, such as threshold=0.95, in a grid also of one alone, such as gta.drop=0.1; may be repeated')
 
+# %% ../nbs/11_cli.ipynb #fc27372a
 def parser(
     recipe=None # a `Recipe`, for the defaults of training
 ):
@@ -116,8 +117,10 @@ def parser(
     a = command('ablate', _ablate, 'what each part of SegKC adds: a grid of runs, which goes on where it stopped, a table and a figure')
     m = command('compare', _compare, 'methods × labelled × seeds: a grid of runs, which goes on where it stopped and which several processes can share, a table and figures')
     m.add_argument('--methods', type=lambda s: s.split(','), default='supervised,mean_teacher,fixmatch,unimatch,cps,segkc,gta,mkd', help='names, separated by commas')
+    m.add_argument('--published', dest='beside', action='store_true', help="draw what is published for the data's family of splits beside the runs")
     for o,out in ((a,'runs/ablation'), (m,'runs/comparison')):
         _training(o.add_argument)
+        o.set_defaults(senior='resnet50')
         o.add_argument('--out', default=out, help='folder for the runs, table and figures; start the same command again to go on, or twice to share the work')
         o.add_argument('--seeds', type=lambda s: tuple(map(int, s.split(','))), default=(0,1,2), help='of split, views and initial weights')
         o.add_argument('--split', default='test', choices=['val','test'], help='part of the data that counts')

@@ -7,23 +7,26 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/compare.html.md"""
 # %% auto #0
 __all__ = ['method_arms', 'compare', 'ablation_arms', 'ablate']
 
-# %% ../nbs/09_compare.ipynb #20bd192c
+# %% ../nbs/09_compare.ipynb #042e54ab
 import inspect
 from pathlib import Path
 import pandas as pd
 from fastcore.meta import delegates
 from .core.files import replacing, write_text
+from .data.benchmarks import load_source
 from .evaluate.grid import grid_table, run_grid
+from .evaluate.published import FAMILIES, published
 from .methods.cps import cps
 from .methods.table import METHODS, make_method
 from .view.figures import arm_bars, save_figure, share_lines, size_scatter
 
-# %% ../nbs/09_compare.ipynb #41a4edb6
+# %% ../nbs/09_compare.ipynb #716bbe1e
 def method_arms(
     methods,              # names, keys of `METHODS`
     junior:str,
     senior:str=None,      # for methods that train one
-    method_args:dict=None # argument, or `method.argument`, → value
+    method_args:dict=None,# argument, or `method.argument`, → value
+    frozen=()             # networks whose encoder stays as it is, for methods that train them
 )->dict: # method → arguments of `train_run`
     "The arms of a comparison; ValueError if a method, or a method for an argument, is not known"
     args,arms = method_args or {},{}
@@ -32,17 +35,17 @@ def method_arms(
         if k not in takes and not any(t.endswith(f'.{k}') for t in takes): raise ValueError(f'method argument {k!r}: no method takes it')
     for m in methods:
         mine = {k:v for k,v in args.items() if f'{m}.{k}' in takes} | {k.partition('.')[2]:v for k,v in args.items() if k.startswith(f'{m}.')}
-        two = 'senior' in make_method(m, **mine).members
-        if two and not senior: raise ValueError(f'senior: {m} trains one; give a network such as resnet50')
-        arms[m] = dict(method=m, junior=junior, senior=senior if two else None, method_args=mine)
+        nets = make_method(m, **mine).members
+        if 'senior' in nets and not senior: raise ValueError(f'senior: {m} trains one; give a network such as resnet50')
+        arms[m] = dict(method=m, junior=junior, senior=senior if 'senior' in nets else None, method_args=mine, frozen=[k for k in frozen if k in nets])
     return arms
 
-# %% ../nbs/09_compare.ipynb #2cfc7ae1
+# %% ../nbs/09_compare.ipynb #132bed0b
 def _write(df, out, figures):
-    "Table, CSV and figures of a grid; the table once more on the screen"
+    "Table and CSV of a grid, then its figures; the table once more on the screen"
     with replacing(Path(out)/'results.csv') as f: df.to_csv(f, index=False)
     write_text(Path(out)/'table.md', grid_table(df)+'\n')
-    pics = [save_figure(fig, Path(out)/f'{k}.png') for k,fig in figures.items()]
+    pics = [save_figure(f(), Path(out)/f'{k}.png') for k,f in figures.items()]
     print('\n'.join(['', grid_table(df), '', 'Pictures:', *(f'  {p}' for p in pics)]))
     return df
 
@@ -52,19 +55,22 @@ def compare(
     out,                  # folder for runs, table and figures
     methods=tuple(METHODS), # names, keys of `METHODS`
     junior='mobilenetv4_conv_small', # the network that is deployed
-    senior=None,          # for methods that train one
+    senior='resnet50',    # for methods that train one
     method_args:dict=None,# argument, or `method.argument`, → value, see `method_arms`
     split='test',         # part of the data that counts
-    published=None,       # rows of `published()` to draw beside ours
+    beside:bool=False,    # draw what is published for the data's family of splits beside the runs
+    layout:str=None,      # a key of `LAYOUTS`; recognised if None
+    frozen=(),            # networks whose encoder stays as it is, for methods that train them
     **kwargs
 )->pd.DataFrame: # see `run_grid`
     "Run methods × labelled × seeds and write `results.csv`, `table.md`, `share.png` (mIoU against labelled share, bars if there is one share) and `size.png` (against deployed size)"
-    df = run_grid(method_arms(methods, junior, senior, method_args), data, out, split=split, **kwargs)
-    title = f'mIoU on {split}, last epoch'
-    one = df.labelled_images.nunique()==1 and published is None
-    return _write(df, out, dict(share=arm_bars(df, title) if one else share_lines(df, title, published), size=size_scatter(df, title, published)))
+    theirs = published(*FAMILIES.get(load_source(data, layout=layout).layout, ('none for such data',))) if beside else None
+    df = run_grid(method_arms(methods, junior, senior, method_args, frozen), data, out, split=split, layout=layout, **kwargs)
+    title,one = f'mIoU on {split}, last epoch',df.labelled_images.nunique()==1 and not beside
+    figures = dict(share=lambda: arm_bars(df, title) if one else share_lines(df, title, theirs), size=lambda: size_scatter(df, title, theirs))
+    return _write(df, out, figures)
 
-# %% ../nbs/09_compare.ipynb #57bebe98
+# %% ../nbs/09_compare.ipynb #9b3fd846
 def ablation_arms(
     junior:str,
     senior:str,
@@ -91,4 +97,4 @@ def ablate(
     "Run the arms of SegKC's ablation and write `results.csv`, `table.md` and `arms.png`"
     if not senior: raise ValueError('senior: give the network that the junior is trained with, such as resnet50')
     df = run_grid(ablation_arms(junior, senior, method_args), data, out, split=split, **kwargs)
-    return _write(df, out, dict(arms=arm_bars(df, f'mIoU on {split}, last epoch')))
+    return _write(df, out, dict(arms=lambda: arm_bars(df, f'mIoU on {split}, last epoch')))

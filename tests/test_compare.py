@@ -1,10 +1,11 @@
 "A comparison goes on after a crash, shares its cells among processes, and survives a run that fails"
-import os, signal, subprocess, sys, threading, time
+import os, signal, subprocess, sys, time
 from pathlib import Path
 import pandas as pd, pytest
 from filelock import FileLock
 from segkc_fastai.cli import main
 from segkc_fastai.compare import compare
+from segkc_fastai.evaluate import grid
 from segkc_fastai.evaluate.grid import run_grid, run_path
 from segkc_fastai.train.recipes import RECIPES
 from segkc_fastai.train.runs import Run
@@ -23,7 +24,7 @@ def test_killed_and_started_again(scenes, tmp_path):
     out = tmp_path/'c'
     args = command(scenes, out, more='--labelled 8 --seeds 0,1,2 --epochs 3')
     p = start(*args)
-    for _ in range(1200):
+    for _ in range(6000):
         if len(done := times(out))>=2 and any(not (o.parent/'card.md').exists() for o in out.glob('*/config.json')): break
         time.sleep(.05)
     p.send_signal(signal.SIGKILL)
@@ -47,16 +48,56 @@ def test_two_processes_share_the_cells(scenes, tmp_path):
     assert len(trained[0])+len(trained[1])==len(set(trained[0]) | set(trained[1]))==8 and all(trained)
     assert len(pd.read_csv(tmp_path/'c'/'results.csv'))==8
 
-def test_a_cell_that_another_process_has_is_left_to_it(scenes, tmp_path, capsys):
-    arms,small = {'a':dict(method='supervised')},dict(junior='mobilenetv4_conv_small+fpn:32', epochs=1, size=(64,96), bs=4, pretrained=False, device='cpu')
-    path = run_path(tmp_path, 'a', 8, 0)
+SMALL = dict(junior='mobilenetv4_conv_small+fpn:32', epochs=1, size=(64,96), bs=4, pretrained=False, device='cpu')
+ONE = {'a':dict(method='supervised')}
+
+def test_a_cell_that_another_process_has_is_left_to_it(scenes, tmp_path, monkeypatch):
+    path,seen = run_path(tmp_path, 'a', 8, 0),[]
     (tmp_path/'.locks').mkdir()
-    lock = FileLock(tmp_path/'.locks'/f'{path.name}.lock', thread_local=False)
+    lock = FileLock(tmp_path/'.locks'/f'{path.name}.lock')
     lock.acquire()
-    threading.Timer(1.5, lambda: (tmp_path/'seen').write_text(str(path.exists()))).start()
-    threading.Timer(2., lock.release, [True]).start()
-    df = run_grid(arms, scenes, tmp_path, (0,), (8,), wait=.1, **small)
-    assert (tmp_path/'seen').read_text()=='False' and len(df)==1
+    def sleep(s): # the other process ends while this one waits
+        seen.append(path.exists())
+        lock.release()
+    monkeypatch.setattr(grid.time, 'sleep', sleep)
+    assert len(run_grid(ONE, scenes, tmp_path, (0,), 8, **SMALL))==1 and seen==[False]
+
+@pytest.mark.parametrize('left', [['config.json','card.md','labelled.txt'], ['labelled.txt.1.part'], ['config.json']])
+def test_what_a_killed_process_leaves_is_no_obstacle(scenes, tmp_path, left):
+    path = run_path(tmp_path, 'a', 8, 0)
+    run_grid(ONE, scenes, tmp_path, (0,), 8, **SMALL)
+    for o in path.iterdir():
+        if o.name not in left: o.unlink()
+    if left[0].endswith('.part'): (path/left[0]).touch()
+    assert len(run_grid(ONE, scenes, tmp_path, (0,), 8, **SMALL))==1 and Run(path).finished and not list(tmp_path.glob('*.part'))
+
+def test_a_failed_evaluation_costs_one_row(scenes, tmp_path, monkeypatch, capsys):
+    whole = grid.result
+    def broken(run, split):
+        if run.config['method']=='fixmatch': raise OSError('no test image')
+        return whole(run, split)
+    monkeypatch.setattr(grid, 'result', broken)
+    df = run_grid(ONE | {'b':dict(method='fixmatch')}, scenes, tmp_path, (0,), 8, **SMALL)
+    assert list(df.arm)==['a'] and df.attrs['failed']==['b-8-seed0']
+
+@pytest.mark.parametrize('kw, words', [
+    (dict(split='tset'), "split: 'tset'"),
+    (dict(seeds=(0,0)), 'a-8-seed0: 2 runs'),
+    (dict(labelled=['x/92/l.txt','y/92/l.txt']), 'a-92-l-seed0: 2 runs'),
+    (dict(labelled=99), '99'),
+])
+def test_a_grid_that_cannot_be_is_refused(scenes, tmp_path, kw, words):
+    for d in 'xy':
+        (tmp_path/d/'92').mkdir(parents=True)
+        (tmp_path/d/'92'/'l.txt').write_text('scene_00001\n')
+    if isinstance(kw.get('labelled'), list): kw = kw | dict(labelled=[str(tmp_path/o) for o in kw['labelled']])
+    with pytest.raises(ValueError) as e: run_grid(ONE, scenes, tmp_path/'c', **(dict(seeds=(0,), labelled=8) | kw), **SMALL)
+    assert words in str(e.value) and not list(tmp_path.glob('c/*/config.json'))
+
+def test_defaults_count_as_settings(scenes, tmp_path):
+    run_grid(ONE, scenes, tmp_path, (0,), 8, lr=1e-2, **SMALL)
+    with pytest.raises(ValueError) as e: run_grid(ONE, scenes, tmp_path, (0,), 8, **SMALL)
+    assert 'lr=0.01, not 0.001' in str(e.value)
 
 def test_a_failed_run_is_recorded_and_tried_again(scenes, tmp_path, capsys):
     image = next((scenes/'train'/'images').iterdir())

@@ -1,13 +1,14 @@
 "What each method promises: who learns from what, how its teachers move, what is deployed"
 import pytest, torch
 from conftest import CNN, Gradients, learner, one_step
-from fastai.callback.core import Callback
+from fastai.callback.core import Callback, CancelStepException
+from fastai.callback.fp16 import MixedPrecision
 from segkc_fastai.core.task import IGNORE
 from segkc_fastai.data.views import cutmix
 from segkc_fastai.methods.gta import gta
 from segkc_fastai.methods.losses import cross_entropy
 from segkc_fastai.methods.mean_teacher import mean_teacher
-from segkc_fastai.methods.mkd import halve, mkd
+from segkc_fastai.methods.mkd import ClassCovariance, augmented, halve, mkd
 from segkc_fastai.methods.step import Term
 from segkc_fastai.methods.supervised import Supervised
 from segkc_fastai.methods.table import METHODS, make_method
@@ -56,6 +57,41 @@ def test_gta_starts_assistant_and_teacher_from_the_student(scenes):
     assert starts.count(True)==1 and starts[4] # 4 steps an epoch
 
 @pytest.mark.parametrize('t', [0,1,10,10_000])
+def test_gta_hands_over_as_scheduled(scenes, t):
+    learn,seen = make(scenes, gta(features=.8, cap=.9, **NOW)),{}
+    key,alpha = 'encoder.model.conv_stem.weight',min(1-1/(t+1), .8)
+    class Watch(Callback):
+        run_valid = False
+        def before_batch(self): self.model.moves = t
+        def before(self): return [self.model[k].get_parameter(key).clone() for k in ('junior','assistant')]
+    class Before(Watch):
+        order = learn.hand_over.order-.5
+        def after_step(self): seen['before'] = self.before()
+    class After(Watch):
+        order = learn.hand_over.order+.5
+        def after_step(self): seen['after'] = self.before()
+    learn.add_cbs([Before(), After()])
+    one_step(learn)
+    (s,a),(moved,_) = seen['before'],seen['after']
+    assert not torch.equal(s, a) or t==0
+    torch.testing.assert_close(moved, alpha*s+(1-alpha)*a, rtol=1e-5, atol=1e-7)
+
+def test_skipped_steps_move_nothing(scenes):
+    class Overflow(Callback):
+        order,run_valid = MixedPrecision.order,False
+        def before_step(self): raise CancelStepException
+    learn = make(scenes, gta(**NOW), [Overflow()])
+    before = [p.clone() for p in learn.model.parameters()]
+    one_step(learn)
+    assert learn.model.moves==0 and all(torch.equal(p, q) for p,q in zip(before, learn.model.parameters()))
+
+def test_gta_rests_its_assistant_in_a_later_warmup(scenes):
+    learn = fit(make(scenes, gta(warmup=.3)))
+    before = [p.clone() for p in learn.model['assistant'].parameters()]
+    one_step(learn)
+    assert all(torch.equal(p, q) for p,q in zip(before, learn.model['assistant'].parameters()))
+
+@pytest.mark.parametrize('t', [0,1,10,10_000])
 @pytest.mark.parametrize('name', TAUGHT)
 def test_teachers_move_as_scheduled(scenes, name, t):
     learn = make(scenes, make_method(name, **NOW))
@@ -101,30 +137,35 @@ def test_teachers_stay_out_of_training(scenes, tmp_path, name):
     check()
     assert learn.model.moves==moves and all(torch.equal(p, q) for p,q in zip(weights, learn.model.ema.parameters()))
 
-def test_mkd_without_augmentation_is_cps_and_cross_teachers(scenes):
+@pytest.mark.parametrize('strength', [0.,1.5])
+def test_mkd_is_cps_and_cross_teachers(scenes, strength, monkeypatch):
+    "Without augmentation the plain terms; with it those of logits shifted by each network's own statistics and classifier"
+    monkeypatch.setattr('segkc_fastai.methods.mkd.strength_at', lambda t,end: end)
     class ByHand(Callback):
-        order,run_valid = Term.order+1,False
+        order,run_valid = Term.order-.5,False
         def after_pred(self):
-            s,n = self.learn.semi_step,len(self.learn.semi_step.x_l)
-            z = {k:halve(o, (64,96), (64,96))[0] for k,o in s.whole.items()}
-            for k,o in s.taught.items():
-                t = halve(o, (64,96), (64,96))[0]
-                z[k] = torch.cat([t[:n], cutmix(t[n:], s.box[:,::2,::2])])
-            valid = torch.cat([s.y_l!=IGNORE, s.valid])[:,::2,::2]
+            s,n,c = self.learn.semi_step,len(self.learn.semi_step.x_l),self.model
+            gt,mixed = s.y_l[:,::2,::2],s.valid[:,::2,::2]
+            valid,z = torch.cat([gt!=IGNORE, mixed]),{}
+            for k,o in (s.whole|s.taught).items():
+                read = halve(o, (64,96), (64,96))
+                if k in s.taught: read = [torch.cat([t[:n], cutmix(t[n:], s.box[:,::2,::2])]) for t in read]
+                w = c[k].classifier.weight.flatten(1)
+                z[k] = augmented(*read, gt, mixed, w, ClassCovariance(*w.shape), strength) if strength else read[0]
             ce = lambda a,b: cross_entropy(z[a], torch.where(valid, z[b].argmax(1), IGNORE))
             self.cps,self.across = ce('senior','junior')+ce('junior','senior'),ce('senior','junior_teacher')+ce('junior','senior_teacher')
-    learn = one_step(make(scenes, mkd(strength=0), [ByHand()]))
+    learn = one_step(make(scenes, mkd(strength=strength), [ByHand()]))
     t = learn.semi_step.terms
     torch.testing.assert_close(t['mkd_students'][0], learn.by_hand.cps)
     torch.testing.assert_close(t['mkd_teachers'][0], learn.by_hand.across)
     assert (t['mkd_students'][1],t['mkd_teachers'][1])==(.5,.75)
 
 def test_mkd_augments_who_it_is_told_to(scenes):
-    learn = make(scenes, mkd(augment=('students',)))
+    learn = make(scenes, mkd(augment='students'))
     assert set(learn.model.statistics)=={'senior_classes','junior_classes'}
     fit(learn)
     assert all(s.amount.sum()>0 and torch.isfinite(s.covariance).all() for s in learn.model.statistics.values())
-    assert not list(make(scenes, mkd(augment=())).model.statistics)
+    assert not list(make(scenes, mkd(augment=None)).model.statistics)
 
 def test_mkd_moves_each_student_by_its_own_terms(scenes):
     class Keep(Gradients):
@@ -161,6 +202,7 @@ def make_vit():
     (lambda d: learner(d, senior='resnet10t+fpn:32', method=gta()), ['senior',"'gta' trains only assistant, junior","must have the shape of junior"]),
     (lambda d: learner(d, senior='resnet10t+fpn:32', method=mean_teacher()), ['senior','trains only junior; leave it out']),
     (lambda d: learner(d, senior=None, method=mkd()), ['senior',"'mkd' trains it"]),
+    (lambda d: learner(d, senior=None, method=gta(), frozen=('assistant',)), ["frozen='assistant'","'gta' has junior"]),
     (lambda d: mean_teacher(cap=1.5), ['cap=1.5','from 0 to 1']),
     (lambda d: gta()+mkd(), ['gta trains assistant and junior, but mkd needs senior and junior']),
 ])

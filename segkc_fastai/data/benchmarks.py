@@ -7,8 +7,9 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/benchmarks.html.md"""
 # %% auto #0
 __all__ = ['VOC', 'VOC_GET', 'CITYSCAPES', 'CITY_GET', 'LAYOUTS', 'voc_source', 'cityscapes_source', 'load_source']
 
-# %% ../../nbs/02_data/02a_benchmarks.ipynb #ae6a2daa
+# %% ../../nbs/02_data/02a_benchmarks.ipynb #fbe9cc87
 import warnings
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from ..core.task import Task
@@ -76,7 +77,7 @@ def cityscapes_source(
             getattr(src, part).append(Pair(f, m))
     return src
 
-# %% ../../nbs/02_data/02a_benchmarks.ipynb #cbfd5357
+# %% ../../nbs/02_data/02a_benchmarks.ipynb #ea1bb8f1
 LAYOUTS = dict(folder=folder_source, voc=voc_source, voc_blended=partial(voc_source, blended=True), cityscapes=cityscapes_source)
 
 def load_source(
@@ -88,4 +89,4 @@ def load_source(
     path = Path(path)
     if layout is None: layout = 'voc' if (path/'JPEGImages').is_dir() else 'cityscapes' if (path/'leftImg8bit').is_dir() else 'folder'
     if layout not in LAYOUTS: raise ValueError(f'layout={layout!r}: choose from {", ".join(LAYOUTS)}')
-    return folder_source(path, task) if layout=='folder' else LAYOUTS[layout](path)
+    return replace(folder_source(path, task) if layout=='folder' else LAYOUTS[layout](path), layout=layout)

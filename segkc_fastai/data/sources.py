@@ -24,7 +24,7 @@ class Pair(namedtuple('Pair', 'image mask', defaults=[None])):
     @property
     def name(self): return Path(self.image).stem
 
-# %% ../../nbs/02_data/02_sources.ipynb #505596aa
+# %% ../../nbs/02_data/02_sources.ipynb #442e1a47
 @dataclass
 class Source:
     "Files of a data set, by part, and the task that its masks speak"
@@ -34,12 +34,14 @@ class Source:
     extra: list = field(default_factory=list)   # `Pair`s without masks: unlabelled whatever the split says
     val:   list = field(default_factory=list)
     test:  list = field(default_factory=list)
+    layout: str = 'folder'                      # how it lies there, a key of `LAYOUTS`
 
     def part(self, name):
         "The pairs of `train`, `val` or `test`; ValueError if there are none"
         pairs = getattr(self, name, None) if name in ('train','val','test') else None
         if pairs is None: raise ValueError(f'split: {name!r}; give train, val or test')
-        if not pairs: raise ValueError(f'{Path(self.path)/name}: no image with a mask there; put files into {name}/images and {name}/masks')
+        remedy = f'put files into {name}/images and {name}/masks' if self.layout=='folder' else f'split: give {" or ".join(k for k in ("train","val","test") if getattr(self, k))}'
+        if not pairs: raise ValueError(f'{Path(self.path)/name}: no image with a mask there; {remedy}')
         return pairs
 
 # %% ../../nbs/02_data/02_sources.ipynb #8a6bb8fa

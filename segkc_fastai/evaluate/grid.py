@@ -7,8 +7,8 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/06_evaluate/grid.html.md"""
 # %% auto #0
 __all__ = ['check_run', 'find_or_train', 'evaluate_run', 'result', 'share_name', 'run_path', 'run_row', 'run_grid', 'grid_table']
 
-# %% ../../nbs/06_evaluate/03_grid.ipynb #b6ee565b
-import gc, json, re, shutil, tempfile, time, traceback
+# %% ../../nbs/06_evaluate/03_grid.ipynb #19fa6112
+import gc, inspect, json, os, re, shutil, tempfile, time, traceback
 from pathlib import Path
 import pandas as pd
 from fastcore.foundation import L
@@ -20,8 +20,10 @@ from .inference import evaluate_folder
 from .report import Report, make_report
 from ..train.runs import Run, train_run
 
-# %% ../../nbs/06_evaluate/03_grid.ipynb #59c99f63
-def _plain(v): return json.loads(json.dumps(v))
+# %% ../../nbs/06_evaluate/03_grid.ipynb #ce1de05e
+def _json(v): return json.loads(json.dumps(v))
+
+_DEFAULTS = {k:p.default for k,p in inspect.signature(train_run).parameters.items() if p.default is not p.empty}
 
 def check_run(
     out:Path, # run folder, or none
@@ -31,20 +33,24 @@ def check_run(
     "Whether there is a finished run of these settings at `out`; ValueError if the folder holds another"
     if not (Path(out)/'config.json').is_file(): return False
     run = Run(out)
-    asked = dict(kwargs, data=str(data), labelled=str(kwargs.get('labelled', '1/8')))
-    other = [k for k,v in asked.items() if k in run.config and _plain(v)!=run.config[k] and (v or run.config[k])] # None and {} both say nothing
+    asked = _DEFAULTS | kwargs | dict(data=str(data), labelled=str(kwargs.get('labelled', _DEFAULTS['labelled'])))
+    other = [k for k,v in asked.items() if k in run.config and _json(v)!=run.config[k] and (v or run.config[k])] # None and {} both say nothing
     if other: raise ValueError(f'{out}: holds a run with {other[0]}={run.config[other[0]]!r}, not {asked[other[0]]!r}; give another folder, or remove it')
-    return run.finished
+    try: return run.finished
+    except FileNotFoundError: return False # its files are just going away, or were when a process died
 
 def find_or_train(
     out:Path, # run folder
     data,     # folder of images and masks
     **kwargs  # as for `train_run`
 )->Run:
-    "The finished run of these settings at `out`, trained if it is not there; see `check_run`"
+    "The finished run of these settings at `out`; an unfinished one is removed and trained again. See `check_run`"
     out = Path(out)
     if check_run(out, data, **kwargs): return Run(out)
-    if (out/'config.json').is_file() or out.is_dir() and all(o.suffix=='.part' for o in out.iterdir()): shutil.rmtree(out) # left by a run that was cut short
+    if (out/'config.json').is_file() or out.is_dir() and all(o.suffix=='.part' for o in out.iterdir()): # left by a run that was cut short
+        gone = out.with_name(f'.{out.name}.{os.getpid()}.part')
+        os.replace(out, gone) # at once, so that no half of it can be found
+        shutil.rmtree(gone)
     return train_run(out, data, **kwargs)
 
 # %% ../../nbs/06_evaluate/03_grid.ipynb #043eaa73
@@ -75,13 +81,13 @@ def result(
     f = run.path/f'eval-{split}-{run.config["deployed"]}.json'
     return Report(**json.loads(f.read_text(encoding='utf-8'))) if f.is_file() else evaluate_run(run, split)
 
-# %% ../../nbs/06_evaluate/03_grid.ipynb #0f3e5ffd
+# %% ../../nbs/06_evaluate/03_grid.ipynb #0fcddc92
 def share_name(
     labelled # share, number, or text file of names
 )->str:
     "A labelled share as part of a file name"
     s = str(labelled)
-    return Path(s).stem if s.endswith('.txt') else s.replace('/', '_')
+    return '-'.join(Path(s).with_suffix('').parts[-2:]) if s.endswith('.txt') else s.replace('/', '_')
 
 def run_path(
     out,      # folder of the grid
@@ -92,7 +98,7 @@ def run_path(
     "Run folder of a cell"
     return Path(out)/f'{re.sub("[^a-z0-9_]+", "-", arm.lower()).strip("-")}-{share_name(labelled)}-seed{seed}'
 
-# %% ../../nbs/06_evaluate/03_grid.ipynb #66e04947
+# %% ../../nbs/06_evaluate/03_grid.ipynb #6acd57f5
 def run_row(
     run:Run,
     arm:str,
@@ -105,7 +111,7 @@ def run_row(
     vals = dict(val=val.iloc[-1], val_best=val.max(), best_epoch=int(val.fillna(-1).argmax())+1)
     images = {f'{k}_images':c['images'][k] for k in ('labelled','unlabelled')}
     cost = dict(step=h['step'].median(), gib=h['gib'].max())
-    return dict(arm=arm, labelled=c['labelled'], seed=c['seed'], miou=result(run, split).miou) | vals | size | cost | images | dict(layout=c['layout'], path=str(run.path))
+    return dict(arm=arm, labelled=c['labelled'], seed=c['seed'], miou=result(run, split).miou) | vals | size | cost | images | dict(layout=c['source_layout'], path=str(run.path))
 
 # %% ../../nbs/06_evaluate/03_grid.ipynb #8cef4bc4
 class _Cell:
@@ -129,7 +135,7 @@ def _now(path):
     "The time by the clock of the file system, which the processes share"
     with tempfile.NamedTemporaryFile(dir=path) as f: return Path(f.name).stat().st_mtime
 
-# %% ../../nbs/06_evaluate/03_grid.ipynb #658ac564
+# %% ../../nbs/06_evaluate/03_grid.ipynb #d0b2ac73
 def run_grid(
     arms,               # name → arguments of `train_run`
     data,               # folder of images and masks
@@ -143,7 +149,10 @@ def run_grid(
     "Train what is not yet there, beside other processes, and evaluate every run; ValueError if no run could be finished"
     cells = [_Cell(out, data, a, l, s, shared | kw) for s in seeds for l in L(labelled) for a,kw in arms.items()]
     src = load_source(data, layout=shared.get('layout'))
+    src.part(split)
     for l in L(labelled): split_source(src, l)
+    names = [c.path.name for c in cells]
+    if len(set(names))<len(names): raise ValueError(f'{max(names, key=names.count)}: {max(map(names.count, names))} runs of the grid would have this name; give each arm, share and seed once, and files of different names')
     for c in cells: c.done()
     (Path(out)/'.locks').mkdir(parents=True, exist_ok=True)
     began,todo = _now(out),cells
@@ -158,7 +167,7 @@ def run_grid(
             except Timeout: taken.append(c)
         if taken==todo: time.sleep(wait)
         todo = taken
-    good = [c for c in cells if c.done()]
+    good = [c for c in cells if c.done() and not c.failure.is_file()]
     if not good: raise ValueError(f'{out}: none of {len(cells)} runs could be finished; the first failed so: {cells[0].failure.read_text().splitlines()[-1]}')
     df = pd.DataFrame([run_row(Run(c.path), c.arm, split) for c in good])
     df.attrs['failed'] = [c.path.name for c in cells if c not in good]

@@ -12,11 +12,12 @@ from .losses import pseudo_label_loss
 from .step import Method, UnlabelledBatch, StrongViews, PseudoLabels, CutMix, OneForward, StepCallback, Term, MoveEMA
 from .supervised import Supervised
 
-# %% ../../nbs/04_methods/03b_fixmatch.ipynb #a3bacdb5
+# %% ../../nbs/04_methods/03b_fixmatch.ipynb #dc84d571
 class PseudoSupervision(Term):
     "The learner learns the labeller's pseudo labels of at least `threshold` confidence"
     def __init__(self, labeller, learner, name='pseudo', threshold=0., **kwargs):
         super().__init__(**kwargs)
+        if not threshold>=0: raise ValueError(f'{threshold=}: give 0 or more; above 1 nothing is kept')
         self.labeller,self.learner,self.threshold,self.names = labeller,learner,threshold,(name,)
 
     def links(self, method): return [(self.labeller, self.learner, 'pseudo labels')]

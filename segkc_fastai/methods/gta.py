@@ -15,7 +15,7 @@ from .losses import _plain
 from .step import Method, UnlabelledBatch, StrongViews, PseudoLabels, CutMix, OneForward, Term, MoveEMA
 from .supervised import Supervised
 
-# %% ../../nbs/04_methods/06_gta.ipynb #ef1b7d8c
+# %% ../../nbs/04_methods/06_gta.ipynb #507d16a9
 def assistant_loss(
     logits:torch.Tensor,      # (B,K,H,W)
     label:torch.Tensor,       # (B,H,W) pseudo labels; `IGNORE` where there is none
@@ -26,7 +26,7 @@ def assistant_loss(
     "Cross-entropy weighted by confidence + 1, without the least confident pixels"
     known = valid&(label!=IGNORE)
     least = torch.nanquantile(confidence.masked_fill(~known, math.nan), drop)
-    keep = known&(confidence>least)
+    keep = known&(confidence>=least) # at equality the release drops: all of them, where a teacher is certain of everything
     w = torch.where(known&~keep, 0, confidence)+1
     ce = F.cross_entropy(_plain(logits), torch.where(keep, label, IGNORE), ignore_index=IGNORE, reduction='none')
     return (w*ce).sum()/(w*valid).sum().clamp(min=1)
@@ -47,7 +47,7 @@ class Assistant(Term):
         p = s.pseudo['teacher']
         s.add('assistant', assistant_loss(s.unlabelled['assistant'].logits, p.label, p.confidence, p.valid, self.drop), self.now)
 
-# %% ../../nbs/04_methods/06_gta.ipynb #e6096b9f
+# %% ../../nbs/04_methods/06_gta.ipynb #182237c2
 class HandOver(MoveEMA):
     "After each step the teacher moves towards the student, then the student's features towards the assistant's"
     def __init__(self, features=.999, cap=.999, warmup=0.):
@@ -62,10 +62,15 @@ class HandOver(MoveEMA):
         if self.step.x_w is None or self.cohort.moves: return
         torch._foreach_copy_(*(list(self.cohort[k].state_dict().values()) for k in ('assistant','junior')))
 
+    def before_step(self):
+        super().before_step()
+        if self.step.x_w is None: # it learns nothing now, so momentum and weight decay have no business with it either
+            for p in self.cohort['assistant'].parameters(): p.grad = None
+
     @torch.no_grad()
-    def after_step(self):
+    def move(self):
         decay = ema_decay(self.cohort.moves, self.features)
-        super().after_step()
+        super().move()
         if self.step.x_w is None: return
         student,assistant = ([p for k,p in self.cohort[m].named_parameters() if not k.startswith('classifier.')] for m in ('junior','assistant'))
         torch._foreach_lerp_(student, assistant, 1-decay)

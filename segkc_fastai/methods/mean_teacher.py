@@ -12,7 +12,7 @@ import torch
 from .step import Method, UnlabelledBatch, StrongViews, PseudoLabels, CutMix, OneForward, Term, MoveEMA
 from .supervised import Supervised
 
-# %% ../../nbs/04_methods/03a_mean_teacher.ipynb #2216fed8
+# %% ../../nbs/04_methods/03a_mean_teacher.ipynb #a9b14d96
 def probability_distance(
     logits:torch.Tensor, # (B,K,H,W) of the student
     probs:torch.Tensor,  # (B,K,H,W) of the teacher, in 0…1
@@ -32,9 +32,9 @@ class Consistency(Term):
     def after_pred(self):
         s = self.step
         if s.unlabelled is None: return
-        s.add('consistency', probability_distance(s.unlabelled[self.learner].logits, s.mix(s.weak[self.teacher].logits.softmax(1)), s.valid), self.now)
+        s.add('consistency', probability_distance(s.unlabelled[self.learner].logits, s.mix(s.soft[self.teacher]), s.valid), self.now)
 
-# %% ../../nbs/04_methods/03a_mean_teacher.ipynb #4beabf58
+# %% ../../nbs/04_methods/03a_mean_teacher.ipynb #66475bb8
 def mean_teacher(
     consistency:float=100., # weight of the term; not `weight`, which is one of pseudo labels elsewhere and of another size
     cap:float=.99,      # decay of the teacher in a long training
@@ -44,6 +44,6 @@ def mean_teacher(
     criterion='ce'      # for labelled images, see `supervised`
 )->Method:
     "Mean teacher (arXiv 1703.01780): a student, the junior, agrees with its EMA; the teacher is deployed"
-    views = [UnlabelledBatch(warmup), StrongViews(), PseudoLabels('teacher'), *[CutMix()]*cutmix]
+    views = [UnlabelledBatch(warmup), StrongViews(), PseudoLabels('teacher', soft=True), *[CutMix()]*cutmix]
     term = Consistency(weight=consistency, warmup=warmup, ramp=ramp)
     return Method('mean_teacher', [*views, OneForward(), Supervised(criterion), term, MoveEMA(cap, warmup)], ('junior',), 'teacher', dict(teacher='junior'))

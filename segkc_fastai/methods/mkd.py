@@ -69,16 +69,16 @@ def strength_at(
     "Cosine ramp of the augmentation"
     return end*.5*(1-math.cos(math.pi*t))
 
-# %% ../../nbs/04_methods/07_mkd.ipynb #12aef32f
+# %% ../../nbs/04_methods/07_mkd.ipynb #43b14c60
 def halve(
     o,          # `SegOutput` of images of height and width `size`
     size,
     padded      # height and width that its embedding covers
-)->tuple: # logits (B,K,H/2,W/2), embedding (B,A,H/2,W/2)
+)->tuple: # logits (B,K,H/2,W/2), embedding (B,A,H/2,W/2) without gradient
     "Logits and what the classifier read, on the grid of the loss"
     grid = [n//2 for n in size]
     z = F.interpolate(_plain(o.logits), grid, mode='bilinear')
-    return z,regrid(_plain(o.embedding).float(), grid, [n/m for n,m in zip(size, padded)])
+    return z,regrid(_plain(o.embedding).detach().float(), grid, [n/m for n,m in zip(size, padded)])
 
 def augmented(
     z:torch.Tensor,             # (B,K,h,w) logits
@@ -91,13 +91,13 @@ def augmented(
 )->torch.Tensor: # (B,K,h,w)
     "Logits of labelled and unlabelled images after `semantic_augmentation`"
     def part(z, f, y):
-        covariance.update(f.movedim(1, -1).flatten(0, 2).detach(), y.flatten())
+        covariance.update(f.movedim(1, -1).flatten(0, 2), y.flatten())
         return semantic_augmentation(z, y, weight, covariance.covariance, strength)
     n = len(gt)
     own = torch.where(valid, z[n:].argmax(1), IGNORE)
     return torch.cat([part(z[:n], f[:n], gt), part(z[n:], f[n:], own)])
 
-# %% ../../nbs/04_methods/07_mkd.ipynb #e9e436ad
+# %% ../../nbs/04_methods/07_mkd.ipynb #8c7e8cf4
 class TeachersLabel(PseudoLabels):
     "Labels the weak view, and reads the labelled images too"
     def before_batch(self):
@@ -110,20 +110,21 @@ class MutualDistillation(Term):
     "Each student learns from the other student and the other's teacher"
     names = ('mkd_teachers','mkd_students')
     teachers = dict(senior='senior_teacher', junior='junior_teacher')
-    def __init__(self, teacher_weight=1.5, student_weight=1., strength=1.5, threshold=0., augment=('students','teachers'), **kwargs):
+    def __init__(self, teacher_weight=1.5, student_weight=1., strength=1.5, threshold=0., augment='both', **kwargs):
         super().__init__(share=.5, **kwargs)
         for k,v in dict(teacher_weight=teacher_weight, student_weight=student_weight, strength=strength).items():
             if not v>=0: raise ValueError(f'{k}={v}: give 0 or more')
-        if set(augment)-{'students','teachers'}: raise ValueError(f'{augment=}: give students, teachers, both or none of them')
+        if augment not in (None,'students','teachers','both'): raise ValueError(f'{augment=}: give students, teachers, both or None')
+        if not threshold>=0: raise ValueError(f'{threshold=}: give 0 or more; above 1 nothing is kept')
         self.teacher_weight,self.student_weight,self.strength,self.threshold = teacher_weight,student_weight,strength,threshold
-        self.augment = [k for g,ks in dict(students=self.teachers, teachers=self.teachers.values()).items() if g in augment for k in ks]
+        self.augment = [k for g,ks in dict(students=self.teachers, teachers=self.teachers.values()).items() if augment in (g,'both') for k in ks]
 
     def links(self, method): return [(k, a, 'pseudo labels') for a,b in (('senior','junior'),('junior','senior')) for k in (b, self.teachers[b])]
     def statistics(self, members):
         net = lambda k: members[next(s for s,t in self.teachers.items() if k in (s,t))]
         return {f'{k}_classes':ClassCovariance(net(k).classifier.out_channels, net(k).classifier.in_channels) for k in self.augment}
 
-# %% ../../nbs/04_methods/07_mkd.ipynb #0a433c6a
+# %% ../../nbs/04_methods/07_mkd.ipynb #f8634087
 @patch
 def _outputs(self:MutualDistillation, half):
     "Name → logits, embedding of every network, on the grid of the loss"
@@ -139,7 +140,7 @@ def after_pred(self:MutualDistillation):
     if s.unlabelled is None: return
     h,w = (n//2 for n in s.x_l.shape[-2:])
     half = lambda t: t[..., :2*h:2, :2*w:2]
-    gt,valid,outs = half(s.y_l).long(),half(s.valid),self._outputs(half)
+    gt,valid,outs,s.taught = half(s.y_l).long(),half(s.valid),self._outputs(half),None
     count = torch.cat([gt!=IGNORE, valid])
     say = {k:pseudo_label(z.detach(), count) for k,(z,_) in outs.items()} # confidence before augmentation, as in the release
     now = strength_at(self.learn.pct_train, self.strength)
@@ -150,13 +151,13 @@ def after_pred(self:MutualDistillation):
     s.add('mkd_teachers', learn(a, tb, self.threshold)+learn(b, ta, self.threshold), self.now*self.teacher_weight)
     s.add('mkd_students', learn(a, b, 0)+learn(b, a, 0), self.now*self.student_weight)
 
-# %% ../../nbs/04_methods/07_mkd.ipynb #8afa650d
+# %% ../../nbs/04_methods/07_mkd.ipynb #70d4a342
 def mkd(
     teacher_weight:float=1.5, # w_T, of what the other's teacher says
     student_weight:float=1.,  # w_S, of what the other student says
     strength:float=1.5,       # λ, of the augmentation at the end; 0 turns it off
     threshold:float=0.,       # τ: teachers' labels of less confidence are dropped
-    augment=('students','teachers'), # whose logits are augmented
+    augment='both',           # whose logits are augmented: students, teachers, both or None
     cap:float=.6,             # decay of the teachers in a long training
     cutmix:bool=True,         # paste boxes between unlabelled images
     warmup:float=0.,          # share of the training on labelled images alone

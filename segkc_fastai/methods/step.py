@@ -29,7 +29,7 @@ def ramp_up(
     if pct<warmup: return 0.
     return min((pct-warmup)/ramp, 1.) if ramp else 1.
 
-# %% ../../nbs/04_methods/02_step.ipynb #55b32244
+# %% ../../nbs/04_methods/02_step.ipynb #a56d67f6
 @dataclass
 class PseudoLabel:
     "What a labeller says of the weak view"
@@ -49,7 +49,8 @@ class SemiStep(Callback):
     def before_batch(self):
         self.x_l,self.y_l = _plain(self.learn.x),_plain(self.learn.y)
         self.x_w,self.x_s,self.valid,self.box,self.masks = None,None,None,None,None
-        self.weak,self.pseudo,self.terms,self.notes = {},{},{},{}
+        self.whole,self.labelled,self.unlabelled = None,None,None # or the last step's would stay in memory
+        self.soft,self.pseudo,self.terms,self.notes = {},{},{},{}
 
     def mix(self, t):
         "What the step's CutMix makes of something that lies under the strong views, (B,H,W) or (B,C,H,W)"
@@ -100,13 +101,14 @@ class UnlabelledBatch(StepCallback):
         self.step.x_w,self.step.valid = _plain(x),_plain(pad)!=IGNORE
     def after_train(self): self.it = None
 
-# %% ../../nbs/04_methods/02_step.ipynb #78e3077c
+# %% ../../nbs/04_methods/02_step.ipynb #c080bd0f
 class StrongViews(StepCallback):
     "Makes `n` strong views of the unlabelled batch, one after the other along the batch"
     order = UnlabelledBatch.order+1
     def __init__(self, n:int=1): self.n = n
     def before_batch(self):
-        if self.step.x_w is not None: self.step.x_s = self.dls.strong(self.step.x_w.repeat(self.n, 1, 1, 1))
+        s = self.step
+        if s.x_w is not None: s.x_s,s.valid = self.dls.strong(s.x_w.repeat(self.n, 1, 1, 1)),s.valid.repeat(self.n, 1, 1)
 
 # %% ../../nbs/04_methods/02_step.ipynb #50778f9f
 def pseudo_label(
@@ -117,18 +119,20 @@ def pseudo_label(
     top,label = logits.max(1)
     return PseudoLabel(label, (top-logits.logsumexp(1)).exp(), valid)
 
-# %% ../../nbs/04_methods/02_step.ipynb #0e4fee18
+# %% ../../nbs/04_methods/02_step.ipynb #e86c0170
 class PseudoLabels(StepCallback):
-    "Labels the weak view by each of `labellers`, without gradient, for every strong view of it"
+    "Labels the weak view by each of `labellers`, without gradient, for every strong view of it; `soft` keeps the probabilities, too"
     order = StrongViews.order+1
-    def __init__(self, *labellers): self.labellers = labellers
+    def __init__(self, *labellers, soft=False): self.labellers,self.soft = labellers,soft
     def before_batch(self):
         s = self.step
         if s.x_w is None: return
-        with evaluating(self.cohort) as c: s.weak = c.outputs(s.x_w, self.labellers)
-        views = lambda t: t.repeat(len(s.x_s)//len(s.x_w), 1, 1)
-        s.valid,labels = views(s.valid),{k:pseudo_label(o.logits, s.valid) for k,o in s.weak.items()}
-        s.pseudo = {k:PseudoLabel(views(o.label), views(o.confidence), s.valid) for k,o in labels.items()}
+        with evaluating(self.cohort) as c: z = {k:o.logits for k,o in c.outputs(s.x_w, self.labellers).items()}
+        views = lambda t: t.repeat(len(s.x_s)//len(s.x_w), *[1]*(t.ndim-1))
+        for k,v in z.items():
+            p = pseudo_label(v, s.valid[:len(v)])
+            s.pseudo[k] = PseudoLabel(views(p.label), views(p.confidence), s.valid)
+        if self.soft: s.soft = {k:views(v.softmax(1)) for k,v in z.items()}
 
 # %% ../../nbs/04_methods/02_step.ipynb #f4188a43
 class CutMix(StepCallback):
@@ -168,23 +172,28 @@ class Term(StepCallback):
     @property
     def now(self): return self.share*self.weight*ramp_up(self.learn.pct_train, self.warmup, self.ramp)
 
-# %% ../../nbs/04_methods/02_step.ipynb #b2f37933
+# %% ../../nbs/04_methods/02_step.ipynb #531a8504
 class MoveEMA(StepCallback):
     "Moves the EMA copies of the cohort after each optimizer step, see `ema_decay`"
     order = Term.order+1
     def __init__(self,
         cap:float=.996,     # decay of a long training
-        warmup:float=0.     # share of the training during which the copies stay equal to what they follow
+        warmup:float=0.     # share of the first fit during which the copies stay equal to what they follow
     ):
         if not 0<=cap<=1: raise ValueError(f'{cap=}: give a decay from 0 to 1')
-        self.cap,self.warmup = cap,warmup
+        self.cap,self.warmup,self.stepped = cap,warmup,False
     @property
     def waits(self): return self.learn.pct_train<self.warmup and not self.cohort.moves
     @property
     def decay(self): return ema_decay(self.cohort.moves, self.cap)
 
     def links(self, method): return [(frm, to, 'EMA') for to,frm in method.ema.items()]
+    def before_step(self): self.stepped = True # not reached when half precision skips a step
     def after_step(self):
+        if self.stepped: self.move()
+        self.stepped = False
+
+    def move(self):
         for k in self.cohort.follows: move_ema(self.cohort, k, self.decay)
         self.cohort.moves += not self.waits
 

@@ -7,9 +7,10 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/04_methods/unimatch.html.md"""
 # %% auto #0
 __all__ = ['complementary_masks', 'ComplementaryDropout', 'unimatch']
 
-# %% ../../nbs/04_methods/03c_unimatch.ipynb #91215fab
+# %% ../../nbs/04_methods/03c_unimatch.ipynb #592ae244
 from dataclasses import replace
 import torch
+from fastcore.meta import delegates
 from .step import Method, StepCallback, StrongViews, CutMix
 from .fixmatch import fixmatch
 
@@ -37,17 +38,10 @@ class ComplementaryDropout(StepCallback):
         whole = {c:torch.cat([m.new_ones(len(s.x_l), c), m]) for c,m in masks.items()}
         s.masks = {self.learner:[whole[c] for c in self.cohort[self.learner].widths]}
 
-# %% ../../nbs/04_methods/03c_unimatch.ipynb #5710e745
-def unimatch(
-    weight:float=1.,        # λ_u, of the pseudo labels
-    threshold:float=.95,    # τ: pseudo labels of less confidence are dropped
-    cap:float=.996,         # decay of the teacher in a long training
-    cutmix:bool=True,       # paste boxes between unlabelled images
-    warmup:float=0.,        # share of the training on labelled images alone
-    ramp:float=0.,          # share of the training over which the weight then grows
-    criterion='ce'          # for labelled images, see `supervised`
-)->Method:
+# %% ../../nbs/04_methods/03c_unimatch.ipynb #43fe79cc
+@delegates(fixmatch)
+def unimatch(**kwargs)->Method:
     "UniMatch V2 (arXiv 2410.10777): an EMA teacher labels for two strong views with complementary dropout; the teacher is deployed"
-    m = fixmatch(weight, threshold, cap, cutmix, warmup, ramp, criterion)
+    m = fixmatch(**kwargs)
     cbs = [StrongViews(2) if isinstance(cb, StrongViews) else cb for cb in m.cbs]
     return replace(m, name='unimatch', cbs=[*cbs, ComplementaryDropout()])

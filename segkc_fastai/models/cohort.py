@@ -109,7 +109,7 @@ class Cohort(nn.Module):
             if not a.fuse: outs[a.frm].adapted[a.to] = a(outs[a.frm].features[a.at[a.frm]])
         return outs
 
-# %% ../../nbs/03_models/03_cohort.ipynb #a1af3a73
+# %% ../../nbs/03_models/03_cohort.ipynb #ef5e4216
 @patch
 def outputs(self:Cohort,
     x:torch.Tensor, # (B,3,H,W) in 0…1
@@ -119,7 +119,7 @@ def outputs(self:Cohort,
     "Outputs of several networks of the cohort for one batch"
     size,fusions = x.shape[-2:],{k:a for k,a in self.fusions.items() if k in names}
     f = {k:self[k].encode(x) for k in dict.fromkeys([*names, *(a.frm for a in fusions.values())])}
-    for k,ms in (masks or {}).items(): f[k][-len(ms):] = [o*m[:,:,None,None] for o,m in zip(f[k][-len(ms):], ms)]
+    for k,ms in (masks or {}).items(): f[k][-len(ms):] = [o*m[:,:,None,None].to(o.dtype) for o,m in zip(f[k][-len(ms):], ms)]
     for k,a in fusions.items():
         own,other = (self[o].padded(size) for o in (k, a.frm))
         i = a.at[k]
@@ -175,7 +175,7 @@ def network(self:Cohort,
     "One network of the cohort, together with what it reads"
     return _Fused(self, name) if name in self.fusions else self[name]
 
-# %% ../../nbs/03_models/03_cohort.ipynb #98fb8925
+# %% ../../nbs/03_models/03_cohort.ipynb #ea6fe81c
 def ema_decay(
     t:int,     # moves made so far
     cap:float  # the decay of a long training
@@ -193,8 +193,8 @@ def move_ema(
     to,frm = (list(n.state_dict().values()) for n in (cohort[name], cohort[cohort.follows[name]]))
     pairs = [(a,b) for a,b in zip(to, frm) if a.is_floating_point()]
     torch._foreach_lerp_([a for a,_ in pairs], [b for _,b in pairs], 1-decay)
-    for a,b in zip(to, frm):
-        if not a.is_floating_point(): a.copy_(b)
+    counters = [(a,b) for a,b in zip(to, frm) if not a.is_floating_point()]
+    if counters: torch._foreach_copy_(*map(list, zip(*counters)))
 
 # %% ../../nbs/03_models/03_cohort.ipynb #321d92d4
 def encoder_split(cohort:Cohort)->list:

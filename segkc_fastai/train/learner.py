@@ -51,10 +51,11 @@ def fit_poly(self:Learner,
     start = np.array([h['lr'] for h in self.opt.hypers])
     self.fit(n_epoch, lr, cbs=L(ParamScheduler({'lr': lambda t: start*(1-t)**power}))+L(cbs))
 
-# %% ../../nbs/05_train/02_learner.ipynb #7d640045
+# %% ../../nbs/05_train/02_learner.ipynb #5e637c5d
 def _networks(method, given, classes, pretrained, frozen):
-    lost = set(frozen)-set(method.members)
-    if lost: raise ValueError(f'frozen={sorted(lost)[0]!r}: method {method.name!r} trains {", ".join(method.members)}')
+    own = [k for k in method.members if k not in method.twins]
+    lost = set(frozen)-set(own)
+    if lost: raise ValueError(f'frozen={sorted(lost)[0]!r}: method {method.name!r} has {", ".join(own)}')
     for k,v in given.items():
         if (v is None)==(k in method.members):
             why = ''.join(f', and {a} must have the shape of {b}, since its parameters are averaged into it' for a,b in method.twins.items())

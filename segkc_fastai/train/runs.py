@@ -7,8 +7,8 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/05_train/runs.html.md"""
 # %% auto #0
 __all__ = ['new_run', 'reset_peak', 'peak_memory', 'RunHistory', 'Run', 'hardware', 'versions', 'card', 'train_run']
 
-# %% ../../nbs/05_train/03_runs.ipynb #8cc4fb63
-import csv, gc, io, json, math, platform, re, shutil, sys, time
+# %% ../../nbs/05_train/03_runs.ipynb #d83eae42
+import csv, ctypes, gc, io, json, math, platform, re, shutil, sys, time
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -42,13 +42,15 @@ def new_run(
         if not (path/'history.csv').exists(): shutil.rmtree(path)
         raise
 
-# %% ../../nbs/05_train/03_runs.ipynb #f47f23ff
+# %% ../../nbs/05_train/03_runs.ipynb #abdeafef
 def reset_peak():
     "Count the peak of memory from here, where the system can"
     gc.collect()
     if torch.cuda.is_available(): return torch.cuda.reset_peak_memory_stats()
-    try: Path('/proc/self/clear_refs').write_text('5') # Linux
-    except OSError: pass
+    try:
+        ctypes.CDLL(None).malloc_trim(0) # what an earlier run left is given back first
+        Path('/proc/self/clear_refs').write_text('5') # Linux
+    except (OSError, AttributeError, TypeError): pass
 
 def peak_memory()->float: # GiB; NaN where it is not known
     "Highest memory of the device, or of the process where there is none"
@@ -115,7 +117,7 @@ def versions():
     "Versions of what results depend on"
     return dict(segkc_fastai=segkc_fastai.__version__, python=platform.python_version()) | {k:version(k) for k in ('torch','fastai','timm','segmentation-models-pytorch')}
 
-# %% ../../nbs/05_train/03_runs.ipynb #0179bd2f
+# %% ../../nbs/05_train/03_runs.ipynb #d69d186e
 def _result(run):
     "Rows of the table of results, and the epoch that was best on the validation set"
     h,dep,pct = run.history,run.config['deployed'],lambda v: f'{100*v:.1f} %'
@@ -131,7 +133,7 @@ def card(
     c,h,(rows,best) = run.config,run.history,_result(run)
     n,(ch,cw),(lo,hi) = c['images'],c['size'],c['scale']
     said = lambda d: ', '.join(f'{k}={v}' for k,v in d.items()) or 'defaults'
-    start = lambda k,v: f'EMA of {v["follows"]}' if v['follows'] else ('pretrained' if v['pretrained'] else 'from random weights') + (', encoder frozen' if k in c['frozen'] else '')
+    start = lambda k,v: f'EMA of {v["follows"]}' if v['follows'] else ('pretrained' if v['pretrained'] else 'from random weights') + (', encoder frozen' if v['frozen'] else '')
     nets = '; '.join(f'{k} `{v["spec"]}`, {v["params"]/1e6:.2f} M parameters, {start(k, v)}' for k,v in c['networks'].items())
     rate = f'{c["schedule"].replace("_", " ")}, rate {c["lr"]:g}' + (f', of encoders 1/{c["lr_ratio"]:g} of it' if c['lr_ratio'] else '')
     batch = ' + '.join(f'{c["bs"]} {o}' for o in c['streams'])
@@ -154,15 +156,15 @@ def card(
 """
     return text.replace('\n\n\n\n', '\n\n') + '\n'.join(rows) + '\n'
 
-# %% ../../nbs/05_train/03_runs.ipynb #5d2fe0c7
+# %% ../../nbs/05_train/03_runs.ipynb #0807afe6
 def _config(learn, args):
     dls,m,c = learn.dls,learn.method,get_model(learn.model)
-    nets = {k:dict(spec=spec_of(c[k]), params=count_params(c[k]), pretrained=c[k].pretrained, follows=c.follows.get(k)) for k in c.names}
+    nets = {k:dict(spec=spec_of(c[k]), params=count_params(c[k]), pretrained=c[k].pretrained, follows=c.follows.get(k), frozen=c[k].frozen) for k in c.names}
     images = dict(labelled=len(dls.split.labelled), unlabelled=len(dls.split.unlabelled), val=len(dls.valid_ds))
     streams = ['labelled'] + ['unlabelled']*any(isinstance(cb, UnlabelledBatch) for cb in m.cbs)
     split = dict(split=dls.split.how, split_hash=dls.split.hash, images=images)
-    return dict(format=1, **args, **split, deployed=m.deployed, note=m.note, networks=nets, task=dls.task.to_dict(), steps=len(dls.train), streams=streams,
-        versions=versions(), hardware=hardware())
+    where = dict(source_layout=dls.source.layout, task=dls.task.to_dict(), steps=len(dls.train), streams=streams)
+    return dict(format=1, **args, **split, **where, deployed=m.deployed, note=m.note, networks=nets, versions=versions(), hardware=hardware())
 
 def train_run(
     out:str|Path,         # run folder to make

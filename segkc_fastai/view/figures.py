@@ -8,7 +8,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/08_view/figures.html.md"""
 __all__ = ['legend', 'grid', 'prediction_grid', 'curves', 'class_bars', 'share_lines', 'size_scatter', 'who_teaches_whom',
            'predict_pairs', 'spaced', 'save_figure', 'arm_bars', 'run_figures']
 
-# %% ../../nbs/08_view/02_figures.ipynb #dc114288
+# %% ../../nbs/08_view/02_figures.ipynb #886e49f4
 import re, warnings
 from pathlib import Path
 import matplotlib.pyplot as plt
@@ -19,6 +19,7 @@ from ..core.task import Task, IGNORE
 from ..core.files import replacing
 from ..data.benchmarks import load_source
 from ..data.labels import read_image, read_mask
+from ..evaluate.published import FAMILIES
 from ..train.runs import Run
 from .overlay import overlay, five_parts, paint_parts, PARTS_TASK
 
@@ -130,24 +131,22 @@ def class_bars(
         ax.legend(frameon=False, fontsize=8)
     return fig
 
-# %% ../../nbs/08_view/02_figures.ipynb #5ad575c0
-_FAMILY = dict(voc=('voc','original'), voc_blended=('voc','blended'), cityscapes=('cityscapes','fine')) # of a layout
-
+# %% ../../nbs/08_view/02_figures.ipynb #b30f6510
 def _beside(df, published):
     "Published series, once it is certain that they may stand beside the runs"
     if published is None or published.empty: return []
-    kinds,ours = set(zip(published.dataset, published.family)),{_FAMILY.get(o) for o in df.layout}
+    kinds,ours = set(zip(published.dataset, published.family)),{FAMILIES.get(o) for o in df.layout}
     if len(kinds)>1: raise ValueError(f'published: numbers of different split families ({", ".join(map(" ".join, sorted(kinds)))}) cannot share a figure; give one dataset and family')
     if ours!=kinds: raise ValueError(f'published: numbers of {" ".join(*kinds)}, but the runs are of {", ".join(" ".join(o) if o else "other data" for o in ours)}')
     return [(f'{m}, {b} (published, {r})', o.sort_values('labelled')) for (m,b,r),o in published.groupby(['method','backbone','rule'], sort=False)]
 
 def _arms(df):
     "Name and colour of each arm, its mean and deviation by labelled images"
-    by = df.groupby(['arm','labelled_images'], sort=False).agg(miou=('miou','mean'), std=('miou','std'), deployed=('deployed','first'), trained=('trained','first')).reset_index().fillna(0)
+    by = df.groupby(['arm','labelled_images'], sort=False).agg(miou=('miou','mean'), std=('miou','std'), deployed=('deployed','first'), trained=('trained','first')).reset_index().fillna({'std':0})
     names = list(dict.fromkeys(df.arm))
     return [(a, c, by[by.arm==a].sort_values('labelled_images')) for a,c in zip(names, sns.color_palette('colorblind' if len(names)<=10 else 'husl', len(names)))]
 
-# %% ../../nbs/08_view/02_figures.ipynb #7f584989
+# %% ../../nbs/08_view/02_figures.ipynb #2d0b7d3c
 def share_lines(
     df,             # columns arm, labelled, labelled_images, seed, miou, layout: see `run_grid`
     title='',
@@ -179,7 +178,9 @@ def size_scatter(
     with plt.rc_context(_RC):
         fig,axs = plt.subplots(1, len(ns), figsize=(3.4*len(ns)+(4.5 if theirs else 1.5), 3.4), layout='constrained', sharey=True, squeeze=False)
         for ax,n in zip(axs[0], ns):
-            for a,col,o in _arms(df[df.labelled_images==n]):
+            for a,col,o in _arms(df):
+                o = o[o.labelled_images==n]
+                if o.empty: continue
                 ax.errorbar(o.deployed/1e6, o.miou, o['std'], fmt='o', color=col, capsize=3, label=a)
                 ax.plot([o.deployed/1e6, o.trained/1e6], [o.miou, o.miou], color=col, lw=.8, marker='|')
             for (label,o),m in zip(theirs, 'os^vD<>p*hX+x'*3):
