@@ -70,7 +70,7 @@ def compare(
     figures = dict(share=lambda: arm_bars(df, title) if one else share_lines(df, title, theirs), size=lambda: size_scatter(df, title, theirs))
     return _write(df, out, figures)
 
-# %% ../nbs/09_compare.ipynb #9b3fd846
+# %% ../nbs/09_compare.ipynb #c2b6fc86
 def ablation_arms(
     junior:str,
     senior:str,
@@ -89,12 +89,11 @@ def ablate(
     data,                 # folder of images and masks
     out,                  # folder for runs, table and figure
     junior='mobilenetv4_conv_small', # the network that is deployed
-    senior=None,          # the network that it learns with
+    senior='resnet50',    # the network that it learns with
     method_args:dict=None,# of `segkc`
     split='test',         # part of the data that counts
     **kwargs
 )->pd.DataFrame: # see `run_grid`
     "Run the arms of SegKC's ablation and write `results.csv`, `table.md` and `arms.png`"
-    if not senior: raise ValueError('senior: give the network that the junior is trained with, such as resnet50')
     df = run_grid(ablation_arms(junior, senior, method_args), data, out, split=split, **kwargs)
     return _write(df, out, dict(arms=lambda: arm_bars(df, f'mIoU on {split}, last epoch')))

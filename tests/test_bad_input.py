@@ -40,7 +40,7 @@ def broken_task(d): (d/'task.json').write_text('{"classes": [')
     (None, '--labelled 99', ['99','24 have masks']),
     (None, '--labelled nope.txt', ['nope.txt','no such file']),
     (None, '--labelled 24', ['unlabelled','none']),
-    (None, '--method pcs', ["'pcs'",'supervised, cps']),
+    (None, '--method pcs', ["'pcs'",'supervised, mean_teacher']),
     (None, '--method supervised', ['senior','leave it out']),
     (None, '--method-arg tau=1', ["'tau'",'threshold']),
     (None, '--method-arg weight=-1', ['weight=-1']),
@@ -69,7 +69,7 @@ def test_missing_folder_and_used_folder(scenes, tmp_path):
     assert (scenes/'task.json').exists()
     with pytest.raises(SystemExit, match='no run there'): main(['eval', str(scenes)])
     with pytest.raises(SystemExit, match='wants a text file'): main(['train','--data',str(scenes),'--recipe','pascal_original'])
-    with pytest.raises(SystemExit, match='--senior: give'): main(['ablate','--data',str(scenes),'--out',str(tmp_path/'a')])
+    with pytest.raises(SystemExit, match='nowhere: no such folder'): main(['ablate','--data','nowhere','--out',str(tmp_path/'a')])
 
 def test_warnings_where_training_can_go_on(scenes, tmp_path):
     (scenes/'train'/'masks'/'scene_00001.png').rename(scenes/'train'/'masks'/'stray.png')
