@@ -20,7 +20,7 @@ from .methods.cps import cps
 from .methods.table import METHODS, make_method
 from .view.figures import arm_bars, save_figure, share_lines, size_scatter
 
-# %% ../nbs/09_compare.ipynb #716bbe1e
+# %% ../nbs/09_compare.ipynb #5a0cb2af
 def method_arms(
     methods,              # names, keys of `METHODS`
     junior:str,
@@ -29,7 +29,7 @@ def method_arms(
     frozen=()             # networks whose encoder stays as it is, for methods that train them
 )->dict: # method → arguments of `train_run`
     "The arms of a comparison; ValueError if a method, or a method for an argument, is not known"
-    args,arms = method_args or {},{}
+    args,arms,trained = method_args or {},{},set()
     takes = {f'{m}.{k}' for m,f in METHODS.items() for k in inspect.signature(f).parameters}
     for k in args:
         if k not in takes and not any(t.endswith(f'.{k}') for t in takes): raise ValueError(f'method argument {k!r}: no method takes it')
@@ -37,7 +37,9 @@ def method_arms(
         mine = {k:v for k,v in args.items() if f'{m}.{k}' in takes} | {k.partition('.')[2]:v for k,v in args.items() if k.startswith(f'{m}.')}
         nets = make_method(m, **mine).members
         if 'senior' in nets and not senior: raise ValueError(f'senior: {m} trains one; give a network such as resnet50')
+        trained |= set(nets)
         arms[m] = dict(method=m, junior=junior, senior=senior if 'senior' in nets else None, method_args=mine, frozen=[k for k in frozen if k in nets])
+    if set(frozen)-trained: raise ValueError(f'frozen={sorted(set(frozen)-trained)[0]!r}: none of the methods trains it; they train {", ".join(sorted(trained))}')
     return arms
 
 # %% ../nbs/09_compare.ipynb #132bed0b

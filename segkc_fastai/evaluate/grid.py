@@ -173,9 +173,9 @@ def run_grid(
     df.attrs['failed'] = [c.path.name for c in cells if c not in good]
     return df
 
-# %% ../../nbs/06_evaluate/03_grid.ipynb #988daa5d
+# %% ../../nbs/06_evaluate/03_grid.ipynb #ad3d4a66
 def grid_table(
-    df # what `run_grid` gave
+    df # what `run_grid` gave, or `results.csv` read again
 )->str: # Markdown
     "mIoU of each arm: mean, deviation, each seed; and what it costs"
     seeds,several = sorted(set(df.seed)),df.labelled.nunique()>1
@@ -186,7 +186,7 @@ def grid_table(
         each = [f'{by[s]:.1f}' if s in by else '–' for s in seeds]
         std = f' ± {o.miou.std():.1f}' if len(o)>1 else ''
         cost = [f'{o.deployed.iloc[0]/1e6:.1f}', f'{o.trained.iloc[0]/1e6:.1f}', f'{o.step.median():.3g}', f'{o.gib.max():.1f}']
-        rows.append('| '+' | '.join([arm,*[l]*several,f'{o.miou.mean():.1f}{std}',*each,f'{o.val.mean():.1f}',f'{o.val_best.mean():.1f}',*cost])+' |')
-    failed = df.attrs.get('failed')
+        rows.append('| '+' | '.join([arm,*[str(l)]*several,f'{o.miou.mean():.1f}{std}',*each,f'{o.val.mean():.1f}',f'{o.val_best.mean():.1f}',*cost])+' |')
+    failed = df.attrs.get('failed', [])
     notes = ['† the mean over seeds of each run\'s best epoch, picked on the validation part itself: flattering, and no result. All else is of the last epoch.'] + [f'Not finished: {", ".join(failed)}.']*bool(failed)
     return '\n'.join([*rows, '', *notes])
