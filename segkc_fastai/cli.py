@@ -94,7 +94,7 @@ def _training(add):
     add('--frozen', nargs='+', default=[], metavar='NAME', help='networks whose encoder stays as it is: senior, junior')
     add('--method-arg', type=_pair, action='append', default=[], metavar='NAME=VALUE', help='argument of the method, such as threshold=0.95, in a grid also of one alone, such as gta.drop=0.1; may be repeated')
 
-# %% ../nbs/11_cli.ipynb #fc27372a
+# %% ../nbs/11_cli.ipynb #538fb736
 def parser(
     recipe=None # a `Recipe`, for the defaults of training
 ):
@@ -112,11 +112,11 @@ def parser(
     c = command('train', _train, 'train on a folder of images and masks')
     _training(c.add_argument)
     c.add_argument('--out', help='run folder to make; runs/<method>-<labelled>-seed<seed> if left out')
-    c.add_argument('--method', default='segkc', help='supervised, mean_teacher, fixmatch, unimatch, cps, segkc, gta or mkd')
+    c.add_argument('--method', default='segkc', help='its name, such as supervised, unimatch, cps or segkc; one that is not known prints all')
     c.add_argument('--seed', type=int, default=0, help='of split, views and initial weights')
     a = command('ablate', _ablate, 'what each part of SegKC adds: a grid of runs, which goes on where it stopped, a table and a figure')
     m = command('compare', _compare, 'methods × labelled × seeds: a grid of runs, which goes on where it stopped and which several processes can share, a table and figures')
-    m.add_argument('--methods', type=lambda s: s.split(','), default='supervised,mean_teacher,fixmatch,unimatch,cps,segkc,gta,mkd', help='names, separated by commas')
+    m.add_argument('--methods', type=lambda s: s.split(','), default=argparse.SUPPRESS, help='names, separated by commas; all if left out')
     m.add_argument('--published', dest='beside', action='store_true', help="draw what is published for the data's family of splits beside the runs")
     for o,out in ((a,'runs/ablation'), (m,'runs/comparison')):
         _training(o.add_argument)

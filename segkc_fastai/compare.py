@@ -42,13 +42,14 @@ def method_arms(
     if set(frozen)-trained: raise ValueError(f'frozen={sorted(set(frozen)-trained)[0]!r}: none of the methods trains it; they train {", ".join(sorted(trained))}')
     return arms
 
-# %% ../nbs/09_compare.ipynb #132bed0b
+# %% ../nbs/09_compare.ipynb #893d72c0
 def _write(df, out, figures):
     "Table and CSV of a grid, then its figures; the table once more on the screen"
     with replacing(Path(out)/'results.csv') as f: df.to_csv(f, index=False)
-    write_text(Path(out)/'table.md', grid_table(df)+'\n')
+    table = grid_table(df)
+    write_text(Path(out)/'table.md', table+'\n')
     pics = [save_figure(f(), Path(out)/f'{k}.png') for k,f in figures.items()]
-    print('\n'.join(['', grid_table(df), '', 'Pictures:', *(f'  {p}' for p in pics)]))
+    print('\n'.join(['', table, '', 'Pictures:', *(f'  {p}' for p in pics)]))
     return df
 
 @delegates(run_grid, but='arms')

@@ -7,6 +7,7 @@ from fastai.torch_core import set_seed
 from segkc_fastai.data.loaders import SemiDataLoaders
 from segkc_fastai.methods.segkc import segkc
 from segkc_fastai.methods.step import Term
+from segkc_fastai.models.segmenter import Segmenter
 from segkc_fastai.train.learner import dual_learner
 
 GOLDEN = Path(os.environ.get('SEGKC_GOLDEN', Path(__file__).parents[2]/'shared'/'golden'))
@@ -26,6 +27,8 @@ def golden():
 def scenes(tmp_path):
     from segkc_fastai.data.scenes import write_scenes
     return write_scenes(tmp_path/'scenes', n_train=24, n_val=4, n_test=4)
+
+def vit(): return Segmenter('vit_tiny_patch16_224', 'dpt', 8, width=16, pretrained=False, encoder_args=dict(depth=4, embed_dim=96, num_heads=3))
 
 class Gradients(Callback):
     "Which parts of the cohort each term moves, by the largest gradient"

@@ -1,6 +1,6 @@
 "What each method promises: who learns from what, how its teachers move, what is deployed"
 import pytest, torch
-from conftest import CNN, Gradients, learner, one_step
+from conftest import CNN, Gradients, learner, one_step, vit
 from fastai.callback.core import Callback, CancelStepException
 from fastai.callback.fp16 import MixedPrecision
 from segkc_fastai.core.task import IGNORE
@@ -189,14 +189,10 @@ def test_unimatch_shows_two_complementary_views(scenes):
         assert int((one==1).all(1).sum())==b//2
 
 def test_plain_transformers_share_one_mask():
-    c = Cohort({'junior':make_vit()}, 'junior')
+    c = Cohort(dict(junior=vit()), 'junior')
     x,m = torch.rand(2,3,32,32),torch.cat([torch.ones(1,96), torch.zeros(1,96)])
     o = c.outputs(x, ['junior'], {'junior':[m]*4})['junior']
     assert all(f[1].abs().max()==0<f[0].abs().max() for f in o.features)
-
-def make_vit():
-    from segkc_fastai.models.segmenter import Segmenter
-    return Segmenter('vit_tiny_patch16_224', 'dpt', 8, width=16, pretrained=False, encoder_args=dict(depth=4, embed_dim=96, num_heads=3))
 
 @pytest.mark.parametrize('what, words', [
     (lambda d: learner(d, senior='resnet10t+fpn:32', method=gta()), ['senior',"'gta' trains only assistant, junior","must have the shape of junior"]),

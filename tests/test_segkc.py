@@ -1,6 +1,6 @@
 "What the reconstruction of SegKC promises (methods.md's invariants), on heterogeneous pairs of networks"
 import pytest, torch
-from conftest import CNN, SMALL, Gradients, learner, one_step
+from conftest import CNN, SMALL, Gradients, learner, one_step, vit
 from segkc_fastai.data.loaders import SemiDataLoaders
 from segkc_fastai.data.views import cutmix
 from segkc_fastai.methods.losses import pseudo_label_loss
@@ -12,7 +12,6 @@ from segkc_fastai.train.learner import dual_learner
 from segkc_fastai.train.runs import Run, train_run
 
 HIER = 'pvt_v2_b0+segformer:32'
-def vit(): return Segmenter('vit_tiny_patch16_224', 'dpt', 8, width=16, pretrained=False, encoder_args=dict(depth=4, embed_dim=96, num_heads=3))
 PAIRS = dict(cnn_cnn=(CNN, 'resnet10t+fpn:32'), cnn_hierarchical=(CNN, HIER), vit_cnn=(vit, CNN), cnn_vit=(CNN, vit))
 
 @pytest.mark.parametrize('pair', PAIRS)

@@ -97,7 +97,7 @@ def augmented(
     own = torch.where(valid, z[n:].argmax(1), IGNORE)
     return torch.cat([part(z[:n], f[:n], gt), part(z[n:], f[n:], own)])
 
-# %% ../../nbs/04_methods/07_mkd.ipynb #8c7e8cf4
+# %% ../../nbs/04_methods/07_mkd.ipynb #ba5f8a18
 class TeachersLabel(PseudoLabels):
     "Labels the weak view, and reads the labelled images too"
     def before_batch(self):
@@ -121,8 +121,8 @@ class MutualDistillation(Term):
 
     def links(self, method): return [(k, a, 'pseudo labels') for a,b in (('senior','junior'),('junior','senior')) for k in (b, self.teachers[b])]
     def statistics(self, members):
-        net = lambda k: members[next(s for s,t in self.teachers.items() if k in (s,t))]
-        return {f'{k}_classes':ClassCovariance(net(k).classifier.out_channels, net(k).classifier.in_channels) for k in self.augment}
+        shape = lambda s: members[s].classifier.weight.shape[:2]
+        return {f'{k}_classes':ClassCovariance(*shape(s)) for s,t in self.teachers.items() for k in (s,t) if k in self.augment}
 
 # %% ../../nbs/04_methods/07_mkd.ipynb #f8634087
 @patch
