@@ -41,7 +41,7 @@ docs: $(READY) ## the documentation in _docs, by quarto where there is one
 readme: $(READY) ## README.md from nbs/index.ipynb
 	$(BIN)/python .ci/docs.py readme
 
-bench: $(READY) ## the cost of a step of each method beside a hand-written loop
+bench: $(READY) ## the cost of a step of each method beside a hand-written loop, and what metrics cost
 	$(BIN)/python tests/bench.py
 
 # Two processes divide the runs, each with half of the cores; started again, they go on

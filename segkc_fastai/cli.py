@@ -26,6 +26,33 @@ def _settings(random, method_arg, method_args=None, **kw):
     "Arguments of `train_run`: a recipe's, with what the command line says on top"
     return dict(kw, pretrained=kw.get('pretrained', True) and not random, method_args=(method_args or {}) | dict(method_arg))
 
+# %% ../nbs/11_cli.ipynb #36a2180a
+def _get(name, path):
+    from segkc_fastai.data.download import download
+    print(f'{download(name, path)} is there: give it as --data')
+
+def _audit(json_file, **kw):
+    from segkc_fastai.core.files import write_json
+    from segkc_fastai.data.audit import audit
+    a = audit(**kw)
+    print(a.markdown())
+    if json_file: write_json(json_file, a.to_dict())
+    if not a.ok: sys.exit(1)
+
+def _split(data, out, layout, val, labelled, seed, group, stratified):
+    from pathlib import Path
+    from segkc_fastai.data.benchmarks import load_source
+    from segkc_fastai.data.sources import count_classes
+    from segkc_fastai.data.splits import hold_out, split_source, write_list
+    src = load_source(data, layout=layout)
+    if val is not None: src = hold_out(src, val, group, stratified)
+    s = split_source(src, labelled, seed, group, stratified)
+    count_classes(s.labelled, src.task)
+    s.write(out)
+    if val is not None: write_list(Path(out)/'val.txt', src.val, f'held out for validation: {val}')
+    print(f'{len(s.labelled)} labelled, {len(s.unlabelled)} unlabelled, {len(src.val)} for validation; {s.how}; {s.family}; hash {s.hash}')
+    print(f'Train on it: --labelled {out}/labelled.txt' + f' --val {out}/val.txt'*(val is not None))
+
 # %% ../nbs/11_cli.ipynb #e88f49f6
 def _train(data, out, random, method_arg, method_args=None, **kw):
     from segkc_fastai.compare import method_arms
@@ -55,13 +82,20 @@ def _grid(what, data, labelled, **kw):
 def _compare(**kw): _grid('compare', **kw)
 def _ablate(**kw): _grid('ablate', **kw)
 
-# %% ../nbs/11_cli.ipynb #e192df23
+# %% ../nbs/11_cli.ipynb #c16f3a9d
+def _card(runs):
+    from segkc_fastai.train.card import card, compare_cards
+    from segkc_fastai.train.runs import Run
+    runs = [Run(o) for o in runs]
+    print(card(runs[0]) if len(runs)==1 else compare_cards(runs))
+
 def _eval(run, **kw):
     from segkc_fastai.evaluate.grid import evaluate_run
     from segkc_fastai.train.runs import Run
-    print(evaluate_run(Run(run), **kw).markdown())
+    got = evaluate_run(Run(run), **kw)
+    print('\n\n'.join(o.markdown() for o in (got.values() if kw['member']=='all' else [got])))
 
-# %% ../nbs/11_cli.ipynb #46d126c8
+# %% ../nbs/11_cli.ipynb #681d9790
 def _size(s):
     try: h,w = (int(v) for v in s.lower().replace('x', ',').split(','))
     except ValueError: raise argparse.ArgumentTypeError(f'{s!r}: give height,width in pixels, such as 240,320') from None
@@ -74,18 +108,31 @@ def _pair(s):
     try: return k,json.loads(v.lower())
     except ValueError: return k,v
 
+# %% ../nbs/11_cli.ipynb #cfb9edd3
+def _scales(s):
+    try: return tuple(float(o) for o in s.split(','))
+    except ValueError: raise argparse.ArgumentTypeError(f'{s!r}: give numbers, such as 0.75,1,1.25') from None
+
 def _positive(s):
     if not s.isdigit() or int(s)<1: raise argparse.ArgumentTypeError(f'{s!r}: give a whole number of at least 1')
     return int(s)
 
-# %% ../nbs/11_cli.ipynb #b2237bec
+# %% ../nbs/11_cli.ipynb #b874bf77
+def _drawing(add, several=''):
+    "Arguments that say which images are labelled"
+    add('--layout', help='how the folder is laid out, such as voc_blended; recognised if left out')
+    add('--labelled', '--labelled-list', default='1/8', help=f'share, number, or text file of names{several}')
+    add('--val', help='share, number, or text file of images to hold out for validation, where the folder has no val')
+    add('--group', metavar='REGEX', help='keep images together whose names match alike, such as "^[^_]+": a drive, a patient')
+    add('--stratified', action='store_true', help='draw so that each class appears where possible')
+
 def _training(add):
     "Arguments of `train_run`"
-    add('--data', required=True, help='folder with {train,val,test}/{images,masks} and task.json, or Pascal VOC or Cityscapes as they come')
+    add('--data', required=True, help='folder with {train,val,test}/{images,masks} and task.json, or a benchmark as it comes')
     add('--recipe', help='start from the settings of a benchmark: pascal_original, pascal_blended, cityscapes or scenes')
     add('--senior', help='network that is trained beside the junior: encoder+decoder:width, such as resnet50+deeplabv3plus')
     add('--junior', default='mobilenetv4_conv_small', help='network that is deployed')
-    add('--labelled', '--labelled-list', default='1/8', help='share, number, or text file of names; in a grid several, separated by commas')
+    _drawing(add, '; in a grid several, separated by commas')
     add('--epochs', type=_positive, default=20, help='passes over the unlabelled images')
     add('--size', type=_size, default=(320,320), help='height,width of training crops')
     add('--bs', type=_positive, default=8, help='labelled images a step, and as many unlabelled')
@@ -94,7 +141,37 @@ def _training(add):
     add('--frozen', nargs='+', default=[], metavar='NAME', help='networks whose encoder stays as it is: senior, junior')
     add('--method-arg', type=_pair, action='append', default=[], metavar='NAME=VALUE', help='argument of the method, such as threshold=0.95, in a grid also of one alone, such as gta.drop=0.1; may be repeated')
 
-# %% ../nbs/11_cli.ipynb #538fb736
+# %% ../nbs/11_cli.ipynb #2f86288d
+def _data_commands(command):
+    add = command('get', _get, 'fetch a benchmark; the same command again goes on where it broke off').add_argument
+    add('name', choices=['voc','sbd','camvid','ade20k','coco_stuff','cityscapes'], help='sbd includes voc; cityscapes has to be fetched by hand, and the error says how')
+    add('path', nargs='?', default='data', help='folder for the archives and what comes out of them')
+    add = command('audit', _audit, 'what is in a folder and what is wrong with it; exit status 1 if training would fail').add_argument
+    add('path', help='folder of images and masks')
+    add('--json', dest='json_file', metavar='FILE', help='write everything found, file by file')
+    add('--size', type=_size, default=(320,320), help='height,width of the crops to train with')
+    _drawing(add)
+    add('--seed', type=int, default=0, help='of the split')
+    add = command('split', _split, 'write down which images are labelled').add_argument
+    add('data', help='folder of images and masks')
+    add('--out', required=True, help='folder for labelled.txt, unlabelled.txt and, with --val, val.txt')
+    _drawing(add)
+    add('--seed', type=int, default=0, help='of the drawing')
+
+def _run_commands(command):
+    add = command('eval', _eval, 'per-class IoU of a run on a part of a folder').add_argument
+    add('run', help='run folder')
+    add('--data', help='folder; that of the run if left out')
+    add('--split', default='test', choices=['train','val','test'], help='part of the folder')
+    add('--bs', type=_positive, default=8, help='images at a time')
+    add('--member', help='network, or all; the deployed one if left out')
+    add('--mode', choices=['whole','resize','sliding'], help='how images are read; as the run was told if left out')
+    add('--scales', type=_scales, default=(1.,), help='read at several scales, such as 0.75,1,1.25, and take the mean')
+    add('--flip', action='store_true', help='read each in a mirror, too')
+    add = command('card', _card, 'what was run, on what, with which result; of several runs, why which cannot be compared').add_argument
+    add('runs', nargs='+', metavar='RUN', help='run folder')
+
+# %% ../nbs/11_cli.ipynb #0ddfec17
 def parser(
     recipe=None # a `Recipe`, for the defaults of training
 ):
@@ -109,6 +186,7 @@ def parser(
     add('--data', default='data/scenes', help='where the scenes are, or will be written')
     add('--out', default='runs/demo', help='folder of the two runs; an earlier demo there is replaced')
     add('--seed', type=int, default=0, help='of split, views and initial weights')
+    _data_commands(command)
     c = command('train', _train, 'train on a folder of images and masks')
     _training(c.add_argument)
     c.add_argument('--out', help='run folder to make; runs/<method>-<labelled>-seed<seed> if left out')
@@ -127,13 +205,7 @@ def parser(
     if recipe:
         for o in (c, a): o.set_defaults(**recipe.args)
         m.set_defaults(**recipe.comparison)
-    add = command('eval', _eval, 'per-class IoU of a run on a part of a folder').add_argument
-    add('run', help='run folder')
-    add('--data', help='folder; that of the run if left out')
-    add('--split', default='test', choices=['train','val','test'], help='part of the folder')
-    add('--bs', type=_positive, default=8, help='images at a time')
-    add('--member', help='network; the deployed one if left out')
-    add('--mode', choices=['whole','resize','sliding'], help='how images are read; as the run was told if left out')
+    _run_commands(command)
     return p
 
 # %% ../nbs/11_cli.ipynb #b3bfbabe

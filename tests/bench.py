@@ -1,26 +1,40 @@
-"""What a training step costs beside a hand-written PyTorch loop of the same work. `make bench`, or `python tests/bench.py METHOD …`.
+"""What the library costs beside the same work done otherwise. `make bench`, or `python tests/bench.py NAME …` with names of BENCHES or of methods.
 
-For each method: steps by the learner and steps of the bare loop (same networks, views, optimizer), alternating in one process, and the median of their ratios. The longer formulas (GTA-Seg's loss,
-MKD's augmentation, the channel masks) are the library's in both, so what is measured is the machinery around them. Further how many host-device synchronisations our own code asks for in a step, as far as
-they show among dispatched operations (not `.cpu()` or `tolist`); and a SegKC step in CPS steps."""
-import copy, statistics, sys, traceback, warnings
+`methods`: a training step beside a hand-written PyTorch loop. For each method: steps by the learner and steps of the bare loop (same networks, views,
+optimizer), alternating in one process, and the median of their ratios. The longer formulas (GTA-Seg's loss, MKD's augmentation, the channel masks)
+are the library's in both, so what is measured is the machinery around them. Further how many host-device synchronisations our own code asks for in a
+step, as far as they show among dispatched operations (not `.cpu()` or `tolist`); and a SegKC step in CPS steps.
+
+`metrics`: from logits to counts, beside the argmax alone and what fastai and torchmetrics offer, in turn in one process, medians.
+
+`loading`: decoding and weak view of scenes of 500 × 375 pixels, labelled and unlabelled in turn, by two processes, beside the same operations as
+releases of the field have them: the whole image resized by Pillow, padded, then cut. And the share of a CPU training epoch that is spent waiting for
+data."""
+import copy, statistics, sys, tempfile, traceback, warnings
 from pathlib import Path
 from time import perf_counter
-import torch, torch.nn.functional as F
+from types import SimpleNamespace
+import numpy as np, torch, torch.nn.functional as F
+from PIL import Image, ImageOps
 from fastai.callback.core import Callback
+from fastai.metrics import JaccardCoeffMulti
 from fastai.torch_core import set_seed
 from torch.utils._python_dispatch import TorchDispatchMode
+from torchmetrics.classification import MulticlassConfusionMatrix
 from segkc_fastai.core.task import IGNORE
 from segkc_fastai.compare import method_arms
-from segkc_fastai.data.loaders import SemiDataLoaders
+from segkc_fastai.data.loaders import SegDL, SegDataset, SemiDataLoaders
 from segkc_fastai.data.scenes import write_scenes
-from segkc_fastai.data.views import cutmix, cutmix_box
+from segkc_fastai.data.sources import Pair, folder_source
+from segkc_fastai.data.views import WeakView, cutmix, cutmix_box
 from segkc_fastai.demo import DEMO, SCENES
 from segkc_fastai.methods.gta import assistant_loss
+from segkc_fastai.methods.losses import class_map
 from segkc_fastai.methods.mkd import ClassCovariance, augmented
 from segkc_fastai.methods.table import METHODS, make_method
 from segkc_fastai.methods.unimatch import complementary_masks
 from segkc_fastai.train.learner import dual_learner
+from segkc_fastai.train.metrics import Confusion
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -192,8 +206,9 @@ def small_learner(data, name, cbs):
     arm = method_arms([name], DEMO['junior'], DEMO['senior'], dict(warmup=0, ramp=0))[name]
     return dual_learner(dls, arm['junior'], arm['senior'], make_method(name, **arm['method_args']), pretrained=False, cbs=cbs)
 
-def bench(data, names, rounds=2):
-    times,syncs = {},{}
+def bench_methods(names=tuple(METHODS), rounds=2):
+    names,times,syncs = list(names),{},{}
+    data = write_scenes(ROOT/'data'/'scenes', **SCENES)
     for name in names*rounds:
         with (learn := small_learner(data, name, [alt := Alternate(name)])).no_logging(), learn.no_bar(): learn.fit(1)
         times[name] = times.get(name, [])+alt.pairs[3:]
@@ -206,6 +221,84 @@ def bench(data, names, rounds=2):
         print(f'| {name} | {ours:.0f} | {bare:.0f} | {statistics.median(a/b for a,b in t):.3f} | {len(t)} | {len(syncs[name])} {", ".join(syncs[name])} |')
     if {'cps','segkc'}<=set(names): print('\nA step of segkc in steps of cps:', round(statistics.median(a for a,_ in times['segkc'])/statistics.median(a for a,_ in times['cps']), 3))
 
+def bench_metrics(rounds=11):
+    set_seed(0)
+    k = 21
+    z,y = torch.randn(8,k,512,512),torch.randint(0,k,(8,512,512))
+    y[torch.rand(y.shape)<.05] = IGNORE
+    learn,ours,jaccard,tm = SimpleNamespace(pred=z, y=y),Confusion(k),JaccardCoeffMulti(),MulticlassConfusionMatrix(k, ignore_index=IGNORE)
+    jaccard.reset()
+    work = {'argmax':lambda: z.argmax(1), 'update':lambda: ours.update(class_map(z), y), 'fastai JaccardCoeffMulti':lambda: jaccard.accumulate(learn), 'torchmetrics':lambda: tm.update(z, y)}
+    times = {n:[] for n in work}
+    for _ in range(rounds):
+        for n,f in work.items():
+            t = perf_counter()
+            f()
+            times[n].append(perf_counter()-t)
+    assert (tm.compute()==ours.matrix).all()
+    med = {n:statistics.median(t[1:]) for n,t in times.items()}
+    print('| 8×21×512×512 logits | ms | of the argmax | of our update |\n|---|---:|---:|---:|')
+    for n,t in med.items(): print(f'| {n} | {1e3*t:.0f} | {t/med["argmax"]:.2f} | {t/med["update"]:.2f} |')
+
+class AsReleased(SegDataset):
+    "The same scale, crop and flip, of whole images"
+    def __getitem__(self, i):
+        p,rng,(h,w) = self.pairs[i],np.random.default_rng((self.seed, self.epoch, i)),self.view.size
+        x = Image.open(p.image).convert('RGB')
+        y = Image.open(p.mask) if p.mask else Image.fromarray(np.zeros(x.size[::-1], np.uint8))
+        s = rng.uniform(*self.view.scale)
+        W,H = (max(round(n*s), 1) for n in x.size)
+        pad = (0, 0, max(w-W, 0), max(h-H, 0))
+        x,y = (ImageOps.expand(o.resize((W,H), how), pad, fill) for o,how,fill in ((x, Image.BILINEAR, 0), (y, Image.NEAREST, IGNORE)))
+        left,top = (rng.integers(n-m+1) for n,m in zip(x.size, (w,h)))
+        x,y = (o.crop((left, top, left+w, top+h)) for o in (x, y))
+        if rng.random()<self.view.flip: x,y = (o.transpose(Image.FLIP_LEFT_RIGHT) for o in (x, y))
+        return torch.from_numpy(np.array(x).transpose(2,0,1).copy()),torch.from_numpy(np.array(y))
+
+def images_a_second(ds):
+    dl = torch.utils.data.DataLoader(ds, 8, num_workers=2)
+    it = iter(dl)
+    next(it) # the processes have started
+    t = perf_counter()
+    n = sum(len(x) for x,_ in it)
+    return n/(perf_counter()-t)
+
+def waiting(method):
+    "Share of an epoch's training that passes until the loaders give a batch"
+    spent,plain = [],SegDL.__iter__
+    def timed(self):
+        it = plain(self)
+        while True:
+            t = perf_counter()
+            b = next(it, None)
+            spent.append(perf_counter()-t)
+            if b is None: return
+            yield b
+    class Epoch(Callback):
+        order = -1000
+        def before_train(self): self.start = perf_counter()
+        def after_train(self): self.took,self.waited = perf_counter()-self.start,sum(spent)
+    SegDL.__iter__ = timed
+    try:
+        with (learn := small_learner(write_scenes(ROOT/'data'/'scenes', **SCENES), method, [e := Epoch()])).no_logging(), learn.no_bar(): learn.fit(1)
+    finally: SegDL.__iter__ = plain
+    return e.waited/e.took
+
+def bench_loading(rounds=3):
+    src = folder_source(write_scenes(Path(tempfile.mkdtemp())/'scenes', n_train=48, n_val=1, n_test=1, size=(375,500)))
+    pairs = [o for p in src.train for o in (p, Pair(p.image))]*8
+    print('| crop | images a second | as released | median ratio |\n|---|---:|---:|---:|')
+    for size in ((321,321), (518,518)):
+        sets = [f(pairs, src.task, WeakView(size)) for f in (SegDataset, AsReleased)]
+        a,b = zip(*([images_a_second(ds) for ds in sets] for _ in range(rounds)))
+        print(f'| {size[0]}×{size[1]} | {statistics.median(a):.0f} | {statistics.median(b):.0f} | {statistics.median(x/y for x,y in zip(a, b)):.2f} |')
+    print('\nWaiting for data, on the CPU: '+', '.join(f'{k} {100*waiting(k):.1f} %' for k in ('supervised','cps','segkc')))
+
+BENCHES = dict(methods=bench_methods, metrics=bench_metrics, loading=bench_loading)
+
 if __name__=='__main__':
     warnings.filterwarnings('ignore')
-    bench(write_scenes(ROOT/'data'/'scenes', **SCENES), sys.argv[1:] or list(METHODS))
+    asked = sys.argv[1:] or list(BENCHES)
+    for k in asked:
+        if k in BENCHES: BENCHES[k]()
+    if some := [k for k in asked if k not in BENCHES]: bench_methods(some)

@@ -28,11 +28,12 @@ def fit(learn, n=1, **kw):
 
 def test_masks_of_unlabelled_images_are_never_read(scenes, tmp_path):
     runs = [train_run(tmp_path/'with', scenes, **SMALL)]
-    names = (runs[0].path/'unlabelled.txt').read_text().split()
+    names = (runs[0].path/'unlabelled.txt').read_text().splitlines()[1:]
     for n in names: (scenes/'train'/'masks'/f'{n}.png').unlink()
     labelled = SMALL | dict(labelled=str(runs[0].path/'labelled.txt'))
     runs.append(train_run(tmp_path/'without', scenes, **labelled))
     assert len(names)==16 and runs[0].config['split_hash']==runs[1].config['split_hash']
+    assert [(r.path/'pseudo.csv').exists() for r in runs]==[True,False] # the diagnostics saw them, and nothing else did
     for k in ('senior','junior'):
         a,b = (r.network(k).state_dict() for r in runs)
         assert all(torch.equal(a[n], b[n]) for n in a)

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from ..core.task import Task, IGNORE
 
-# %% ../../nbs/02_data/01_labels.ipynb #036347f2
+# %% ../../nbs/02_data/01_labels.ipynb #f401f8ee
 _WIDE = {'I','F','I;16','I;16B','I;16L','I;16N'}  # more than 8 bits a channel
 
 def open_image(
@@ -27,31 +27,40 @@ def open_image(
     except Exception as e: raise ValueError(f'{path}: not readable as an image ({e}); replace or remove it') from None
     if im.mode in _WIDE: raise ValueError(f'{path}: 16-bit or floating-point image (mode {im.mode}); convert it to 8 bits a channel first')
     if im.mode in ('RGBA','LA','PA'): warnings.warn(f'{path}: has transparency (mode {im.mode}), which is dropped')
-    return ImageOps.exif_transpose(im) if im.getexif().get(0x0112, 1)!=1 else im
+    try: return ImageOps.exif_transpose(im) if im.getexif().get(0x0112, 1)!=1 else im # turning decodes
+    except Exception as e: raise ValueError(f'{path}: truncated or damaged ({e}); replace or remove it') from None
 
-# %% ../../nbs/02_data/01_labels.ipynb #15ae767e
+# %% ../../nbs/02_data/01_labels.ipynb #9e43c3a1
 def read_image(path:str|Path)->Image.Image:
     "Open and decode to RGB; ValueError names a truncated file"
     im = open_image(path)
-    try: return im.convert('RGB')
+    try:
+        im.load()
+        return im if im.mode=='RGB' else im.convert('RGB') # converting RGB would copy it
     except Exception as e: raise ValueError(f'{path}: truncated or damaged ({e}); replace or remove it') from None
 
-# %% ../../nbs/02_data/01_labels.ipynb #16c5ea4b
+# %% ../../nbs/02_data/01_labels.ipynb #83e58608
 @lru_cache(maxsize=8)
 def _table(key):
     k,masks,ignore = key
     lut,known = np.full(65536, IGNORE, np.uint8),np.zeros(65536, bool)
-    for v,c in (masks or {i:i for i in range(k)}.items()): lut[v],known[v] = c,True
-    for v in ignore: lut[v],known[v] = IGNORE,True
+    plain,none = [(i,i) for i in range(k)],[(v,IGNORE) for v in ignore]
+    for v,c in none+list(masks) if masks else plain+none: lut[v],known[v] = c,True # what is mapped counts, whatever is ignored by default
     return lut,known
 
-def _decode_index(a, task):
+def _decode_index(im, task, path):
     masks = tuple(task.masks.items()) if isinstance(task.masks, dict) else None
     lut,known = _table((len(task), masks, task.ignore))
-    ok = known[a]
-    return lut[a], (None if ok.all() else a[~ok])
+    if im.mode in ('L','P'): # the common case; PIL counts and translates 8 bits in half of NumPy's time
+        bad = [v for v,n in enumerate(im.histogram()) if n and not known[v]]
+        return np.asarray(im.point(lut[:256].tolist())),bad
+    a = np.asarray(im)
+    if a.ndim!=2: raise ValueError(f'{path}: a colour mask (mode {im.mode}), but the task reads class numbers; set "masks": "rgb" in task.json')
+    if a.dtype.kind=='f' or a.min(initial=0)<0 or a.max(initial=0)>65535: raise ValueError(f'{path}: mode {im.mode} holds values that are no class numbers')
+    a = a.astype(np.int32)
+    return lut[a],np.unique(a[~known[a]]).tolist()
 
-# %% ../../nbs/02_data/01_labels.ipynb #3a0ad9a8
+# %% ../../nbs/02_data/01_labels.ipynb #86702eaa
 def _decode_rgb(a, task):
     code = lambda o: (np.asarray(o, np.int64)*(65536,256,1)).sum(-1)
     cols = code(list(task.palette) + [o for o in task.ignore if isinstance(o, tuple)])
@@ -61,9 +70,9 @@ def _decode_rgb(a, task):
     c = code(a)
     i = np.minimum(np.searchsorted(cols, c), len(cols)-1)
     ok = cols[i]==c
-    return vals[i], (None if ok.all() else a[~ok])
+    return vals[i],[tuple(o) for o in np.unique(a[~ok], axis=0).tolist()]
 
-# %% ../../nbs/02_data/01_labels.ipynb #5ef67bd4
+# %% ../../nbs/02_data/01_labels.ipynb #f851de5c
 def _hint(bad, task):
     k = len(task)
     if isinstance(bad[0], tuple): return f'add the colour to "palette" or "ignore" of the task'
@@ -77,15 +86,9 @@ def decode_mask(
     path:str|Path=''  # the file's name, for messages
 )->np.ndarray: # (H,W) uint8, classes 0…K-1 and `IGNORE`
     "Class numbers of a mask; ValueError names the file and the value that the task does not know"
-    if task.masks=='rgb': out,bad = _decode_rgb(np.asarray(im.convert('RGB')), task)
-    else:
-        a = np.asarray(im)
-        if a.ndim!=2: raise ValueError(f'{path}: a colour mask (mode {im.mode}), but the task reads class numbers; set "masks": "rgb" in task.json')
-        if a.dtype.kind=='f' or a.min(initial=0)<0 or a.max(initial=0)>65535: raise ValueError(f'{path}: mode {im.mode} holds values that are no class numbers')
-        out,bad = _decode_index(a.astype(np.int32), task)
-    if bad is None: return out
-    found = sorted({tuple(map(int, o)) if np.ndim(o) else int(o) for o in np.unique(bad, axis=0)})
-    raise ValueError(f'{path}: value {", ".join(map(str, found[:5]))} is outside task {task.name!r}: {_hint(found, task)}')
+    out,bad = _decode_rgb(np.asarray(im.convert('RGB')), task) if task.masks=='rgb' else _decode_index(im, task, path)
+    if not bad: return out
+    raise ValueError(f'{path}: value {", ".join(map(str, bad[:5]))} is outside task {task.name!r}: {_hint(bad, task)}')
 
 # %% ../../nbs/02_data/01_labels.ipynb #7b7c9d19
 def open_mask(path:str|Path)->Image.Image:

@@ -7,12 +7,13 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/loaders.html.md"""
 # %% auto #0
 __all__ = ['SegDataset', 'pad_batch', 'draw_rows', 'SegDL', 'SemiDataLoaders']
 
-# %% ../../nbs/02_data/06_loaders.ipynb #9ff50477
+# %% ../../nbs/02_data/06_loaders.ipynb #5dec7896
 import warnings
 from math import ceil
 from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np, torch, torch.nn.functional as F
+from torchvision.transforms.functional import pil_to_tensor
 from fastcore.basics import patch
 from fastai.torch_core import TensorImage, TensorMask, default_device, defaults
 from fastai.data.core import TfmdDL, DataLoaders
@@ -21,10 +22,10 @@ from ..core.task import Task, IGNORE
 from .labels import open_image, read_image, load_mask, decode_mask
 from .sources import Pair, check_sizes, count_classes
 from .benchmarks import load_source
-from .splits import split_source
+from .splits import hold_out, split_source
 from .views import WeakView, StrongView, cutmix_box, cutmix
 
-# %% ../../nbs/02_data/06_loaders.ipynb #f02278c4
+# %% ../../nbs/02_data/06_loaders.ipynb #863ddf0c
 class SegDataset:
     "Images with masks as byte tensors (3,H,W) and (H,W); unlabelled images get a mask of 0, `IGNORE` where they are padded"
     def __init__(self,
@@ -43,8 +44,8 @@ class SegDataset:
         if mask is not None and mask.size!=x.size: raise ValueError(f'{p.mask}: {mask.size} pixels, but {p.image} has {x.size}')
         decode = lambda m: decode_mask(m, self.task, p.mask)
         if self.view: x,y = self.view(x, mask, np.random.default_rng((self.seed, self.epoch, i)), decode)
-        else: x,y = np.asarray(x),np.zeros(x.size[::-1], np.uint8) if mask is None else decode(mask)
-        return TensorImage(torch.from_numpy(x.transpose(2,0,1).copy())),TensorMask(torch.from_numpy(y.copy()))
+        else: x,y = pil_to_tensor(x),torch.zeros(x.size[::-1], dtype=torch.uint8) if mask is None else torch.from_numpy(np.array(decode(mask)))
+        return TensorImage(x),TensorMask(y)
 
     def new_empty(self): return SegDataset([], self.task, self.view, self.seed)
 
@@ -143,7 +144,7 @@ def from_lists(cls:SemiDataLoaders,
     res.strong = strong if callable(strong) else StrongView(**(strong or {}))
     return res
 
-# %% ../../nbs/02_data/06_loaders.ipynb #3d868302
+# %% ../../nbs/02_data/06_loaders.ipynb #87c083d1
 @patch(cls_method=True)
 def from_folder(cls:SemiDataLoaders,
     path,              # folder, see `load_source`
@@ -152,16 +153,20 @@ def from_folder(cls:SemiDataLoaders,
     task:Task=None,    # of a general folder; `path/task.json` if None
     layout:str=None,   # a key of `LAYOUTS`; recognised if None
     size=(320,320),    # height and width of training crops, in pixels
+    val=None,          # share, number, or text file of names to validate on, where the data has no part for it
+    group:str=None,    # regular expression on names: images with the same match stay together
+    stratified:bool=False, # draw so that each class appears where possible
     **kwargs           # as for `from_lists`
 ):
     "Loaders from a folder of images and masks; ValueError or FileNotFoundError names what is wrong with it"
     src = load_source(path, task, layout)
-    split,val = split_source(src, labelled, seed),src.part('val')
-    check_sizes(split.labelled + val + split.unlabelled)
+    if val is not None: src = hold_out(src, val, group, stratified)
+    split,valid = split_source(src, labelled, seed, group, stratified),src.part('val')
+    check_sizes(split.labelled + valid + split.unlabelled)
     count_classes(split.labelled, src.task)
     (w,h),(ch,cw) = open_image(split.labelled[0].image).size,size
     if ch>h or cw>w: warnings.warn(f'size={ch},{cw}: the crop is larger than the images ({h},{w}), so part of each view is padding; give at most {h},{w}')
-    res = cls.from_lists(split.labelled, split.unlabelled, val, src.task, size=size, seed=seed, **kwargs)
+    res = cls.from_lists(split.labelled, split.unlabelled, valid, src.task, size=size, seed=seed, **kwargs)
     res.split,res.source = split,src
     return res
 

@@ -24,7 +24,7 @@ class Pair(namedtuple('Pair', 'image mask', defaults=[None])):
     @property
     def name(self): return Path(self.image).stem
 
-# %% ../../nbs/02_data/02_sources.ipynb #442e1a47
+# %% ../../nbs/02_data/02_sources.ipynb #25dc59a2
 @dataclass
 class Source:
     "Files of a data set, by part, and the task that its masks speak"
@@ -40,7 +40,8 @@ class Source:
         "The pairs of `train`, `val` or `test`; ValueError if there are none"
         pairs = getattr(self, name, None) if name in ('train','val','test') else None
         if pairs is None: raise ValueError(f'split: {name!r}; give train, val or test')
-        remedy = f'put files into {name}/images and {name}/masks' if self.layout=='folder' else f'split: give {" or ".join(k for k in ("train","val","test") if getattr(self, k))}'
+        held = ', or hold some out: val=0.2 (--val 0.2)' if name=='val' else ''
+        remedy = f'put files into {name}/images and {name}/masks{held}' if self.layout=='folder' else f'split: give {" or ".join(k for k in ("train","val","test") if getattr(self, k))}'
         if not pairs: raise ValueError(f'{Path(self.path)/name}: no image with a mask there; {remedy}')
         return pairs
 
@@ -71,22 +72,23 @@ def pair_up(
         raise ValueError(f'{images}: no image has a mask of the same stem in {masks} (found {_some(ims)} and {_some(mks)}); rename so that stems agree')
     return [Pair(f, mks[s]) for s,f in ims.items() if s in mks], [Pair(f) for s,f in ims.items() if s not in mks]
 
-# %% ../../nbs/02_data/02_sources.ipynb #8274f182
+# %% ../../nbs/02_data/02_sources.ipynb #2348e3fb
 def folder_source(
     path:str|Path,   # the folder `DIR` above
     task:Task=None   # `DIR/task.json` if None
 )->Source:
     "Read the folder layout; FileNotFoundError and ValueError name the folder and the remedy"
     path = Path(path)
-    if not path.is_dir(): raise FileNotFoundError(f'{path}: no such folder; give one that holds train/images and train/masks')
-    if not (path/'train'/'images').is_dir(): raise FileNotFoundError(f'{path}: no train/images in it; expected {{train,val,test}}/{{images,masks}}')
+    if not path.is_dir(): raise FileNotFoundError(f'{path}: no such folder; give one that holds train/images and train/masks, or images and masks')
+    top = next((k for k in ('train/','') if (path/f'{k}images').is_dir()), None)
+    if top is None: raise FileNotFoundError(f'{path}: no train/images and no images in it; expected {{train,val,test}}/{{images,masks}}, or images and masks')
     src = Source(path, task or load_task(path))
-    for part in ('train','val','test'):
-        pairs,alone = pair_up(path/part/'images', path/part/'masks')
+    for part,d in dict(train=top, val='val/', test='test/').items():
+        pairs,alone = pair_up(path/f'{d}images', path/f'{d}masks')
         setattr(src, part, pairs)
         if part=='train': src.extra += alone
         elif alone: warnings.warn(f'{path/part}: {len(alone)} image(s) without mask: {_some([o.name for o in alone])}; they are left out')
-    if not src.train: raise ValueError(f'{path}: no pairs; train/masks must hold a mask of the same stem for at least one image of train/images')
+    if not src.train: raise ValueError(f'{path}: no pairs; {top}masks must hold a mask of the same stem for at least one image of {top}images')
     src.extra += [Pair(f) for f in _stems(path/'unlabelled'/'images', 'images').values()]
     return src
 

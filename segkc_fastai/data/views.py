@@ -14,7 +14,12 @@ import numpy as np, torch, torch.nn.functional as F
 from PIL import Image
 from ..core.task import IGNORE
 
-# %% ../../nbs/02_data/05_views.ipynb #6872b7ac
+# %% ../../nbs/02_data/05_views.ipynb #fc2b0d00
+def _whole(start, length, step, n):
+    "First and last pixel of `n` in the source for `length` pixels from `start` on, each `step` wide there"
+    a = min(round(start*step), n-1)
+    return a,max(round((start+length)*step), a+1)
+
 class WeakView:
     "Random scale, crop and flip of an image and its mask; padding is marked `IGNORE`"
     def __init__(self,
@@ -29,17 +34,19 @@ class WeakView:
         mask,                    # image of the same size, or None
         rng:np.random.Generator, # source of all randomness
         decode=np.asarray        # from the cut mask to its class numbers
-    )->tuple: # uint8 arrays (h,w,3) and (h,w)
+    )->tuple: # uint8 tensors (3,h,w) and (h,w)
         (h,w),(W,H) = self.size,im.size
         s = rng.uniform(*self.scale)
         Ws,Hs = max(round(W*s), 1),max(round(H*s), 1)
         cw,ch = min(w, Ws),min(h, Hs)
         x,y = rng.integers(Ws-cw+1),rng.integers(Hs-ch+1)
-        box = (x*W/Ws, y*H/Hs, (x+cw)*W/Ws, (y+ch)*H/Hs)
-        out,lab = np.zeros((h,w,3), np.uint8),np.full((h,w), IGNORE, np.uint8)
-        out[:ch,:cw] = im.resize((cw,ch), Image.Resampling.BILINEAR, box=box)
-        lab[:ch,:cw] = 0 if mask is None else decode(mask.resize((cw,ch), Image.Resampling.NEAREST, box=box))
-        return (out[:,::-1],lab[:,::-1]) if rng.random()<self.flip else (out,lab)
+        (x0,x1),(y0,y1) = _whole(x, cw, W/Ws, W),_whole(y, ch, H/Hs, H)
+        out,lab = torch.zeros(3, h, w, dtype=torch.uint8),torch.full((h,w), IGNORE, dtype=torch.uint8)
+        cut = torch.from_numpy(np.array(im.crop((x0,y0,x1,y1)))).permute(2,0,1)[None]
+        out[:,:ch,:cw] = F.interpolate(cut, (ch,cw), mode='bilinear', antialias=True)[0]
+        if mask is None: lab[:ch,:cw] = 0
+        else: lab[:ch,:cw] = torch.from_numpy(np.array(decode(mask.resize((cw,ch), Image.Resampling.NEAREST, box=(x0,y0,x1,y1)))))
+        return (out.flip(-1),lab.flip(-1)) if rng.random()<self.flip else (out,lab)
 
 # %% ../../nbs/02_data/05_views.ipynb #365466a5
 _YIQ  = torch.tensor([[.299,.587,.114], [.5959,-.2746,-.3213], [.2115,-.5227,.3112]])

@@ -7,7 +7,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/06_evaluate/grid.html.md"""
 # %% auto #0
 __all__ = ['check_run', 'find_or_train', 'evaluate_run', 'result', 'share_name', 'run_path', 'run_row', 'run_grid', 'grid_table']
 
-# %% ../../nbs/06_evaluate/03_grid.ipynb #19fa6112
+# %% ../../nbs/06_evaluate/03_grid.ipynb #f42a20e3
 import gc, inspect, json, os, re, shutil, tempfile, time, traceback
 from pathlib import Path
 import pandas as pd
@@ -15,9 +15,9 @@ from fastcore.foundation import L
 from filelock import FileLock, Timeout
 from ..core.files import write_json, write_text
 from ..data.benchmarks import load_source
-from ..data.splits import split_source
+from ..data.splits import hold_out, split_source
 from .inference import evaluate_folder
-from .report import Report, make_report
+from .report import Report, make_report, reading
 from ..train.runs import Run, train_run
 
 # %% ../../nbs/06_evaluate/03_grid.ipynb #ce1de05e
@@ -53,24 +53,32 @@ def find_or_train(
         shutil.rmtree(gone)
     return train_run(out, data, **kwargs)
 
-# %% ../../nbs/06_evaluate/03_grid.ipynb #043eaa73
+# %% ../../nbs/06_evaluate/03_grid.ipynb #bea2f7b7
+def _write_report(rep, path, stem):
+    write_text(path/f'{stem}.csv', rep.csv())
+    write_text(path/f'{stem}.md', rep.markdown()+'\n')
+    write_json(path/f'{stem}.json', vars(rep)) # last: where it is, the others are
+    return rep
+
 def evaluate_run(
     run:Run,
-    split='test', # part of the data
-    member=None,  # network; the deployed one if None
-    data=None,    # folder; that of the run if None
-    mode=None,    # one of `MODES`; as the run was told if None
-    bs=8          # images at a time
-)->Report:
-    "Evaluate, and write `eval-<split>-<member>.json` into the run folder; ValueError if the run has no such member"
-    c,name = run.config,member or run.config['deployed']
-    if name not in c['networks']: raise ValueError(f'--member {name}: the run has {", ".join(c["networks"])}')
-    where = dict(task=None, layout=None) if data else dict(task=run.task, layout=c['layout'])
-    conf,n = evaluate_folder(run.network(name), data or c['data'], split, bs=bs, mode=mode or c['evaluate'], window=c['size'], **where)
-    rep = make_report(conf, run.task, n, f'{name} of {run.path} on {split}')
-    other = ([Path(data).resolve().name] if data else []) + ([mode] if mode not in (None, c["evaluate"]) else [])
-    write_json(run.path/f'{"-".join(["eval", split, name, *other])}.json', vars(rep))
-    return rep
+    split='test',  # part of the data
+    member=None,   # network; the deployed one if None, each in turn if `all`
+    data=None,     # folder; that of the run if None
+    mode=None,     # one of `MODES`; as the run was told if None
+    bs=8,          # images at a time; one, for `sliding`
+    scales=(1.,),  # of the readings, see `probabilities`
+    flip=False     # read each in a mirror, too
+)->Report: # dict of them by name, for `all`
+    "Evaluate, and write `eval-<split>-<member>` as .json, .csv and .md into the run folder; ValueError if the run has no such member"
+    c,name,how = run.config,member or run.config['deployed'],dict(bs=bs, scales=scales, flip=flip)
+    if name=='all': return {k:evaluate_run(run, split, k, data, mode, **how) for k in c['networks']}
+    if name not in c['networks']: raise ValueError(f'--member {name}: the run has {", ".join(c["networks"])}; or give all')
+    m = mode or c['evaluate']
+    e = evaluate_folder(run.network(name), data or run.source(), split, mode=m, window=c['size'], **how)
+    rep = make_report(e, run.task, f'{name} of {run.path} on {split}', name, split, reading(m, c['size'], scales, flip))
+    other = ([Path(data).resolve().name] if data else []) + [m]*(m!=c['evaluate']) + [f'x{s:g}' for s in scales if tuple(scales)!=(1,)] + ['flip']*flip
+    return _write_report(rep, run.path, '-'.join(['eval', split, name, *other]))
 
 # %% ../../nbs/06_evaluate/03_grid.ipynb #f17076c7
 def result(
@@ -98,7 +106,7 @@ def run_path(
     "Run folder of a cell"
     return Path(out)/f'{re.sub("[^a-z0-9_]+", "-", arm.lower()).strip("-")}-{share_name(labelled)}-seed{seed}'
 
-# %% ../../nbs/06_evaluate/03_grid.ipynb #6acd57f5
+# %% ../../nbs/06_evaluate/03_grid.ipynb #0af7857a
 def run_row(
     run:Run,
     arm:str,
@@ -111,7 +119,8 @@ def run_row(
     vals = dict(val=val.iloc[-1], val_best=val.max(), best_epoch=int(val.fillna(-1).argmax())+1)
     images = {f'{k}_images':c['images'][k] for k in ('labelled','unlabelled')}
     cost = dict(step=h['step'].median(), gib=h['gib'].max())
-    return dict(arm=arm, labelled=c['labelled'], seed=c['seed'], miou=result(run, split).miou) | vals | size | cost | images | dict(layout=c['source_layout'], path=str(run.path))
+    where = dict(family=c.get('split_family'), layout=c['source_layout'], path=str(run.path))
+    return dict(arm=arm, labelled=c['labelled'], seed=c['seed'], miou=result(run, split).miou) | vals | size | cost | images | where
 
 # %% ../../nbs/06_evaluate/03_grid.ipynb #8cef4bc4
 class _Cell:
@@ -135,7 +144,7 @@ def _now(path):
     "The time by the clock of the file system, which the processes share"
     with tempfile.NamedTemporaryFile(dir=path) as f: return Path(f.name).stat().st_mtime
 
-# %% ../../nbs/06_evaluate/03_grid.ipynb #d0b2ac73
+# %% ../../nbs/06_evaluate/03_grid.ipynb #5ad18acc
 def run_grid(
     arms,               # name → arguments of `train_run`
     data,               # folder of images and masks
@@ -149,8 +158,10 @@ def run_grid(
     "Train what is not yet there, beside other processes, and evaluate every run; ValueError if no run could be finished"
     cells = [_Cell(out, data, a, l, s, shared | kw) for s in seeds for l in L(labelled) for a,kw in arms.items()]
     src = load_source(data, layout=shared.get('layout'))
+    draw = {k:shared[k] for k in ('group','stratified') if k in shared}
+    if shared.get('val') is not None: src = hold_out(src, shared['val'], **draw)
     src.part(split)
-    for l in L(labelled): split_source(src, l)
+    for l in L(labelled): split_source(src, l, **draw)
     names = [c.path.name for c in cells]
     if len(set(names))<len(names): raise ValueError(f'{max(names, key=names.count)}: {max(map(names.count, names))} runs of the grid would have this name; give each arm, share and seed once, and files of different names')
     for c in cells: c.done()
@@ -173,7 +184,7 @@ def run_grid(
     df.attrs['failed'] = [c.path.name for c in cells if c not in good]
     return df
 
-# %% ../../nbs/06_evaluate/03_grid.ipynb #ad3d4a66
+# %% ../../nbs/06_evaluate/03_grid.ipynb #e8b01ffc
 def grid_table(
     df # what `run_grid` gave, or `results.csv` read again
 )->str: # Markdown
@@ -188,5 +199,6 @@ def grid_table(
         cost = [f'{o.deployed.iloc[0]/1e6:.1f}', f'{o.trained.iloc[0]/1e6:.1f}', f'{o.step.median():.3g}', f'{o.gib.max():.1f}']
         rows.append('| '+' | '.join([arm,*[str(l)]*several,f'{o.miou.mean():.1f}{std}',*each,f'{o.val.mean():.1f}',f'{o.val_best.mean():.1f}',*cost])+' |')
     failed = df.attrs.get('failed', [])
-    notes = ['† the mean over seeds of each run\'s best epoch, picked on the validation part itself: flattering, and no result. All else is of the last epoch.'] + [f'Not finished: {", ".join(failed)}.']*bool(failed)
+    family = [f'Labelled images: {", ".join(map(str, df.family.unique()))}.'] if 'family' in df and df.family.notna().all() else []
+    notes = family + ['† the mean over seeds of each run\'s best epoch, picked on the validation part itself: flattering, and no result. All else is of the last epoch.'] + [f'Not finished: {", ".join(failed)}.']*bool(failed)
     return '\n'.join([*rows, '', *notes])

@@ -8,14 +8,14 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/04_methods/mkd.html.md"""
 __all__ = ['ClassCovariance', 'semantic_augmentation', 'strength_at', 'halve', 'augmented', 'TeachersLabel', 'MutualDistillation',
            'mkd']
 
-# %% ../../nbs/04_methods/07_mkd.ipynb #c8f17957
+# %% ../../nbs/04_methods/07_mkd.ipynb #6cfd9519
 import math, torch, torch.nn.functional as F
 from fastcore.basics import patch
 from torch import nn
 from ..core.task import IGNORE
 from ..data.views import cutmix
 from ..models.cohort import evaluating, regrid
-from .losses import pseudo_label_loss, _plain
+from .losses import class_map, pseudo_label_loss, _plain
 from .step import Method, UnlabelledBatch, StrongViews, PseudoLabels, CutMix, OneForward, Term, MoveEMA, pseudo_label
 from .supervised import Supervised
 from .fixmatch import Kept
@@ -69,7 +69,7 @@ def strength_at(
     "Cosine ramp of the augmentation"
     return end*.5*(1-math.cos(math.pi*t))
 
-# %% ../../nbs/04_methods/07_mkd.ipynb #43b14c60
+# %% ../../nbs/04_methods/07_mkd.ipynb #a4995e7c
 def halve(
     o,          # `SegOutput` of images of height and width `size`
     size,
@@ -94,7 +94,7 @@ def augmented(
         covariance.update(f.movedim(1, -1).flatten(0, 2), y.flatten())
         return semantic_augmentation(z, y, weight, covariance.covariance, strength)
     n = len(gt)
-    own = torch.where(valid, z[n:].argmax(1), IGNORE)
+    own = torch.where(valid, class_map(z[n:]), IGNORE)
     return torch.cat([part(z[:n], f[:n], gt), part(z[n:], f[n:], own)])
 
 # %% ../../nbs/04_methods/07_mkd.ipynb #ba5f8a18

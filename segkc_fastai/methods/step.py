@@ -8,7 +8,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/04_methods/step.html.md"""
 __all__ = ['ramp_up', 'PseudoLabel', 'SemiStep', 'StepCallback', 'UnlabelledBatch', 'StrongViews', 'pseudo_label', 'PseudoLabels',
            'CutMix', 'OneForward', 'Term', 'MoveEMA', 'SegLoss', 'Method']
 
-# %% ../../nbs/04_methods/02_step.ipynb #eaeebbc7
+# %% ../../nbs/04_methods/02_step.ipynb #0fc7ff91
 from dataclasses import dataclass, field
 import math, torch
 from fastai.callback.core import Callback
@@ -17,7 +17,7 @@ from fastai.torch_core import get_model
 from ..core.task import IGNORE
 from ..data.views import cutmix_box, cutmix
 from ..models.cohort import ema_decay, evaluating, move_ema
-from .losses import cross_entropy, _plain
+from .losses import class_map, cross_entropy, _plain
 
 # %% ../../nbs/04_methods/02_step.ipynb #8ebd2b6f
 def ramp_up(
@@ -197,7 +197,7 @@ class MoveEMA(StepCallback):
         for k in self.cohort.follows: move_ema(self.cohort, k, self.decay)
         self.cohort.moves += not self.waits
 
-# %% ../../nbs/04_methods/02_step.ipynb #9ca1fbcf
+# %% ../../nbs/04_methods/02_step.ipynb #5c6228c7
 class SegLoss:
     "Sum of weighted terms (training), or pixel cross-entropy of one network (evaluation)"
     def __init__(self): self.reduction = 'mean'
@@ -206,7 +206,7 @@ class SegLoss:
         if self.reduction=='mean': return cross_entropy(pred, y)
         return torch.nn.functional.cross_entropy(_plain(pred), _plain(y), ignore_index=IGNORE, reduction=self.reduction)
     def activation(self, z): return z.softmax(1)
-    def decodes(self, p): return p.argmax(1)
+    def decodes(self, p): return class_map(p)
 
 # %% ../../nbs/04_methods/02_step.ipynb #a6918be7
 @dataclass

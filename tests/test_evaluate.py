@@ -1,0 +1,259 @@
+"What a report says, held against independent computations: torchmetrics, erosion class by class, constructed calibration, populations that are known"
+import csv, json, math
+from types import SimpleNamespace
+import numpy as np, pytest, torch, torch.nn.functional as F
+from PIL import Image
+from scipy.ndimage import binary_erosion
+from conftest import SMALL, learner
+from segkc_fastai.core.task import Task, IGNORE
+from segkc_fastai.data.sources import Pair
+from segkc_fastai.evaluate.grid import evaluate_run, result
+from segkc_fastai.evaluate.inference import Evaluation, evaluate_pairs, probabilities, sliding
+from segkc_fastai.evaluate.report import Report, make_report
+from segkc_fastai.models.segmenter import segmenter
+from segkc_fastai.train.metrics import BoundaryIoU, Calibration, Confusion
+from segkc_fastai.train.runs import Run, peak_memory, reset_peak, train_run
+
+def random_maps(k, n=4, size=(40,56), ignore=.1, seed=0):
+    "Blocks of classes, a prediction that is partly right, and ignored pixels"
+    g = torch.Generator().manual_seed(seed)
+    y = F.interpolate(torch.randint(k, (n,1,*(-(-s//8) for s in size)), generator=g).float(), size, mode='nearest').long()[:,0]
+    p = torch.where(torch.rand(y.shape, generator=g)<.8, y.roll(2, -1), torch.randint(k, y.shape, generator=g))
+    return p,y.masked_fill(torch.rand(y.shape, generator=g)<ignore, IGNORE)
+
+# Confusion
+
+@pytest.mark.parametrize('k', (2,21,150,255))
+def test_confusion_equals_torchmetrics(k):
+    tm = pytest.importorskip('torchmetrics.classification')
+    ours,theirs = Confusion(k),tm.MulticlassConfusionMatrix(k, ignore_index=IGNORE)
+    jaccard,recall = (f(k, average=a, ignore_index=IGNORE) for f,a in ((tm.MulticlassJaccardIndex, 'none'), (tm.MulticlassAccuracy, 'none')))
+    for seed in range(3):
+        p,y = random_maps(k, seed=seed)
+        ours.update(p, y.byte() if seed else y)
+        for o in (theirs, jaccard, recall): o.update(p, y)
+    assert (ours.matrix==theirs.compute()).all()
+    there,occurs = ~ours.iou.isnan(),ours.matrix.sum(1)>0
+    torch.testing.assert_close(ours.iou[there].float(), jaccard.compute()[there])
+    assert abs(ours.class_accuracy-recall.compute()[occurs].mean())<1e-6
+
+def test_single_images_are_a_batch():
+    p,y = random_maps(7)
+    a,b = Confusion(7),Confusion(7)
+    a.update(p, y)
+    for o in zip(p, y): b.update(*o)
+    assert (a.matrix==b.matrix).all() and (a.per_image==b.per_image).all() and a.per_image.shape==(4,3,7)
+    assert (a.per_image[:,0].sum(0)==a.matrix.diag()).all() and (a.per_image[:,2].sum(0)==a.matrix.sum(1)).all()
+
+def test_classes_that_do_not_exist_are_an_error():
+    with pytest.raises(RuntimeError): Confusion(3).update(torch.zeros(1,2,2, dtype=torch.long), torch.full((1,2,2), 7))
+
+def test_nothing_waits_for_the_device():
+    "Tensors without data: whatever asks for a value fails"
+    p,y,conf = (torch.empty(2,40,56, dtype=t, device='meta') for t in (torch.long, torch.uint8, torch.float))
+    for o in (Confusion(5, 'meta'), BoundaryIoU(5, 'meta')): o.update(p, y)
+    Calibration('meta').update(conf, p, y)
+
+def test_images_in_which_nothing_counts():
+    e = Evaluation(3)
+    p = torch.rand(2,3,20,20).softmax(1)
+    e.update(p, torch.full((2,20,20), IGNORE))
+    r = make_report(e, Task('abc'))
+    assert (r.images, r.miou, r.accuracy, r.boundary_iou, r.ece, r.miou_interval)==(2, None, None, None, None, None)
+    assert '| **mean** | – |' in r.markdown() and json.loads(json.dumps(vars(r), allow_nan=False))
+    e.update(p, p.argmax(1))
+    assert make_report(e, Task('abc')).miou==100
+
+# Intervals
+
+def test_interval_covers_a_known_population():
+    g,hits,n = torch.Generator().manual_seed(1),0,150
+    counts = lambda m: torch.stack([(a := torch.rand(m, 2, generator=g)*80).round(), torch.full_like(a, 90), torch.full_like(a, 100)], 1).long()
+    everyone = counts(200_000).double().sum(0)
+    truth = float((everyone[0]/(everyone[1]+everyone[2]-everyone[0])).mean())
+    for _ in range(n):
+        c = Confusion(2)
+        c._each.append(counts(40))
+        low,high = c.interval(400)[-1]
+        hits += bool(low<=truth<=high)
+    assert .89<=hits/n<=.99
+
+def test_interval():
+    p,y = random_maps(5, n=12, ignore=.3)
+    c,one = Confusion(5),Confusion(5)
+    c.update(p, y)
+    one.update(p[0], y[0])
+    i = c.interval()
+    assert i.shape==(6,2) and torch.equal(i, c.interval()) and not torch.equal(i, c.interval(seed=1))
+    assert ((i[:-1,0]<c.iou)&(c.iou<i[:-1,1])).all() and i[-1,0]<c.miou<i[-1,1]
+    assert (i[-1]-c.interval(level=.5)[-1]).sign().tolist()==[-1,1]
+    torch.testing.assert_close(one.interval(), torch.cat([one.iou, one.iou.nanmean()[None]])[:,None].expand(-1, 2), equal_nan=True)
+
+def test_interval_is_that_of_resampled_images():
+    "Drawn and counted again, image by image"
+    p,y = random_maps(3, n=5)
+    c,values = Confusion(3),[]
+    c.update(p, y)
+    for d in torch.randint(5, (1000,5), generator=torch.Generator().manual_seed(0)):
+        o = Confusion(3)
+        o.update(p[d], y[d])
+        values.append(o.miou)
+    np.testing.assert_allclose(c.interval()[-1], np.quantile(values, (.025,.975)))
+
+# Boundaries
+
+def naive_boundary(p, y, k):
+    "(K,3) intersection, prediction, ground truth of masks eroded one class at a time"
+    d = max(round(.02*math.hypot(*y.shape)), 1)
+    ring = lambda m: m&~binary_erosion(m, np.ones((2*d+1,)*2), border_value=0)
+    masks = [[ring(((o==i)&(y!=IGNORE)).numpy()) for o in (p, y)] for i in range(k)]
+    return [[int((a&b).sum()), int(a.sum()), int(b.sum())] for a,b in masks]
+
+@pytest.mark.parametrize('size,k,ignore', [((40,56),5,0.), ((83,121),7,.01), ((200,150),3,.002), ((1,9),2,0.), ((5,5),255,.2)])
+def test_boundary_equals_erosion_by_class(size, k, ignore):
+    p,y = random_maps(k, 3, size, ignore)
+    p = torch.where(torch.rand(p.shape)<.9, y.where(y!=IGNORE, 0).roll(1, -2), p) # long edges, too
+    b = BoundaryIoU(k)
+    b.update(p, y)
+    assert b.per_image.transpose(1, 2).tolist()==[naive_boundary(*o, k) for o in zip(p, y)]
+
+def test_boundary_of_the_truth_is_perfect_whatever_is_ignored():
+    _,y = random_maps(4, size=(90,60), ignore=.01)
+    b = BoundaryIoU(4)
+    b.update(torch.where(y==IGNORE, 2, y), y)
+    assert b.miou==1
+
+# Calibration
+
+def test_calibrated_and_overconfident():
+    g,y = torch.Generator().manual_seed(0),torch.zeros(400_000, dtype=torch.long)
+    conf = torch.rand(y.shape, generator=g)
+    right = torch.rand(y.shape, generator=g)<conf
+    good,bad = Calibration(),Calibration()
+    good.update(conf, (~right).long(), y)
+    bad.update(torch.full((1000,), .95), (torch.arange(1000)<300).long(), y[:1000]) # right in 70 %
+    assert good.ece<.005 and abs(bad.ece-.25)<1e-6
+    assert int(good.table[:,0].sum())==len(y) and bad.table[14].tolist()==pytest.approx([1000,.95,.7])
+
+def test_calibration_equals_torchmetrics():
+    tm = pytest.importorskip('torchmetrics.classification')
+    z,y = torch.randn(4,6,30,30),random_maps(6, size=(30,30))[1]
+    ours,theirs = Calibration(),tm.MulticlassCalibrationError(6, n_bins=15, ignore_index=IGNORE)
+    conf,pred = z.softmax(1).max(1)
+    ours.update(conf, pred, y)
+    theirs.update(z, y)
+    assert abs(ours.ece-float(theirs.compute()))<1e-5
+
+def test_edges_of_bins():
+    c = Calibration(bins=4)
+    c.update(torch.tensor([0.,.25,.2500001,.5,1.]), torch.zeros(5), torch.zeros(5))
+    assert c.table[:,0].tolist()==[2,2,0,1]
+
+# Readings
+
+class Pixelwise:
+    "A network that looks at each pixel alone, as scale and mirror leave it"
+    stride,config = 8,dict(classes=3)
+    def __call__(self, x): return SimpleNamespace(logits=(x*4).float())
+
+SLIDING,SCALES = dict(mode='sliding', window=(24,32)),dict(scales=(1.,1.5))
+
+@pytest.mark.parametrize('kw', [dict(flip=True), SLIDING, SLIDING|dict(flip=True), SLIDING|SCALES, SCALES|dict(flip=True), SCALES|dict(mode='resize')])
+def test_readings_of_an_equivariant_network_agree(kw):
+    flat = torch.rand(2,3,1,1).expand(-1, -1, 40, 64) # what scaling leaves alone
+    x = flat if 'scales' in kw else torch.rand(2,3,40,64)
+    torch.testing.assert_close(probabilities(Pixelwise(), x, **kw), (4*x).softmax(1))
+
+def test_mean_of_readings_by_hand():
+    class Left:
+        "Class 1 in the left column, with the certainty that the width says"
+        stride = 1
+        def __call__(self, x):
+            p = torch.full((len(x),1,*x.shape[-2:]), 1e-4)
+            p[..., 0] = 1-1/x.shape[-1]
+            return SimpleNamespace(logits=torch.cat([1-p, p], 1).log())
+    x = torch.rand(1,3,2,4)
+    flip = probabilities(Left(), x, flip=True)[0,1,0]
+    torch.testing.assert_close(flip, torch.tensor([(.75+1e-4)/2, 1e-4, 1e-4, (.75+1e-4)/2]))
+    two = F.interpolate(Left()(torch.rand(1,3,4,8)).logits, (2,4), mode='bilinear').softmax(1)[0,1,0]
+    torch.testing.assert_close(probabilities(Left(), x, scales=(1.,2.))[0,1,0], (torch.tensor([.75,1e-4,1e-4,1e-4])+two)/2)
+
+def test_memory_of_sliding_is_bounded():
+    "2048 × 1024 pixels, 19 classes: the sum, its input and a few windows, however many there are"
+    net,x = torch.nn.Conv2d(3, 19, 1),torch.rand(1,3,1024,2048)
+    f = lambda o: SimpleNamespace(logits=net(o))
+    with torch.no_grad():
+        probabilities(f, x[...,:300,:300], 'sliding', (256,256))
+        reset_peak()
+        before = peak_memory()
+        p = probabilities(f, x, 'sliding', (256,256)) # 72 windows
+        grown = peak_memory()-before
+    total,window = (19*n*4/2**30 for n in (1024*2048, 256*256))
+    assert p.dtype==torch.float32 and torch.allclose(p.sum(1), torch.ones(()))
+    if not math.isnan(before) and not torch.cuda.is_available(): assert grown<total+12*window
+
+def test_half_precision_is_summed_in_float32():
+    p = sliding(lambda o: o.half(), torch.rand(1,3,20,20), (8,8))
+    assert p.dtype==torch.float32
+
+def test_result_does_not_depend_on_the_batch(tmp_path):
+    sizes,pairs,g = [(40,60),(32,70),(40,60),(25,25),(40,60)],[],np.random.default_rng(0)
+    for i,(h,w) in enumerate(sizes):
+        Image.fromarray(g.integers(0, 256, (h,w,3), dtype=np.uint8)).save(tmp_path/f'{i}.png')
+        Image.fromarray(g.integers(0, 3, (h,w), dtype=np.uint8)).save(tmp_path/f'{i}-mask.png')
+        pairs.append(Pair(tmp_path/f'{i}.png', tmp_path/f'{i}-mask.png'))
+    reports = [make_report(evaluate_pairs(Pixelwise(), pairs, Task('abc'), bs, 'cpu'), Task('abc')) for bs in (1,2,8)]
+    assert reports[0]==reports[1]==reports[2] and sum(map(sum, reports[0].confusion))==sum(h*w for h,w in sizes)
+
+# Runs
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+    from segkc_fastai.data.scenes import write_scenes
+    tmp = tmp_path_factory.mktemp('run')
+    return train_run(tmp/'r', write_scenes(tmp/'scenes', n_train=16, n_val=2, n_test=5), **SMALL|dict(epochs=1))
+
+def test_report_files(run):
+    r = evaluate_run(run)
+    f = {s:(run.path/f'eval-test-junior.{s}').read_text(encoding='utf-8') for s in ('json','csv','md')}
+    assert Report(**json.loads(f['json']))==result(run)==r and f['md']==r.markdown()+'\n'
+    rows = list(csv.DictReader(f['csv'].splitlines()))
+    assert [o['class'] for o in rows]==list(run.task.classes) and sum(int(o['pixels']) for o in rows)==sum(map(sum, r.confusion))
+    assert [float(o['iou']) if o['iou'] else None for o in rows]==list(r.iou.values())
+    assert (r.member, r.split, r.mode, r.images)==('junior', 'test', 'whole', 5) and r.miou_interval[0]<=r.miou<=r.miou_interval[1]
+    assert sum(o[0] for o in r.reliability)==sum(map(sum, r.confusion))
+    assert not [o for o in run.path.iterdir() if o.suffix=='.part']
+
+def test_every_member_and_other_readings(run):
+    reports = evaluate_run(run, member='all', bs=2)
+    assert list(reports)==['senior','junior']==list(run.config['networks']) and reports['junior'].miou==result(run).miou
+    ms = evaluate_run(run, mode='sliding', scales=(.75,1.), flip=True)
+    assert ms.mode=='sliding 64×96, scales 0.75 1, flip' and (run.path/'eval-test-junior-sliding-x0.75-x1-flip.csv').is_file()
+    assert result(run).mode=='whole'
+    with pytest.raises(ValueError, match='--member boss: the run has senior, junior; or give all'): evaluate_run(run, member='boss')
+
+def test_reports_of_earlier_versions_load(run):
+    old = dict(what='junior of r on val', images=2, miou=50., accuracy=60., iou={'a':50.,'b':None})
+    (run.path/'eval-val-junior.json').write_text(json.dumps(old))
+    r = result(Run(run.path), 'val')
+    assert vars(r)|old==vars(r) and r.miou_interval is None
+    assert r.markdown().splitlines()[2:]==['| class | IoU % |','|---|---:|','| a | 50.0 |','| b | – |','| **mean** | 50.0 |']
+    assert r.csv().splitlines()[1]=='a,50.0,,,,,,'
+
+def test_interval_while_training(scenes):
+    learn = learner(scenes)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1)
+    m = learn.seg_metrics
+    for k in ('junior','senior'):
+        low,high = m.interval(k)
+        assert low<=m.value(k, 'miou')<=high
+    assert math.isnan(m.interval('boss')[0])
+
+def test_evaluation_agrees_with_validation(scenes):
+    "The report's whole reading and what the callback counts are one figure"
+    net,x,y = segmenter('mobilenetv4_conv_small+fpn:32', 8, pretrained=False).eval(),torch.rand(2,3,64,96),torch.randint(8, (2,64,96))
+    a,b = Evaluation(8),Confusion(8)
+    with torch.no_grad():
+        a.update(probabilities(net, x), y)
+        b.update(net(x).logits.argmax(1), y)
+    assert (a.confusion.matrix==b.matrix).all()
