@@ -60,10 +60,10 @@ def kept_quality(
     index = pd.MultiIndex.from_product([kept.thresholds, [*classes, 'all']], names=['threshold','class'])
     return pd.DataFrame(table.reshape(-1, 4), index, ['kept','precision','recall','iou']).reset_index()
 
-# %% ../../nbs/05_train/02a_monitor.ipynb #8a4c59f6
+# %% ../../nbs/05_train/02a_monitor.ipynb #bbd4c769
 class PseudoLabelQuality(Callback):
     "After each epoch, the quality of pseudo labels on unlabelled images that have masks: `pseudo.csv` of a run"
-    run_valid = False
+    order,run_valid = 70,False # after the run's clock, so that it is no part of a step's time
     def __init__(self,
         path:str|Path, # folder to write into
         n:int=16       # images that are read
