@@ -9,8 +9,12 @@ step, as far as they show among dispatched operations (not `.cpu()` or `tolist`)
 
 `loading`: decoding and weak view of scenes of 500 × 375 pixels, labelled and unlabelled in turn, by two processes, beside the same operations as
 releases of the field have them: the whole image resized by Pillow, padded, then cut. And the share of a CPU training epoch that is spent waiting for
-data."""
-import copy, statistics, sys, tempfile, traceback, warnings
+data.
+
+`monitor`: what it takes to record what every network says of sixteen images after each epoch, of two epochs of SegKC on the scenes, as a share of the
+epochs' time with validation; and the bytes of a record."""
+import copy, io, statistics, sys, tempfile, traceback, warnings
+from contextlib import redirect_stdout
 from pathlib import Path
 from time import perf_counter
 from types import SimpleNamespace
@@ -35,6 +39,8 @@ from segkc_fastai.methods.table import METHODS, make_method
 from segkc_fastai.methods.unimatch import complementary_masks
 from segkc_fastai.train.learner import dual_learner
 from segkc_fastai.train.metrics import Confusion
+from segkc_fastai.train.monitor import Monitor, Probe
+from segkc_fastai.train.runs import train_run
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -292,7 +298,26 @@ def bench_loading(rounds=3):
         print(f'| {size[0]}×{size[1]} | {statistics.median(a):.0f} | {statistics.median(b):.0f} | {statistics.median(x/y for x,y in zip(a, b)):.2f} |')
     print('\nWaiting for data, on the CPU: '+', '.join(f'{k} {100*waiting(k):.1f} %' for k in ('supervised','cps','segkc')))
 
-BENCHES = dict(methods=bench_methods, metrics=bench_metrics, loading=bench_loading)
+class TimedMonitor(Monitor):
+    "Keeps the seconds that each record took"
+    took = ()
+    def record(self, ended=False):
+        t = perf_counter()
+        super().record(ended)
+        self.took += (perf_counter()-t,)
+
+def bench_monitor(epochs=2):
+    "The recipe of the scenes; the epoch is everything that history.csv calls its seconds"
+    data,out,n = write_scenes(ROOT/'data'/'scenes', **SCENES),Path(tempfile.mkdtemp())/'run',16
+    watch = TimedMonitor(out, n)
+    with redirect_stdout(io.StringIO()): run = train_run(out, data, **DEMO|dict(epochs=epochs), device='cpu', probe=0, cbs=watch)
+    probe = Probe(run)
+    pixels,size = len(probe.networks)*sum(h*w for h,w in probe.sizes),[o.stat().st_size for o in (out/'probe').glob('*.npz')]
+    print('| networks | images | a record, ms | share of the epoch, % | bytes a pixel, image and network | compressed | a record, KiB |\n|---:|---:|---:|---:|---:|---:|---:|')
+    share = 100*sum(watch.took)/run.history.seconds.sum()
+    print(f'| {len(probe.networks)} | {n} | {1e3*statistics.mean(watch.took):.0f} | {share:.2f} | 2 | {statistics.mean(size)/pixels:.2f} | {statistics.mean(size)/1024:.0f} |')
+
+BENCHES = dict(methods=bench_methods, metrics=bench_metrics, loading=bench_loading, monitor=bench_monitor)
 
 if __name__=='__main__':
     warnings.filterwarnings('ignore')

@@ -12,6 +12,7 @@ from segkc_fastai.methods.cps import cps
 from segkc_fastai.methods.losses import cross_entropy, pseudo_label_loss
 from segkc_fastai.models.cohort import encoder_split
 from segkc_fastai.train.learner import dual_learner
+from segkc_fastai.train.monitor import Probe
 from segkc_fastai.train.runs import train_run
 
 NETS = {k:SMALL[k] for k in ('junior','senior','pretrained')}
@@ -31,12 +32,15 @@ def test_masks_of_unlabelled_images_are_never_read(scenes, tmp_path):
     names = (runs[0].path/'unlabelled.txt').read_text().splitlines()[1:]
     for n in names: (scenes/'train'/'masks'/f'{n}.png').unlink()
     labelled = SMALL | dict(labelled=str(runs[0].path/'labelled.txt'))
-    runs.append(train_run(tmp_path/'without', scenes, **labelled))
-    assert len(names)==16 and runs[0].config['split_hash']==runs[1].config['split_hash']
-    assert [(r.path/'pseudo.csv').exists() for r in runs]==[True,False] # the diagnostics saw them, and nothing else did
+    runs += [train_run(tmp_path/k, scenes, **labelled, probe=n) for k,n in dict(without=16, off=0).items()]
+    assert len(names)==16 and len({r.config['split_hash'] for r in runs})==1
+    assert [Probe(r).has_truth for r in runs[:2]]==[[True]*16, [False]*16]
+    same = [c for c in runs[0].history if c not in ('seconds','step','gib')]
+    assert all(r.history[same].equals(runs[0].history[same]) for r in runs)
+    assert [(r.path/'pseudo.csv').exists() for r in runs]==[True,False,False] # the diagnostics saw them, and nothing else did
     for k in ('senior','junior'):
-        a,b = (r.network(k).state_dict() for r in runs)
-        assert all(torch.equal(a[n], b[n]) for n in a)
+        a,*others = (r.network(k).state_dict() for r in runs)
+        assert all(torch.equal(a[n], b[n]) for b in others for n in a)
 
 def test_junior_starts_alike_with_and_without_senior(scenes):
     a = learner(scenes)

@@ -51,7 +51,7 @@ def fit_poly(self:Learner,
     start = np.array([h['lr'] for h in self.opt.hypers])
     self.fit(n_epoch, lr, cbs=L(ParamScheduler({'lr': lambda t: start*(1-t)**power}))+L(cbs))
 
-# %% ../../nbs/05_train/02_learner.ipynb #5e637c5d
+# %% ../../nbs/05_train/02_learner.ipynb #fdb2dbee
 def _networks(method, given, classes, pretrained, frozen):
     own = [k for k in method.members if k not in method.twins]
     lost = set(frozen)-set(own)
@@ -73,8 +73,8 @@ def dual_learner(
     method=None,        # a `Method`; `cps()` if there is a senior, else `supervised()`
     pretrained=True,    # start from timm's weights
     frozen=(),          # names of networks whose encoder stays as it is
-    metrics=(),         # further fastai metrics, for the deployed network
-    cbs=(),             # further callbacks
+    metrics=(),         # further fastai metrics, or one, for the deployed network
+    cbs=(),             # further callbacks, or one
     **kwargs            # as for `Learner`
 )->Learner:
     "A `Learner` that trains a cohort by a method; ValueError if networks and method do not fit"
@@ -87,7 +87,7 @@ def dual_learner(
     statistics = {k:m for cb in method.cbs for k,m in cb.statistics(nets).items()}
     cohort,step,seg = Cohort(nets, method.deployed, method.ema, adaptors, statistics),SemiStep(),SegMetrics()
     cols = [ValueMetric(partial(step.mean, k), k) for k in method.names] + seg.metrics(cohort)
-    learn = Learner(dls, cohort, SegLoss(), splitter=encoder_split, metrics=[*cols, *metrics], cbs=[step, seg, *method.cbs, *cbs], **kwargs)
+    learn = Learner(dls, cohort, SegLoss(), splitter=encoder_split, metrics=[*cols, *L(metrics)], cbs=[step, seg, *method.cbs, *L(cbs)], **kwargs)
     learn.method,learn.lr = method,lr_slice(learn, learn.lr)
     return learn
 

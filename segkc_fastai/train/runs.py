@@ -7,7 +7,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/05_train/runs.html.md"""
 # %% auto #0
 __all__ = ['new_run', 'reset_peak', 'peak_memory', 'RunHistory', 'Run', 'hardware', 'versions', 'write_card', 'train_run']
 
-# %% ../../nbs/05_train/03_runs.ipynb #0537097d
+# %% ../../nbs/05_train/03_runs.ipynb #56fecbf7
 import csv, ctypes, gc, io, json, math, platform, re, shutil, sys, time
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -31,7 +31,7 @@ from ..methods.step import UnlabelledBatch
 from ..methods.table import make_method
 from .card import card, card_facts
 from .learner import ADAMW, dual_learner, lr_slice
-from .monitor import PseudoLabelQuality
+from .monitor import Monitor
 
 # %% ../../nbs/05_train/03_runs.ipynb #6ee90c18
 @contextmanager
@@ -147,7 +147,7 @@ def write_card(
     write_json(Path(path)/'card.json', card_facts(Run(path), note))
     write_text(Path(path)/'card.md', card(Run(path), note))
 
-# %% ../../nbs/05_train/03_runs.ipynb #9e80a799
+# %% ../../nbs/05_train/03_runs.ipynb #9f0f90c0
 def train_run(
     out:str|Path,         # run folder to make
     data:str|Path,        # folder of images and masks
@@ -173,6 +173,7 @@ def train_run(
     stratified:bool=False,# draw so that each class appears where possible
     evaluate='whole',     # a key of `MODES`, for later evaluation; recorded
     recipe:str=None,      # name of the recipe that the settings come from; recorded
+    probe:int=16,         # images that `Monitor` reads after each epoch; 0 for none
     cbs=(),               # further callbacks
     **loaders             # further arguments of `SemiDataLoaders.from_folder`: how to load, not what
 )->Run:
@@ -184,7 +185,7 @@ def train_run(
     nets = dict(junior=junior, senior=senior, pretrained=pretrained, frozen=list(frozen), method=method, method_args=method_args)
     views = dict(size=list(size), scale=list(scale), strong=strong or {}, bs=bs)
     args = what | nets | views | dict(epochs=epochs, lr=lr, lr_ratio=lr_ratio, schedule=schedule)
-    m = make_method(method, **method_args)
+    m,watch = make_method(method, **method_args),[RunHistory(out)] + ([Monitor(out, probe)] if probe else [])
     set_seed(seed)
     dls = SemiDataLoaders.from_folder(data, labelled=labelled, seed=seed, size=size, scale=scale, strong=strong, bs=bs, layout=layout, **draw, **loaders)
     opt = dict(opt_func=ADAMW, wd_bn_bias=True) if schedule=='poly' else {}
@@ -193,7 +194,7 @@ def train_run(
         write_json(path/'config.json', _config(learn, args))
         dls.split.write(path)
         if val is not None: write_list(path/'val.txt', dls.source.val, f'held out for validation: {val}')
-        try: getattr(learn, f'fit_{schedule}')(epochs, lr_slice(learn, lr, lr_ratio), cbs=[RunHistory(path), PseudoLabelQuality(path)])
+        try: getattr(learn, f'fit_{schedule}')(epochs, lr_slice(learn, lr, lr_ratio), cbs=watch)
         except BaseException as e:
             if (path/'history.csv').exists(): write_card(path, f'Stopped early: {type(e).__name__} {e}'.strip())
             raise

@@ -1,0 +1,195 @@
+"What is recorded of the probe set, what a crash leaves of it, and that training does not notice"
+import os, signal, subprocess, sys, time
+from pathlib import Path
+import numpy as np, pandas as pd, pytest, torch
+from PIL import Image
+from conftest import CNN, SMALL
+from fastai.callback.fp16 import MixedPrecision
+from fastai.torch_core import set_seed
+from segkc_fastai.core.task import IGNORE, Task
+from segkc_fastai.data.loaders import SemiDataLoaders
+from segkc_fastai.data.sources import Pair
+from segkc_fastai.methods.table import make_method
+from segkc_fastai.train.learner import dual_learner
+from segkc_fastai.train.monitor import Monitor, NUMBERS, Probe, nearest
+from segkc_fastai.train.runs import Run, train_run
+
+def learner(dls, cbs, senior=None, method=None):
+    set_seed(0)
+    return dual_learner(dls, CNN, senior, method, pretrained=False, cbs=cbs)
+
+def fit(learn, n=1, **kw):
+    with learn.no_bar(), learn.no_logging(): learn.fit(n, 1e-3, **kw)
+    return learn
+
+def loaders(scenes, labelled=8, **kw): return SemiDataLoaders.from_folder(scenes, labelled=labelled, size=(64,96), bs=4, device='cpu', **kw)
+
+def drawn(folder, sizes, k=3, masks=True):
+    "Pairs of random images and masks"
+    rng,res = np.random.default_rng(0),[]
+    folder.mkdir()
+    for i,size in enumerate(sizes):
+        Image.fromarray(rng.integers(0, 255, (*size,3), dtype=np.uint8)).save(folder/f'{i}.png')
+        if masks: Image.fromarray(rng.integers(0, k, size, dtype=np.uint8)).save(folder/f'{i}_mask.png')
+        res.append(Pair(folder/f'{i}.png', folder/f'{i}_mask.png' if masks else None))
+    return res
+
+def from_lists(tmp_path, sizes, k=3):
+    "Loaders in which unlabelled images have the given sizes, and no masks"
+    known = drawn(tmp_path/'known', [(32,32)]*4, k)
+    return SemiDataLoaders.from_lists(known[:2], drawn(tmp_path/'other', sizes, masks=False), known[2:], Task([f'c{i}' for i in range(k)]), size=(32,32), bs=2, device='cpu')
+
+def test_nothing_is_recorded_if_nothing_is_asked(scenes, tmp_path):
+    run = train_run(tmp_path/'r', scenes, **SMALL|dict(senior=None, epochs=1), method='supervised', probe=0)
+    assert not (run.path/'probe').exists() and not (run.path/'pseudo.csv').exists()
+    with pytest.raises(FileNotFoundError, match='no probe images were recorded there .*probe=16'): Probe(run)
+    with pytest.raises(ValueError, match='n=-1: give 1 or more'): train_run(tmp_path/'s', scenes, **SMALL, probe=-1)
+    assert not (tmp_path/'s').exists()
+
+def test_records_are_what_the_networks_say(scenes, tmp_path):
+    run = train_run(tmp_path/'r', scenes, **SMALL|dict(epochs=1), method='mkd', probe=3)
+    probe = Probe(run)
+    assert probe.networks==list(run.config['networks']) and len(probe.networks)==4 and probe.task==run.task and probe.records==[(0,4)]
+    labels = {}
+    for k,net in run.networks().items():
+        for i,name in enumerate(probe.names):
+            x = torch.tensor(np.array(Image.open(next(scenes.glob(f'train/images/{name}.*'))))).permute(2,0,1)[None]/255
+            with torch.no_grad(): p = net(x).logits[0].softmax(0)
+            y,row = torch.tensor(probe.truth(i)).long(),probe.per_image(0, k).loc[i]
+            labels[k,i],conf = probe.maps(-1, k, i)
+            assert (labels[k,i]==p.argmax(0).numpy()).all() and abs(conf/255-p.amax(0).numpy()).max()<=.5/255+1e-5
+            want = [-p.log().gather(0, y[None]), p.argmax(0)!=y, -(p*p.log()).sum(0), p.amax(0), p.amax(0)>=.9]
+            assert row[list(NUMBERS)].tolist()==pytest.approx([float(o.float().mean()) for o in want], abs=1e-4)
+            assert abs(probe.image(i).astype(float)-255*x[0].permute(1,2,0).numpy()).mean()<6
+    pairs = probe.table('agreement').set_index(['first','second']).agreement
+    agree = {i:(labels['senior',i]==labels['junior',i]).mean() for i in range(3)}
+    assert len(pairs)==6 and pairs['senior','junior']==pytest.approx(np.mean(list(agree.values())), abs=1e-4)
+    assert probe.per_image().disagreement.to_dict()==pytest.approx({i:1-a for i,a in agree.items()}, abs=1e-4)
+    for k,df in probe.table('images').groupby('network'):
+        assert probe.table('records').set_index('network').loc[k, ['entropy','confidence','kept']].to_dict()==pytest.approx(df[['entropy','confidence','kept']].mean().to_dict(), abs=1e-4)
+
+def test_any_sizes_and_no_truth(tmp_path):
+    "Large images are recorded smaller, by the pixels in the middle of each cell; without masks nothing is judged"
+    sizes = [(40,56), (16,2100), (1300,40), (33,47)]
+    learn = fit(learner(from_lists(tmp_path, sizes), Monitor(tmp_path/'new'/'run')))
+    probe = Probe(learn)
+    assert probe.sizes==[(40,56), (8,1024), (1024,32), (33,47)] and [probe.truth(i) for i in range(4)]==[None]*4
+    for i,size in enumerate(probe.sizes): assert [probe.image(i).shape[:2], *(o.shape for o in probe.maps(0, 'junior', i))]==[size]*3
+    x = torch.from_numpy(np.array(Image.open(tmp_path/'other'/'1.png'))).permute(2,0,1)[None]/255
+    with torch.no_grad(): whole = learn.model.eval()(x).argmax(1)[0]
+    assert (probe.maps(0, 'junior', 1)[0]==whole[1::2][:, ((np.arange(1024)+.5)*2100/1024).astype(int)].numpy()).all()
+    df = probe.per_image()
+    assert df[['loss','error','disagreement']].isna().all(axis=None) and df[['entropy','confidence','kept']].notna().all(axis=None) and not (tmp_path/'new'/'run'/'pseudo.csv').exists()
+    assert len(probe.table('agreement'))==0 # one network
+
+def test_nearest_takes_no_class_that_is_not_there():
+    m = torch.randint(0, 5, (37,53))
+    for size in ((37,53), (10,10), (1,1)): assert set(nearest(m, size).unique().tolist())<=set(m.unique().tolist()) and nearest(m, size).shape==size
+
+@pytest.mark.parametrize('k', [1,150,255])
+def test_any_number_of_classes(tmp_path, k):
+    probe = Probe(fit(learner(from_lists(tmp_path, [(32,40)], k), Monitor(tmp_path/'r'))))
+    label,conf = probe.maps(0, 'junior', 0)
+    assert len(probe)==1 and label.max()<k and (k>1 or (conf==255).all())
+
+def test_500_images(tmp_path):
+    probe = Probe(fit(learner(from_lists(tmp_path, [(40,40)]*520), Monitor(tmp_path/'r', n=500))))
+    assert len(set(probe.names))==500 and len(probe.per_image())==500 and probe.maps(0, 'junior', 499)[0].shape==(40,40)
+    assert probe.names[0]=='0' and probe.names[-1]=='518' # from the whole list
+
+def test_all_labelled(scenes, tmp_path):
+    "Validation images stand in, and no pseudo labels are judged"
+    probe = Probe(fit(learner(loaders(scenes, '1/1'), Monitor(tmp_path/'r'))))
+    assert (probe.part, len(probe))==('val', 4) and all(probe.has_truth) and probe.per_image().loss.notna().all() and not (tmp_path/'r'/'pseudo.csv').exists()
+
+def test_void_pixels_are_not_judged(scenes, tmp_path):
+    dls = loaders(scenes)
+    for p in dls.source.train: Image.fromarray(np.where(np.arange(96)<48, 3, np.array(Image.open(p.mask)))).save(p.mask)
+    object.__setattr__(dls.task, 'ignore', (3,))
+    probe = Probe(fit(learner(dls, Monitor(tmp_path/'r', n=2))))
+    truth,label = probe.truth(0),probe.maps(0, 'junior', 0)[0]
+    assert (truth[:,:48]==IGNORE).all() and probe.per_image().error[0]==pytest.approx((label!=truth)[truth!=IGNORE].mean(), abs=1e-4)
+
+def test_every_step_and_further_fits(scenes, tmp_path):
+    "Finding a rate, predicting and validating leave no record; a second fit goes on"
+    learn = learner(loaders(scenes), Monitor(tmp_path/'r', n=2, every=3))
+    with learn.no_bar(), learn.no_logging(): learn.lr_find(show_plot=False, num_it=6)
+    assert not (tmp_path/'r').exists()
+    fit(learn, 2)
+    with learn.no_bar(), learn.no_logging():
+        learn.get_preds()
+        learn.validate()
+        learn.lr_find(show_plot=False, num_it=6)
+    fit(learn, cbs=MixedPrecision())
+    probe = Probe(learn)
+    assert probe.records==[(0,3),(0,4),(1,6),(1,8),(2,9),(2,12)] and probe.table('records')[['epoch','step']].apply(tuple, axis=1).tolist()==probe.records
+    assert pd.read_csv(tmp_path/'r'/'pseudo.csv').epoch.unique().tolist()==[0,1,2]
+
+def test_inside_autocast_and_after_divergence(scenes, tmp_path):
+    "Networks are read in float32 whatever surrounds the callback, and NaN weights are no reason to stop"
+    learn = fit(learner(loaders(scenes), Monitor(tmp_path/'r', n=1), 'resnet10t+fpn:32', make_method('cps', warmup=0)))
+    with torch.autocast('cpu', torch.bfloat16): learn.monitor.record()
+    probe = Probe(learn)
+    assert probe.records==[(0,4),(1,4)] and all((a==b).all() for k in probe.networks for a,b in zip(probe.maps(0, k, 0), probe.maps(1, k, 0)))
+    for p in learn.model.parameters(): p.data.fill_(torch.nan)
+    learn.monitor.epochs = 2
+    learn.monitor.record(ended=True)
+    assert probe.refresh().per_image().entropy.isna().all() and (probe.maps(-1, 'junior', 0)[1]==0).all()
+
+def test_exported_learner(scenes, tmp_path):
+    learn = fit(learner(loaders(scenes), Monitor(tmp_path/'r', n=1)))
+    learn.path = tmp_path
+    learn.export('x.pkl')
+    assert (tmp_path/'x.pkl').stat().st_size>0
+
+def test_a_truncated_copy_is_left_out(scenes, tmp_path):
+    learn = fit(learner(loaders(scenes), Monitor(tmp_path/'r', n=1)), 2)
+    f = tmp_path/'r'/'probe'/'e0001-s000008.npz'
+    f.write_bytes(f.read_bytes()[:-40])
+    assert Probe(learn).records==[(0,4)] and len(Probe(learn).table('images'))==1
+
+def test_other_processes_record_nothing(scenes, tmp_path, monkeypatch):
+    monkeypatch.setenv('RANK', '1')
+    m = Monitor(tmp_path/'r')
+    learn = learner(loaders(scenes), ())
+    m.learn = learn
+    m.before_fit()
+    m.after_batch()
+    m.after_train()
+    assert not (tmp_path/'r').exists()
+
+KILLED = '''
+import os, signal, sys
+from segkc_fastai.train.monitor import Monitor
+from segkc_fastai.train.runs import train_run
+class Killed(Monitor):
+    "Ended by the system in the middle of its tenth record"
+    def _image(self, i, z, kept):
+        if self.steps==10 and i==3: os.kill(os.getpid(), signal.SIGKILL)
+        return super()._image(i, z, kept)
+train_run(sys.argv[1], sys.argv[2], 'supervised', sys.argv[3], labelled=8, epochs=9, size=(64,96), bs=4, pretrained=False, device='cpu', probe=0, cbs=[Killed(sys.argv[1], n=6, every=1)])
+'''
+
+def look(run):
+    "Everything that is recorded, read as an explorer would"
+    try: probe = Probe(run)
+    except FileNotFoundError: return None
+    for r in range(len(probe.records)): assert all(m.shape==(64,96) for i in range(len(probe)) for m in probe.maps(r, 'junior', i))
+    for k in ('records','images'): assert len(probe.table(k))==len(probe.records)*(len(probe) if k=='images' else 1)
+    assert all(probe.image(i).shape==(64,96,3) and probe.truth(i).shape==(64,96) for i in range(len(probe)))
+    return probe
+
+def test_killed_while_recording(scenes, tmp_path):
+    "Another process reads along, and opens what is left"
+    root,run = Path(__file__).parents[1],tmp_path/'run'
+    env = os.environ | dict(OMP_NUM_THREADS='1', PYTHONPATH=os.pathsep.join(filter(None, (str(root), os.environ.get('PYTHONPATH')))))
+    p = subprocess.Popen([sys.executable, '-c', KILLED, str(run), str(scenes), CNN], env=env)
+    seen,end = set(),time.monotonic()+300
+    while p.poll() is None and time.monotonic()<end:
+        if probe := look(run): seen.add(len(probe.records))
+        time.sleep(.01)
+    assert p.poll()==-signal.SIGKILL and len(seen)>2
+    left = [o.name for o in (run/'probe').iterdir() if o.suffix in ('.npz','.part')]
+    assert len(left)==10 and sum(o.startswith('.e0002-s000010') for o in left)==1 # the tenth, half-written, under another name
+    probe = look(Run(run))
+    assert probe.records==[(s//4-(s%4==0), s) for s in range(1,10)] and set(pd.read_csv(run/'pseudo.csv').epoch)=={0,1} and len(Run(run).history)==2
