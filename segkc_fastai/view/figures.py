@@ -80,7 +80,7 @@ def prediction_grid(
     if both: legend(fig, PARTS_TASK, loc='outside upper center')
     return fig
 
-# %% ../../nbs/08_view/02_figures.ipynb #a3a02f80
+# %% ../../nbs/08_view/02_figures.ipynb #907ee821
 def _panel(ax, df, cols, title):
     ends = []
     for c,col in zip(cols, sns.color_palette('colorblind', len(cols))):
@@ -105,7 +105,8 @@ def curves(
         if c.endswith('_miou'): return 'mIoU on val'
         if c in ('kept','agree') or c.endswith('accuracy'): return 'share of pixels'
         return 'consultation (unweighted)' if c.startswith('kc_') else 'terms (unweighted)'
-    for c in df.columns.difference(fixed, sort=False): kinds[kind(c)].append(c)
+    for c in df.columns.difference(fixed, sort=False):
+        if not c.endswith(('_low','_high')): kinds[kind(c)].append(c)
     kinds = {k:[c for c in v if c in df and df[c].notna().any()] for k,v in kinds.items()}
     kinds = {k:v for k,v in kinds.items() if v}
     with plt.rc_context(_RC):
