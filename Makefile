@@ -18,10 +18,15 @@ demo: $(READY) ## train a senior and a junior on the built-in scenes, compare wi
 	$(BIN)/segkc demo
 
 # One process for all notebooks: importing torch and fastai costs more than most of them
-test: $(READY) same ## style, notebooks and library in step, all notebooks executed, tests
+test: $(READY) same browser ## style, notebooks and library in step, all notebooks executed, tests
 	$(BIN)/chkstyle nbs segkc_fastai tests .ci setup.py
 	$(BIN)/nbdev-test --n-workers 0 --do-print --timing
 	$(BIN)/pytest -q tests
+
+# The viewers are tested in a real browser; where there is none and none can be installed, those tests skip and say so
+browser: ## install Chromium for the tests of the viewers, where that can be done
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || { test "$$(id -u)" = 0 && command -v apt-get && \
+	 { apt-get update -qq; apt-get install -y -qq chromium >/dev/null; }; } || echo 'No Chromium, and none could be installed: the tests of the viewers will be skipped.'
 
 # On a copy, so that it also works while something is uncommitted, and changes nothing
 same: $(READY) ## check that nbdev-export and nbdev-clean would change nothing
@@ -57,4 +62,4 @@ clean: ## remove what was built; .venv, data and runs stay
 	rm -rf build dist _proc _docs .pytest_cache *.egg-info
 	find nbs segkc_fastai tests -name __pycache__ -prune -exec rm -r {} +
 
-.PHONY: help setup demo test same lab docs readme bench compare dist clean
+.PHONY: help setup demo test browser same lab docs readme bench compare dist clean

@@ -10,6 +10,8 @@ from segkc_fastai.methods.step import Term
 from segkc_fastai.models.segmenter import Segmenter
 from segkc_fastai.train.learner import dual_learner
 
+pytest_plugins = ['lab'] # JupyterLab in a browser
+
 GOLDEN = Path(os.environ.get('SEGKC_GOLDEN', Path(__file__).parents[2]/'shared'/'golden'))
 CNN = 'mobilenetv4_conv_small+fpn:32'
 SMALL = dict(junior=CNN, senior='resnet18+fpn:32', labelled=8, epochs=2, size=(64,96), bs=4, pretrained=False, device='cpu')

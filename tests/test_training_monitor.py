@@ -1,0 +1,204 @@
+"Live curves: what is drawn of a history, of a learner, of a folder that another process writes, and in a browser"
+import json, math, re, shutil, time
+import numpy as np, pandas as pd, pytest, torch
+from conftest import learner
+from fastai.callback.core import Callback
+from segkc_fastai.core.files import write_json, write_text
+from segkc_fastai.core.task import Task
+from segkc_fastai.train import monitor
+from segkc_fastai.view.training import CSS, InFlight, TrainingMonitor, panels, probe_pictures, still_picture
+
+def history(n, **more): return pd.DataFrame(dict(epoch=range(n), lr=[1e-3]*n, train_loss=np.linspace(2, 1, n), junior_miou=np.linspace(.1, .5, n), **more))
+def by_title(p): return {o['title']:{s['name']:s for s in o['series']} for o in p['panels']}
+
+def test_terms_that_appear_later_and_missing_values():
+    nan = math.nan
+    p = panels(history(4, cps_junior=[nan,nan,.3,.2], kept=[nan,0.,.25,.5], agree=[nan]*4, valid_loss=[1.,.5,math.inf,.7], seconds=[1.]*4), 9)
+    json.dumps(p, allow_nan=False)
+    t = by_title(p)
+    assert list(t)==['loss terms','mIoU','kept','agreement','learning rate'] and p['total']==9
+    assert t['loss terms']['cps_junior']['y']==[None,None,.3,.2] and t['loss terms']['valid_loss']['y'][2] is None
+    assert t['kept']['kept']['y']==[None,0.,25.,50.] and t['agreement']['agree']['y']==[None]*4
+    assert (t['loss terms']['valid_loss']['best'],t['mIoU']['junior']['best'],t['loss terms']['cps_junior']['best'])==(1,3,None)
+
+@pytest.mark.parametrize('n', [0,1,300])
+def test_any_number_of_epochs(n):
+    p = panels(history(n, senior_miou=[.2]*n), None)
+    assert (len(p['x']),p['total'])==(n,max(n, 1))
+    assert [s['color'] for s in by_title(p)['mIoU'].values()]==[1,0] # a network has one colour, wherever it stands
+    assert len(json.dumps(p))<40*1024 and still_picture(history(n)).count('<img')==(n>0)
+
+def test_own_metrics_are_no_terms():
+    t = by_title(panels(history(2, sup=[1.,1.], dice=[.1,.2]), metrics={'dice'}))
+    assert list(t['metrics'])==['dice'] and list(t['loss terms'])==['train_loss','sup']
+
+class Interrupt(Callback):
+    "As the stop button in the first step of the second epoch"
+    order = 100
+    def after_batch(self):
+        if self.learn.training and self.learn.epoch==1: raise KeyboardInterrupt
+
+def test_curves_go_on_after_an_interrupt(scenes, monkeypatch):
+    monkeypatch.setattr(TrainingMonitor, 'every', 0.)
+    learn,first,second = learner(scenes),TrainingMonitor(),TrainingMonitor()
+    with learn.no_bar(), learn.no_logging():
+        with pytest.raises(KeyboardInterrupt): learn.fit(3, cbs=[first, Interrupt()])
+        assert first.history.epoch.tolist()==[0] and first.widget.running['x']==[1.25]
+        assert {'sup','train_loss','lr','kept','agree'}<=set(first.widget.running['y'])
+        learn.lr_find(num_it=2, show_plot=False, suggest_funcs=())
+        learn.get_preds()
+        learn.fit(2, cbs=second)
+    assert second.widget.chart['x']==[1,2,3] and second.widget.chart['total']==3 and second.widget.error==''
+    assert second.widget.running=={} and second.widget.status=='ended after 3 epochs'
+    row = learn.recorder.values[-1]
+    assert np.allclose(second.history[list(learn.recorder.metric_names[1:-1])].iloc[-1], np.array(row, float), equal_nan=True)
+    assert second.history[['junior_low','junior_high']].notna().all(axis=None)
+    assert not any(isinstance(o, TrainingMonitor) for o in learn.cbs) and not hasattr(learn, 'training_monitor')
+
+def test_training_is_the_same_with_it(scenes):
+    a,b = (learner(scenes, cbs=cbs) for cbs in ([], [TrainingMonitor()]))
+    for o in (a,b):
+        torch.manual_seed(0)
+        with o.no_bar(), o.no_logging(): o.fit(1)
+    assert all(torch.equal(p, q) for p,q in zip(a.model.parameters(), b.model.parameters()))
+    assert a.recorder.losses==b.recorder.losses
+
+def test_what_fails_in_it_stops_nothing(scenes, monkeypatch):
+    mon = TrainingMonitor()
+    monkeypatch.setattr('segkc_fastai.view.training.panels', lambda *a: 1/0)
+    learn = learner(scenes)
+    with learn.no_bar(), learn.no_logging(), pytest.warns(UserWarning, match='the training goes on'): learn.fit(1, cbs=mon)
+    assert mon.widget.error=='ZeroDivisionError: division by zero' and len(mon.history)==1
+
+def test_any_learner():
+    from fastai.test_utils import synth_learner
+    learn,mon = synth_learner(),TrainingMonitor()
+    with learn.no_bar(), learn.no_logging(): learn.fit(2, cbs=mon)
+    assert [o['title'] for o in mon.widget.chart['panels']]==['loss terms','learning rate'] and mon.widget.error==''
+
+def test_values_in_flight():
+    t = torch.tensor(2.)
+    o = InFlight(dict(a=(t, 4), b=(torch.tensor(3), 1)))
+    t += 1 # the device goes on
+    assert o.ready and o.values==dict(a=(2.,4), b=(3.,1)) and InFlight({}).values=={}
+
+def wait(cond, seconds=10):
+    end = time.monotonic()+seconds
+    while not cond():
+        assert time.monotonic()<end
+        time.sleep(.02)
+
+@pytest.fixture
+def half(tmp_path):
+    "A run folder without an epoch yet"
+    path = tmp_path/'half'
+    write_json(path/'config.json', dict(epochs=3, deployed='junior'))
+    return path
+
+@pytest.fixture
+def watching(half, monkeypatch):
+    "A monitor of `half` as it is once displayed"
+    monkeypatch.setattr(TrainingMonitor, 'poll', .02)
+    mon = TrainingMonitor(half)
+    mon._ipython_display_()
+    yield mon
+    mon.close()
+
+def test_a_folder_that_grows(half, watching):
+    w = watching.widget
+    assert w.status=='half: waits for the end of the first epoch' and w.chart['panels']==[]
+    for n in (1,2):
+        write_text(half/'history.csv', history(n).to_csv(index=False))
+        wait(lambda: w.chart['x']==list(range(1, n+1)))
+    assert w.status.startswith('half: 2 of 3 epochs, the last at') and w.chart['total']==3
+    write_json(half/'card.json', dict(note='Stopped early: KeyboardInterrupt'))
+    write_text(half/'card.md', '')
+    wait(lambda: watching.ended)
+    assert w.status=='half: ended after 2 of 3 epochs. Stopped early: KeyboardInterrupt'
+
+def test_errors_of_the_watching_thread_are_shown(half, watching):
+    (half/'history.csv').write_text('')
+    wait(lambda: watching.widget.error.startswith('EmptyDataError'))
+    write_text(half/'history.csv', history(1).to_csv(index=False))
+    wait(lambda: not watching.widget.error and watching.widget.chart['x']==[1])
+    shutil.rmtree(half)
+    wait(lambda: 'gone' in watching.widget.error)
+
+class Recorded:
+    "In memory what `Probe` reads: two images, large enough to be thinned out"
+    task,names,records,networks,deployed = Task(['a','b','c']),['x','y'],[(0,4),(1,8)],['junior','teacher','senior'],'junior'
+    def __init__(self, path=None, truths=2): self.truths = truths
+    def refresh(self): return self
+    def image(self, i): return np.full((300,480,3), 90, np.uint8)
+    def truth(self, i): return np.zeros((300,480), np.uint8) if i<self.truths else None
+    def maps(self, record, network, i):
+        assert self.records[record]==(1,8) # the newest
+        return np.full((300,480), self.networks.index(network), np.uint8),np.full((300,480), 200, np.uint8)
+
+@pytest.mark.parametrize('truths,said', [(2,'only senior right'), (1,'disagree, both sure'), (0,'disagree, both sure')])
+def test_probe_images(half, watching, monkeypatch, truths, said):
+    monkeypatch.setattr(monitor, 'Probe', lambda path: Recorded(path, truths), raising=False)
+    columns,rows,classes = probe_pictures(Recorded(truths=truths))
+    assert (columns,classes,[n for n,_ in rows])==(['senior','junior','disagreement'],[0,2],['x','y'])
+    assert {a.shape for _,r in rows for a in r}=={(150,240,3)}
+    write_json(half/'probe'/'probe.json', {})
+    wait(lambda: watching.widget.probe)
+    p = watching.widget.probe
+    assert p['title']=='probe images, epoch 2, step 8' and p['rows'][1]['images'][2]['data'][:2]==b'\xff\xd8'
+    assert [n for n,_ in p['legends'][0]]==['a','c'] and said in [n for n,_ in p['legends'][1]]
+    assert still_picture(history(1), Recorded(truths=truths)).count('<img')==2
+
+CVD = dict(normal=np.eye(3), # Machado et al. 2009, the whole deficiency
+    protan=[[.152286,1.052583,-.204868],[.114503,.786281,.099216],[-.003882,-.048116,1.051998]],
+    deutan=[[.367322,.860646,-.227968],[.280085,.672501,.047413],[-.01182,.04294,.968881]],
+    tritan=[[1.255528,-.076749,-.178779],[-.078411,.930809,.147602],[.004733,.691367,.3039]])
+XYZ = np.array([[.4124,.3576,.1805],[.2126,.7152,.0722],[.0193,.1192,.9505]])
+
+def linear(h):
+    c = np.array([int(h[i:i+2], 16) for i in (0,2,4)])/255
+    return np.where(c<=.04045, c/12.92, ((c+.055)/1.055)**2.4)
+
+def lab_colour(c):
+    t = np.clip(c, 0, 1)@XYZ.T/[.9505,1,1.089]
+    x,y,z = np.where(t>.008856, np.cbrt(t), 7.787*t+16/116).T
+    return np.stack([116*y-16, 500*(x-y), 200*(y-z)], -1)
+
+@pytest.mark.parametrize('vision', CVD)
+@pytest.mark.parametrize('theme,page,ink', [(0,'ffffff','212121'), (1,'111111','e6e6e6')])
+def test_colours_can_be_told_apart(vision, theme, page, ink):
+    named = re.findall('--c[0-5]:#([0-9a-f]{6})', CSS)[6*theme:6*theme+6]
+    c = np.stack([linear(o) for o in (*named, ink)])
+    seen = lab_colour(c@np.array(CVD[vision]).T)
+    assert np.linalg.norm(seen[:,None]-seen, axis=-1)[np.triu_indices(7, 1)].min()>=25
+    lum,back = c@XYZ[1],linear(page)@XYZ[1]
+    assert ((np.maximum(lum, back)+.05)/(np.minimum(lum, back)+.05)).min()>=3
+
+SETUP = """
+from pathlib import Path
+from segkc_fastai.data.loaders import SemiDataLoaders
+from segkc_fastai.data.scenes import write_scenes
+from segkc_fastai.methods.cps import cps
+from segkc_fastai.train.learner import dual_learner
+from segkc_fastai.view.training import TrainingMonitor
+TrainingMonitor.every = .1
+data = write_scenes('scenes', n_train=24, n_val=4, n_test=2)
+dls = SemiDataLoaders.from_folder(data, labelled=8, size=(64,96), bs=4, device='cpu')
+learn = dual_learner(dls, 'mobilenetv4_conv_small+fpn:32', 'resnet10t+fpn:32', cps(warmup=.2, ramp=.2), pretrained=False)
+"""
+
+def test_points_appear_while_the_cell_runs(lab, page):
+    lab.write('live.ipynb', SETUP, 'learn.fit_one_cycle(3, 1e-3, cbs=TrainingMonitor())')
+    nb = lab.open(page, 'live.ipynb')
+    nb.run_all()
+    root = page.locator('.segkc-training')
+    points = lambda: root.locator('circle.point[data-name=junior_miou]').count()
+    page.wait_for_selector('.segkc-training path.running[data-name=sup]', timeout=60_000) # in the first epoch
+    assert points()==0
+    page.wait_for_function("document.querySelectorAll('.segkc-training circle.point[data-name=junior_miou]').length>=2", timeout=30_000)
+    assert nb.busy and points()<3
+    nb.wait_done()
+    page.wait_for_function("document.querySelector('.segkc-training .status').textContent=='ended after 3 epochs'")
+    assert points()==3 and root.locator('polygon.band').count()==1 and root.locator('path.running').count()==0
+    assert root.locator('text.value').count()==root.locator('.names > span').count()
+    still = page.locator('div[class^=segkc-] > img')
+    assert still.count()==1 and not still.is_visible() and nb.errors==[]
