@@ -95,6 +95,12 @@ def _eval(run, **kw):
     got = evaluate_run(Run(run), **kw)
     print('\n\n'.join(o.markdown() for o in (got.values() if kw['member']=='all' else [got])))
 
+# %% ../nbs/11_cli.ipynb #85072813
+def _figures(runs, out, formats):
+    from segkc_fastai.view.paper import all_figures
+    files,left = all_figures(runs, out, formats)
+    print('\n'.join(['Figures:', *(f'  {o}' for o in files), *(f'Left out: {o}' for o in left)]))
+
 # %% ../nbs/11_cli.ipynb #681d9790
 def _size(s):
     try: h,w = (int(v) for v in s.lower().replace('x', ',').split(','))
@@ -141,7 +147,7 @@ def _training(add):
     add('--frozen', nargs='+', default=[], metavar='NAME', help='networks whose encoder stays as it is: senior, junior')
     add('--method-arg', type=_pair, action='append', default=[], metavar='NAME=VALUE', help='argument of the method, such as threshold=0.95, in a grid also of one alone, such as gta.drop=0.1; may be repeated')
 
-# %% ../nbs/11_cli.ipynb #2f86288d
+# %% ../nbs/11_cli.ipynb #d99be9f7
 def _data_commands(command):
     add = command('get', _get, 'fetch a benchmark; the same command again goes on where it broke off').add_argument
     add('name', choices=['voc','sbd','camvid','ade20k','coco_stuff','cityscapes'], help='sbd includes voc; cityscapes has to be fetched by hand, and the error says how')
@@ -168,6 +174,10 @@ def _run_commands(command):
     add('--mode', choices=['whole','resize','sliding'], help='how images are read; as the run was told if left out')
     add('--scales', type=_scales, default=(1.,), help='read at several scales, such as 0.75,1,1.25, and take the mean')
     add('--flip', action='store_true', help='read each in a mirror, too')
+    add = command('figures', _figures, 'draw what finished runs allow; of several, also what compares them, the first as the competitor of the last').add_argument
+    add('runs', nargs='+', metavar='RUN', help='run folder')
+    add('--out', help='folder; if left out, figures in each run folder, and beside the first for what compares them')
+    add('--formats', type=lambda s: tuple(s.split(',')), default=('png',), help='png, pdf, svg, or several, separated by commas')
     add = command('card', _card, 'what was run, on what, with which result; of several runs, why which cannot be compared').add_argument
     add('runs', nargs='+', metavar='RUN', help='run folder')
 

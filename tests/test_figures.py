@@ -1,0 +1,237 @@
+"Figures have the size that they are asked for, carry their fonts, survive thin and large data, and are written whole or not at all"
+import json, re, shutil
+from pathlib import Path
+import matplotlib.pyplot as plt
+import numpy as np, pandas as pd, pytest, torch
+from PIL import Image
+from segkc_fastai.cli import main
+from segkc_fastai.core.task import IGNORE, Task
+from segkc_fastai.data.scenes import write_scenes
+from segkc_fastai.evaluate.inference import Evaluation
+from segkc_fastai.evaluate.report import make_report
+from segkc_fastai.train.runs import Run, train_run
+from segkc_fastai.view.dynamics import class_flow, disagreement_grid, flow_counts, pair_shares, pseudo_curves
+from segkc_fastai.view.figures import COLUMN, FORMATS, PAGE, arm_bars, class_bars, confusion_map, curves, error_grid
+from segkc_fastai.view.figures import prediction_grid, reliability_diagram, save_figure, size_scatter
+from segkc_fastai.view.paper import QUANTILES, all_figures, at_quantiles, difference_boxes, qualitative_grid
+
+SIZES = ((40,60),(48,48))
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close('all')
+
+def task_of(k): return Task([f'a class {i}' for i in range(k)])
+
+def maps(k, seed=0):
+    "Label maps of two sizes, in blocks"
+    rng = np.random.default_rng(seed)
+    return [np.kron(rng.integers(0, k, (h//4, w//4)), np.ones((4,4), int)).astype(np.uint8) for h,w in SIZES]
+
+def images(): return [np.random.default_rng(9).integers(0, 255, (*s,3)).astype(np.uint8) for s in SIZES]
+
+def report(k, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    y,e = torch.randint(0, k, (2,40,60), generator=g),Evaluation(k)
+    e.update((torch.nn.functional.one_hot(y, k).movedim(-1, 1)*2+torch.randn(2, k, 40, 60, generator=g)).softmax(1), y)
+    return make_report(e, task_of(k), 'junior of /a/folder/of/runs/with-a-rather-long-name-seed0 on test')
+
+def history(n):
+    one = dict(sup=1., junior_miou=.3, junior_low=.2, junior_high=.4, agree=.9)
+    return pd.DataFrame([one | dict(epoch=i, lr=.1/(i+1), train_loss=2-i, cps_junior=np.nan if i==0 else .5) for i in range(n)])
+
+def pseudo(n, k=2):
+    rows = [dict(epoch=e, network=n, threshold=t, kept=1-t, precision=np.nan if t>.98 else .5+t/3) for e in range(n) for n in ('senior','junior') for t in (0.,.9,.99)]
+    return pd.DataFrame([r | {'class':c} for r in rows for c in (*task_of(k).classes, 'all')])
+
+def runs_table():
+    one = dict(labelled='1/8', labelled_images=8, deployed=2e6, trained=9e6, layout='folder')
+    return pd.DataFrame([one | dict(arm=a, seed=s, miou=50.+s+i) for i,a in enumerate(('cps','segkc')) for s in (0,1)])
+
+def drawn(k):
+    "Every figure of `k` classes"
+    r,task,ims,t,a,b = report(k),task_of(k),images(),maps(k),maps(k, 1),maps(k, 2)
+    stages,flow = {'epoch 1':(a,b), 'epoch 2':(t,b)},sum(flow_counts(x, y, k) for x,y in zip(a, b))
+    yield PAGE,class_bars(dict(a=r, b=report(k, 1)))
+    yield COLUMN,reliability_diagram(r)
+    yield COLUMN if k<=12 else PAGE,confusion_map(r)
+    yield PAGE,prediction_grid(ims, t, dict(senior=a, junior=b), task, ['one','two'])
+    yield PAGE,error_grid(ims, t, a, task)
+    yield PAGE,qualitative_grid(ims, t, dict(theirs=a, ours=b), task, rule='Images: both')
+    yield PAGE,disagreement_grid(ims, t, stages, task)
+    yield COLUMN,class_flow(flow, task)
+
+def pixels(path): return np.asarray(Image.open(path).convert('RGB')).astype(int)
+
+@pytest.mark.parametrize('k', [1,2,21,150])
+def test_any_number_of_classes_at_the_size_asked_for(k, tmp_path):
+    for i,(width,fig) in enumerate(drawn(k)):
+        assert fig.get_figwidth()==width and .5<fig.get_figheight()<11
+        im = pixels(save_figure(fig, tmp_path/f'{i}.png'))
+        assert abs(im.shape[1]-200*width)<=1 and im.std()>5, f'{i}: {im.shape} {im.std()}'
+        edge = np.concatenate([im[:,0], im[:,-1], im[-1], im[0]])
+        assert (edge.min(1)>180).mean()>.5, f'{i}: drawn over the edge'
+
+@pytest.mark.parametrize('n', [1,2,30])
+def test_any_number_of_epochs(n, tmp_path):
+    h,p = history(n),pseudo(n)
+    for i,fig in enumerate((curves(h), curves(h, COLUMN), pseudo_curves(p), pseudo_curves(p, 'a class 1', COLUMN))):
+        assert fig.get_figwidth()==(PAGE,COLUMN)[i%2]
+        fig.canvas.draw()
+        ticks = [t.get_text() for ax in fig.axes if ax.axison for t in ax.get_xticklabels() if t.get_text()]
+        assert ticks and all(re.fullmatch(r'−?\d+', t) for t in ticks), ticks
+        assert pixels(save_figure(fig, tmp_path/f'{i}.png')).std()>5
+
+def test_without_ground_truth():
+    a,b = maps(3, 1),maps(3, 2)
+    for truths in (None, [None,None]):
+        fig = prediction_grid(images(), truths, dict(senior=a, junior=b), task_of(3))
+        assert [ax.get_title() for ax in fig.axes[:4]]==['image','senior','junior','do they agree?']
+    fig = disagreement_grid(images(), [maps(3)[0],None], {'epoch 1':(a,b)}, task_of(3), ('teacher','student'))
+    said = [t.get_text() for o in fig.legends for t in o.get_texts()]
+    assert {'only teacher right','only student right','agree','disagree'}<=set(said) and len(fig.axes)==6
+    assert np.isnan(pair_shares(a[0], b[0], None)[1]) and np.isnan(pair_shares(a[0], b[0], np.full_like(a[0], IGNORE))).all()
+
+def test_nothing_that_counts():
+    none = [np.full(s, IGNORE, np.uint8) for s in SIZES]
+    a = maps(3, 1)
+    qualitative_grid(images(), none, dict(a=a, b=maps(3, 2)), task_of(3))
+    error_grid(images(), none, a, task_of(3))
+    assert at_quantiles([np.nan]*3)==[] and at_quantiles([])==[]
+
+def test_one_column_or_two():
+    df,reports = runs_table(),dict(a=report(21))
+    for w in (COLUMN,PAGE):
+        for f,o in ((class_bars, reports), (confusion_map, reports['a']), (size_scatter, df), (arm_bars, df)): assert f(o, width=w).get_figwidth()==w
+
+def test_the_mark_is_at_the_deployed_size_and_the_line_goes_to_what_was_trained():
+    ax, = size_scatter(runs_table()).axes
+    lines = {tuple(l.get_xdata()) for l in ax.lines}
+    assert (2.,) in lines and (2.,9.) in lines
+
+def test_fonts_travel_with_the_file(tmp_path):
+    png,pdf,svg = save_figure(class_bars(dict(a=report(2))), tmp_path/'f', FORMATS)
+    assert [o.name for o in (png,pdf,svg)]==['f.png','f.pdf','f.svg']
+    raw = pdf.read_bytes()
+    assert b'/FontFile2' in raw and b'/Type3' not in raw
+    w,h = map(float, re.search(rb'/MediaBox \[ ?0 0 ([\d.]+) ([\d.]+)', raw).groups())
+    assert abs(w-72*PAGE)<.5
+    text = svg.read_text()
+    assert '<text' not in text and 'font-family' not in text and f'{w:g}pt' in text
+
+def test_whole_or_not_at_all(tmp_path, monkeypatch):
+    old = save_figure(arm_bars(runs_table()), tmp_path/'f.png').read_bytes()
+    def fails(self, path, **kwargs):
+        Path(path).write_bytes(b'half')
+        raise OSError('disk full')
+    fig = arm_bars(runs_table())
+    monkeypatch.setattr(plt.Figure, 'savefig', fails)
+    for f in ('f.png','g.pdf'):
+        with pytest.raises(OSError, match='disk full'): save_figure(fig, tmp_path/f)
+    assert [o.name for o in tmp_path.iterdir()]==['f.png'] and (tmp_path/'f.png').read_bytes()==old
+
+def test_boxes_are_the_windows_with_most_difference():
+    for seed in range(5):
+        a,b,t = (maps(3, 3*seed+i)[0] for i in range(3))
+        t[:9] = IGNORE
+        one = ((a==t)!=(b==t))&(t!=IGNORE)
+        boxes = difference_boxes(a, b, t, 3)
+        h,w = boxes[0][2:]
+        windows = {(i,j):one[i:i+h,j:j+w].sum() for i in range(one.shape[0]-h+1) for j in range(one.shape[1]-w+1)}
+        assert (h,w)==(10,15) and len(boxes)==3
+        for y,x,*_ in boxes:
+            assert windows[y,x]==max(windows.values())>0
+            windows = {k:v for k,v in windows.items() if abs(k[0]-y)>=h or abs(k[1]-x)>=w} # without overlap
+    assert difference_boxes(a, a, t)==[]
+
+def test_gains_and_losses_are_both_shown():
+    gain = np.random.default_rng(0).normal(1, 5, 101)
+    chosen = at_quantiles(gain)
+    assert [q for q,_ in chosen]==list(QUANTILES) and [i for _,i in chosen]==[np.argsort(gain)[round(q*100)] for q in QUANTILES]
+    assert gain[chosen[0][1]]==gain.max() and gain[chosen[-1][1]]==gain.min()<0
+    assert len(at_quantiles(gain[:3]))==3
+
+def test_flow_goes_from_rows_to_columns():
+    f = flow_counts([[0,0],[1,2]], [[1,0],[1,0]], 3)
+    assert f.tolist()==[[1,1,0],[0,1,0],[1,0,0]]
+    fig = class_flow(np.diag([3,0,1]), task_of(3), ('then','now'))
+    said = {t.get_text() for t in fig.axes[0].texts}
+    assert {'then','now','a class 0 75.0 %','a class 2 25.0 %'}<=said and not any('class 1' in s for s in said)
+
+# Finished runs, once for all tests below: labelled-only and CPS on the same scenes
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    d = tmp_path_factory.mktemp('figures')
+    data = write_scenes(d/'scenes', n_train=16, n_val=4, n_test=6)
+    small = dict(junior='mobilenetv4_conv_small+fpn:32', labelled=8, epochs=1, size=(64,96), bs=4, pretrained=False, device='cpu')
+    for m,s in (('supervised',None), ('cps','resnet10t+fpn:32')):
+        run = train_run(d/'runs'/m, data, m, senior=s, **small)
+        shutil.rmtree(run.path/'probe', ignore_errors=True)
+    return d
+
+@pytest.fixture
+def runs(trained, tmp_path):
+    shutil.copytree(trained/'runs', tmp_path/'runs')
+    return [tmp_path/'runs'/k for k in ('supervised','cps')]
+
+def write_probe(path, records, truth=True, networks=('senior','junior'), k=8):
+    "Records of two probe images, as `Monitor` writes them"
+    d,task = path/'probe',Run(path).task
+    for o in ('images','truth'): (d/o).mkdir(parents=True, exist_ok=True)
+    for i,(im,t) in enumerate(zip(images(), maps(k))):
+        Image.fromarray(im).save(d/'images'/f'{i}.jpg', quality=90, subsampling=0)
+        if truth: Image.fromarray(t).save(d/'truth'/f'{i}.png')
+    what = dict(part='unlabelled', names=['one','two'], sizes=SIZES, truth=[truth]*2, networks=networks, deployed='junior', threshold=.9, task=task.to_dict())
+    for e,s in records:
+        label = {f'{n}/label/{i}':m for j,n in enumerate(networks) for i,m in enumerate(maps(k, 1+e+10*j))}
+        np.savez_compressed(d/f'e{e:04}-s{s:06}.npz', **label, **{n.replace('label', 'confidence'):np.full_like(m, 200) for n,m in label.items()})
+    (d/'probe.json').write_text(json.dumps(dict(format=1, **what)))
+
+ALL = {'curves','grid','pseudo','classes','reliability','confusion','flow','disagreement'}
+
+def stems(path): return {o.stem for o in path.iterdir()}
+
+def test_command_draws_everything_in_every_format(runs, tmp_path, capsys):
+    for o in runs: write_probe(o, [(0,5),(1,10),(2,15)])
+    main(['figures', *map(str, runs), '--out', str(tmp_path/'out'), '--formats', 'png,pdf,svg'])
+    said = capsys.readouterr().out
+    assert 'Left out' not in said, said
+    for o in ('supervised','cps'): assert {f'{k}.{e}' for k in ALL for e in FORMATS}=={f.name for f in (tmp_path/'out'/o).iterdir()}
+    assert {f'{k}.{e}' for k in ('classes','qualitative','size') for e in FORMATS}=={f.name for f in (tmp_path/'out').iterdir() if f.is_file()}
+    for f in (tmp_path/'out').rglob('*.png'): assert pixels(f).std()>5, f
+    assert not list(tmp_path.rglob('*.part')) and all(str(f) in said for f in (tmp_path/'out').rglob('*.svg'))
+
+def test_what_is_missing_is_said_once_and_the_rest_drawn(runs):
+    (runs[1]/'pseudo.csv').unlink()
+    files,left = all_figures([runs[1]])
+    assert stems(runs[1]/'figures')==ALL-{'pseudo','flow','disagreement'} and len(files)==5
+    assert len(left)==2 and 'cps: no pseudo, because there is no pseudo.csv' in left[0] and left[1].startswith('cps: no flow, disagreement, because')
+    c = json.loads((runs[1]/'config.json').read_text())
+    (runs[1]/'config.json').write_text(json.dumps(c | dict(data='/moved/away')))
+    _,left = all_figures(runs[1:], runs[1]/'again')
+    assert stems(runs[1]/'again')==ALL-{'pseudo','flow','disagreement','grid'}, 'the report was kept'
+    assert sum('no grid' in o for o in left)==1
+    for f in runs[1].glob('eval-*'): f.unlink()
+    _,left = all_figures(runs[1:], runs[1]/'bare')
+    assert stems(runs[1]/'bare')=={'curves'} and any('no grid, classes, reliability, confusion' in o for o in left)
+
+def test_thin_records(runs):
+    write_probe(runs[1], [(0,5)])
+    _,left = all_figures([runs[1]])
+    assert left==['cps: no flow, because there are fewer than two records'] and 'disagreement' in stems(runs[1]/'figures')
+    write_probe(runs[0], [(0,5),(0,10)], truth=False, networks=('junior',))
+    _,left = all_figures([runs[0]])
+    assert left==['supervised: no disagreement, because there is one network only'] and 'flow' in stems(runs[0]/'figures')
+
+def test_runs_of_other_data_are_not_compared(runs):
+    c = json.loads((runs[1]/'config.json').read_text())
+    (runs[1]/'config.json').write_text(json.dumps(c | dict(val_hash='other')))
+    _,left = all_figures(runs)
+    assert any('no classes, qualitative, size' in o and 'other validation images' in o for o in left)
+
+def test_mistakes_end_in_one_line(runs, tmp_path, capsys):
+    for args,said in ((['--formats','gif'], 'png, pdf, svg'), ([str(runs[1])], 'given twice'), ([str(tmp_path)], 'no run there')):
+        with pytest.raises(SystemExit, match=said): main(['figures', str(runs[1]), *args])
+    assert not (runs[1]/'figures').exists()
