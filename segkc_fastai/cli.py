@@ -82,12 +82,16 @@ def _grid(what, data, labelled, **kw):
 def _compare(**kw): _grid('compare', **kw)
 def _ablate(**kw): _grid('ablate', **kw)
 
-# %% ../nbs/11_cli.ipynb #c16f3a9d
+# %% ../nbs/11_cli.ipynb #c3424ec9
 def _card(runs):
     from segkc_fastai.train.card import card, compare_cards
     from segkc_fastai.train.runs import Run
     runs = [Run(o) for o in runs]
     print(card(runs[0]) if len(runs)==1 else compare_cards(runs))
+
+def _lab(**kw):
+    from segkc_fastai.view.lab import lab
+    sys.exit(lab(**kw))
 
 def _eval(run, **kw):
     from segkc_fastai.evaluate.grid import evaluate_run
@@ -147,7 +151,7 @@ def _training(add):
     add('--frozen', nargs='+', default=[], metavar='NAME', help='networks whose encoder stays as it is: senior, junior')
     add('--method-arg', type=_pair, action='append', default=[], metavar='NAME=VALUE', help='argument of the method, such as threshold=0.95, in a grid also of one alone, such as gta.drop=0.1; may be repeated')
 
-# %% ../nbs/11_cli.ipynb #d99be9f7
+# %% ../nbs/11_cli.ipynb #6c789288
 def _data_commands(command):
     add = command('get', _get, 'fetch a benchmark; the same command again goes on where it broke off').add_argument
     add('name', choices=['voc','sbd','camvid','ade20k','coco_stuff','cityscapes'], help='sbd includes voc; cityscapes has to be fetched by hand, and the error says how')
@@ -178,6 +182,10 @@ def _run_commands(command):
     add('runs', nargs='+', metavar='RUN', help='run folder')
     add('--out', help='folder; if left out, figures in each run folder, and beside the first for what compares them')
     add('--formats', type=lambda s: tuple(s.split(',')), default=('png',), help='png, pdf, svg, or several, separated by commas')
+    add = command('lab', _lab, 'JupyterLab on a workbench notebook over a run, on this machine only').add_argument
+    add('run', nargs='?', help='run folder; the newest of --runs if left out')
+    add('--runs', default='runs', help='folder that holds runs')
+    add('--no-browser', dest='browser', action='store_false', help='only print the address')
     add = command('card', _card, 'what was run, on what, with which result; of several runs, why which cannot be compared').add_argument
     add('runs', nargs='+', metavar='RUN', help='run folder')
 

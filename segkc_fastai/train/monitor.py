@@ -253,17 +253,23 @@ class Probe:
         self.records = sorted(tuple(map(int, m.groups())) for o,m in found if m and is_zipfile(o)) # a copy may have been cut short
         return self
 
-# %% ../../nbs/05_train/02a_monitor.ipynb #3eb5e0c6
+# %% ../../nbs/05_train/02a_monitor.ipynb #3fbd94c9
+@patch
+def image_file(self:Probe, i:int)->Path: # JPEG
+    "The file of an image"
+    return self.path/'images'/f'{range(len(self))[i]}.jpg'
+
 @patch
 def image(self:Probe, i:int)->np.ndarray: # (H,W,3) uint8
     "An image, at the size of its maps"
-    return np.asarray(read_image(self.path/'images'/f'{range(len(self))[i]}.jpg'))
+    return np.asarray(read_image(self.image_file(i)))
 
 @patch
 def truth(self:Probe, i:int): # (H,W) uint8, or None
     "The mask of an image, `IGNORE` where nothing counts; None if there is none"
     return np.asarray(Image.open(self.path/'truth'/f'{range(len(self))[i]}.png')) if self.has_truth[i] else None
 
+# %% ../../nbs/05_train/02a_monitor.ipynb #6630a56d
 @patch
 def maps(self:Probe,
     record:int,  # index into `records`

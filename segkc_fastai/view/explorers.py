@@ -83,19 +83,19 @@ class Navigator(anywidget.AnyWidget):
     jumps,error,note = T.List().tag(sync=True),T.Unicode().tag(sync=True),T.Unicode().tag(sync=True)
     sprite,sprite_size = T.Bytes().tag(sync=True),T.List().tag(sync=True)
 
-# %% ../../nbs/08_view/04_explorers.ipynb #26fe6092
+# %% ../../nbs/08_view/04_explorers.ipynb #0b68ae12
 def _sprite(probe, w=72, h=48, cols=20):
     "All thumbnails as one JPEG"
     pic = Image.new('RGB', (w*min(cols, len(probe)), h*-(-len(probe)//cols)))
     for i in range(len(probe)):
-        with Image.open(probe.path/'images'/f'{i}.jpg') as im:
+        with Image.open(probe.image_file(i)) as im:
             im.draft('RGB', (w,h)) # decodes only as much as a thumbnail needs
             pic.paste(ImageOps.fit(im.convert('RGB'), (w,h)), (w*(i%cols), h*(i//cols)))
     f = io.BytesIO()
     pic.save(f, 'JPEG', quality=80)
     return f.getvalue(),[w, h, cols]
 
-# %% ../../nbs/08_view/04_explorers.ipynb #9116021d
+# %% ../../nbs/08_view/04_explorers.ipynb #d13b1a33
 def _told(f):
     "A callback whose errors are shown in the head"
     @functools.wraps(f)
@@ -116,7 +116,7 @@ class Explorer:
         height:int=260, # of a panel, in CSS pixels
         **kwargs        # initial values of the viewer's traits
     ):
-        self.of,self.probe,self._memo = of,Probe(of),{}
+        self.of,self.probe,self._memo = of,self._open(of),{}
         p = self.probe
         if not p.records: raise FileNotFoundError(f'{p.path}: no record yet; the first is written at the end of the first epoch')
         self._begin()
@@ -131,6 +131,7 @@ class Explorer:
         self.viewer.on_msg(self._key)
         self.show()
 
+    def _open(self, of): return Probe(of)
     def _when(self): return [f'epoch {e+1}, step {s}' for e,s in self.probe.records]
 
     @property

@@ -436,7 +436,7 @@ class TrainingMonitor(Callback):
         html = HTML(still_picture(self.history, self.probe, self.widget.still))
         for p in self.pictures: p.update(html)
 
-# %% ../../nbs/08_view/05_training.ipynb #fea4bc92
+# %% ../../nbs/08_view/05_training.ipynb #83c89383
 @patch
 def before_fit(self:TrainingMonitor):
     if self.source is not None: raise ValueError(f'TrainingMonitor({str(self.source.path)!r}) watches a folder; give TrainingMonitor() to a learner')
@@ -447,7 +447,7 @@ def before_fit(self:TrainingMonitor):
         names,ours = [o for o in self.recorder.metric_names if o!='time'],{'epoch','train_loss','valid_loss'}
         if hasattr(self.learn, 'seg_metrics'): ours |= {*self.learn.method.names, *(m.name for m in self.learn.seg_metrics.metrics(get_model(self.learn.model)))}
         self.columns,self.own,self.total = ['epoch','lr',*names[1:]],set(names)-ours,len(self.rows)+self.learn.n_epoch
-        self.ended,self.next,self.probe,self.widget.error = False,0.,None,''
+        self.ended,self.next,self.next_row,self.probe,self.widget.error = False,0.,0.,None,''
         self._update(f'epoch {len(self.rows)+1} of {self.total}')
         if (shell:=get_ipython()) is None: return
         shell.events.register('post_run_cell', self._settle)
@@ -490,7 +490,7 @@ def _grow(self:TrainingMonitor):
     self._see()
     self.before,self.flight,self.next = now,None,time.perf_counter()+self.every
 
-# %% ../../nbs/08_view/05_training.ipynb #c45e65e1
+# %% ../../nbs/08_view/05_training.ipynb #7eb462fc
 @patch
 def after_epoch(self:TrainingMonitor):
     if self.off: return
@@ -502,9 +502,9 @@ def after_epoch(self:TrainingMonitor):
             vals |= dict(zip((f'{dep}_low', f'{dep}_high'), self.learn.seg_metrics.interval(dep)))
         row = dict(epoch=len(self.rows), lr=self.opt.hypers[-1]['lr']) | vals
         self.rows.append({k:math.nan if v is None else float(v) for k,v in row.items()})
-        if time.perf_counter()<self.next: return # short epochs; the last one is drawn by `after_fit`
+        if time.perf_counter()<self.next_row: return # short epochs; the last one is drawn by `after_fit`
         self._update(f'epoch {min(len(self.rows)+1, self.total)} of {self.total}')
-        self.next = time.perf_counter()+self.every
+        self.next = self.next_row = time.perf_counter()+self.every
 
 @patch
 def after_fit(self:TrainingMonitor):
