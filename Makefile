@@ -26,7 +26,7 @@ test: $(READY) same browser ## style, notebooks and library in step, all noteboo
 # The viewers are tested in a real browser; where there is none and none can be installed, those tests skip and say so
 browser: ## install Chromium for the tests of the viewers, where that can be done
 	@command -v chromium || command -v chromium-browser || command -v google-chrome || { test "$$(id -u)" = 0 && command -v apt-get && \
-	 { apt-get update -qq; apt-get install -y -qq chromium >/dev/null; }; } || echo 'No Chromium, and none could be installed: the tests of the viewers will be skipped.'
+	 { apt-get -qq -o Acquire::Retries=1 -o Acquire::http::Timeout=20 update; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; }; } || echo 'No Chromium, and none could be installed: the tests of the viewers will be skipped.'
 
 # On a copy, so that it also works while something is uncommitted, and changes nothing
 same: $(READY) ## check that nbdev-export and nbdev-clean would change nothing
