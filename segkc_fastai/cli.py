@@ -26,7 +26,7 @@ def _settings(random, method_arg, method_args=None, **kw):
     "Arguments of `train_run`: a recipe's, with what the command line says on top"
     return dict(kw, pretrained=kw.get('pretrained', True) and not random, method_args=(method_args or {}) | dict(method_arg))
 
-# %% ../nbs/11_cli.ipynb #36a2180a
+# %% ../nbs/11_cli.ipynb #32a640ed
 def _get(name, path):
     from segkc_fastai.data.download import download
     print(f'{download(name, path)} is there: give it as --data')
@@ -44,8 +44,7 @@ def _split(data, out, layout, val, labelled, seed, group, stratified):
     from segkc_fastai.data.benchmarks import load_source
     from segkc_fastai.data.sources import count_classes
     from segkc_fastai.data.splits import hold_out, split_source, write_list
-    src = load_source(data, layout=layout)
-    if val is not None: src = hold_out(src, val, group, stratified)
+    src = hold_out(load_source(data, layout=layout), val, group, stratified)
     s = split_source(src, labelled, seed, group, stratified)
     count_classes(s.labelled, src.task)
     s.write(out)

@@ -184,11 +184,10 @@ def _read(path, task, layout, said):
     train,extra = ([p for p in pairs['train'] if bool(p.mask)==b] for b in (True,False))
     return Source(path, task, train, extra, pairs['val'], pairs['test']),list(_tidy(path, pairs, alone))
 
-# %% ../../nbs/02_data/07_audit.ipynb #53a6ce71
+# %% ../../nbs/02_data/07_audit.ipynb #e4c81553
 def _parts(src, labelled, seed, said, val=None, **kwargs):
     "Part → `Pair`s"
-    if val is not None:
-        with _hear(said, 'folder'): src = hold_out(src, val, **kwargs)
+    with _hear(said, 'folder'): src = hold_out(src, val, **kwargs)
     chosen,sound = {o.name for o in src.train},not said
     with _hear(said, 'folder'):
         if src.train: chosen = {o.name for o in split_source(src, labelled, seed, **kwargs).labelled}

@@ -144,7 +144,7 @@ def from_lists(cls:SemiDataLoaders,
     res.strong = strong if callable(strong) else StrongView(**(strong or {}))
     return res
 
-# %% ../../nbs/02_data/06_loaders.ipynb #87c083d1
+# %% ../../nbs/02_data/06_loaders.ipynb #3c535664
 @patch(cls_method=True)
 def from_folder(cls:SemiDataLoaders,
     path,              # folder, see `load_source`
@@ -159,8 +159,7 @@ def from_folder(cls:SemiDataLoaders,
     **kwargs           # as for `from_lists`
 ):
     "Loaders from a folder of images and masks; ValueError or FileNotFoundError names what is wrong with it"
-    src = load_source(path, task, layout)
-    if val is not None: src = hold_out(src, val, group, stratified)
+    src = hold_out(load_source(path, task, layout), val, group, stratified)
     split,valid = split_source(src, labelled, seed, group, stratified),src.part('val')
     check_sizes(split.labelled + valid + split.unlabelled)
     count_classes(split.labelled, src.task)

@@ -191,14 +191,15 @@ def split_source(
     rest = [Pair(o.image) for o in sorted(src.train, key=lambda o: o.name) if o.name not in taken]
     return Split(chosen, rest+list(src.extra), how)
 
-# %% ../../nbs/02_data/03_splits.ipynb #41156fca
+# %% ../../nbs/02_data/03_splits.ipynb #795e71a9
 def hold_out(
     src:Source,
-    val,                  # share, number, text file of names, or a list of names
+    val,                  # share, number, text file of names, or a list of names; None holds out nothing
     group:str=None,       # regular expression on names: images with the same match stay together
     stratified:bool=False # draw so that each class appears where possible
 )->Source:
     "The same data with a validation part taken from `train`; ValueError if there is one already"
+    if val is None: return src
     if src.val: raise ValueError(f'val={val!r}: {src.path} has a validation part of its own ({len(src.val)} images); leave `val` out')
     held,_ = _choose(src.train, val, 'val', src.task, 0, group, stratified)
     gone = {o.name for o in held}

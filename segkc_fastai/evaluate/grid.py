@@ -144,7 +144,7 @@ def _now(path):
     "The time by the clock of the file system, which the processes share"
     with tempfile.NamedTemporaryFile(dir=path) as f: return Path(f.name).stat().st_mtime
 
-# %% ../../nbs/06_evaluate/03_grid.ipynb #5ad18acc
+# %% ../../nbs/06_evaluate/03_grid.ipynb #9297349d
 def run_grid(
     arms,               # name → arguments of `train_run`
     data,               # folder of images and masks
@@ -157,9 +157,8 @@ def run_grid(
 )->pd.DataFrame: # a row a finished run, see `run_row`; `attrs['failed']` has the names of the others
     "Train what is not yet there, beside other processes, and evaluate every run; ValueError if no run could be finished"
     cells = [_Cell(out, data, a, l, s, shared | kw) for s in seeds for l in L(labelled) for a,kw in arms.items()]
-    src = load_source(data, layout=shared.get('layout'))
     draw = {k:shared[k] for k in ('group','stratified') if k in shared}
-    if shared.get('val') is not None: src = hold_out(src, shared['val'], **draw)
+    src = hold_out(load_source(data, layout=shared.get('layout')), shared.get('val'), **draw)
     src.part(split)
     for l in L(labelled): split_source(src, l, **draw)
     names = [c.path.name for c in cells]

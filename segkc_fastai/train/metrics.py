@@ -147,7 +147,7 @@ class Calibration:
         n,conf,right = self.table.unbind(1)
         return float(((conf-right).abs()*n).nansum()/n.sum())
 
-# %% ../../nbs/05_train/01_metrics.ipynb #4c67c0a5
+# %% ../../nbs/05_train/01_metrics.ipynb #4cf40d04
 class SegMetrics(Callback):
     "Confusion of every network of the cohort on the validation set"
     order,run_train = 45,False # before Recorder
@@ -168,6 +168,10 @@ class SegMetrics(Callback):
     def interval(self, member):
         "Low and high of a network's mIoU, see `ImageCounts.interval`"
         return tuple(self.confusion[member].interval()[-1].tolist()) if member in self.confusion else (math.nan, math.nan)
+
+    def bounds(self, cohort):
+        "The interval of the deployed network's mIoU as columns of a history"
+        return dict(zip((f'{cohort.deployed}_low', f'{cohort.deployed}_high'), self.interval(cohort.deployed)))
 
     def metrics(self, cohort):
         "fastai metrics: mIoU of every network, the deployed one first, then its pixel accuracy"

@@ -65,7 +65,7 @@ def peak_memory()->float: # GiB; NaN where it is not known
     if resource is None: return math.nan
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/(2**30 if sys.platform=='darwin' else 2**20) # bytes there, KiB elsewhere
 
-# %% ../../nbs/05_train/03_runs.ipynb #a03d6035
+# %% ../../nbs/05_train/03_runs.ipynb #8e6e5706
 class RunHistory(Callback):
     "Writes one row an epoch to `history.csv`"
     order = Recorder.order+1
@@ -78,10 +78,8 @@ class RunHistory(Callback):
         r = self.learn.recorder
         vals = dict(zip(r.metric_names[1:-1], r.values[-1]))
         cost = dict(seconds=round(time.perf_counter()-self.start, 3), step=round(self.step, 5), gib=round(peak_memory(), 3))
-        dep = get_model(self.model).deployed
-        interval = dict(zip((f'{dep}_low', f'{dep}_high'), self.learn.seg_metrics.interval(dep)))
         row = dict(epoch=len(self.rows), lr=self.opt.hypers[-1]['lr']) | cost
-        self.rows.append(row | {k:float(v) for k,v in (vals|interval).items()})
+        self.rows.append(row | {k:float(v) for k,v in (vals|self.learn.seg_metrics.bounds(get_model(self.model))).items()})
         out = io.StringIO()
         w = csv.DictWriter(out, list(self.rows[-1]), lineterminator='\n')
         w.writeheader()

@@ -490,16 +490,14 @@ def _grow(self:TrainingMonitor):
     self._see()
     self.before,self.flight,self.next = now,None,time.perf_counter()+self.every
 
-# %% ../../nbs/08_view/05_training.ipynb #7eb462fc
+# %% ../../nbs/08_view/05_training.ipynb #1572c137
 @patch
 def after_epoch(self:TrainingMonitor):
     if self.off: return
     with self._said():
         vals = dict(zip(self.recorder.metric_names[1:], self.recorder.values[-1]))
         if not vals: return
-        if hasattr(self.learn, 'seg_metrics'):
-            dep = get_model(self.learn.model).deployed
-            vals |= dict(zip((f'{dep}_low', f'{dep}_high'), self.learn.seg_metrics.interval(dep)))
+        if hasattr(self.learn, 'seg_metrics'): vals |= self.learn.seg_metrics.bounds(get_model(self.learn.model))
         row = dict(epoch=len(self.rows), lr=self.opt.hypers[-1]['lr']) | vals
         self.rows.append({k:math.nan if v is None else float(v) for k,v in row.items()})
         if time.perf_counter()<self.next_row: return # short epochs; the last one is drawn by `after_fit`
