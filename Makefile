@@ -17,11 +17,13 @@ $(READY): settings.ini constraints.txt setup.py pyproject.toml
 demo: $(READY) ## train a senior and a junior on the built-in scenes, compare with labelled-only, make the pictures
 	$(BIN)/segkc demo
 
-# One process for all notebooks: importing torch and fastai costs more than most of them
+# Two processes with a thread each do twice the work of one with two. The browser comes last and alone, because its tests measure how long one waits
+test: export OMP_NUM_THREADS = 1
 test: $(READY) same browser ## style, notebooks and library in step, all notebooks executed, tests
 	$(BIN)/chkstyle nbs segkc_fastai tests .ci setup.py
-	$(BIN)/nbdev-test --n-workers 0 --do-print --timing
-	$(BIN)/pytest -q tests
+	$(BIN)/nbdev-test --n-workers 2 --do-print --timing
+	$(BIN)/pytest -q -n 2 --dist loadfile --ignore tests/test_browser.py tests
+	$(BIN)/pytest -q tests/test_browser.py
 
 # The viewers are tested in a real browser; where there is none and none can be installed, those tests skip and say so
 browser: ## install Chromium for the tests of the viewers, where that can be done

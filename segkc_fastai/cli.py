@@ -188,7 +188,7 @@ def _run_commands(command):
     add = command('card', _card, 'what was run, on what, with which result; of several runs, why which cannot be compared').add_argument
     add('runs', nargs='+', metavar='RUN', help='run folder')
 
-# %% ../nbs/11_cli.ipynb #0ddfec17
+# %% ../nbs/11_cli.ipynb #e1762b3f
 def parser(
     recipe=None # a `Recipe`, for the defaults of training
 ):
@@ -209,6 +209,7 @@ def parser(
     c.add_argument('--out', help='run folder to make; runs/<method>-<labelled>-seed<seed> if left out')
     c.add_argument('--method', default='segkc', help='its name, such as supervised, unimatch, cps or segkc; one that is not known prints all')
     c.add_argument('--seed', type=int, default=0, help='of split, views and initial weights')
+    c.add_argument('--probe', type=int, default=16, metavar='N', help='unlabelled images whose labels by every network are kept after each epoch, for the explorers; 0 for none')
     a = command('ablate', _ablate, 'what each part of SegKC adds: a grid of runs, which goes on where it stopped, a table and a figure')
     m = command('compare', _compare, 'methods × labelled × seeds: a grid of runs, which goes on where it stopped and which several processes can share, a table and figures')
     m.add_argument('--methods', type=lambda s: s.split(','), default=argparse.SUPPRESS, help='names, separated by commas; all if left out')

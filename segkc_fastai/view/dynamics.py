@@ -7,16 +7,16 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/08_view/dynamics.html.md"""
 # %% auto #0
 __all__ = ['pseudo_curves', 'pair_shares', 'disagreement_grid', 'flow_counts', 'class_flow']
 
-# %% ../../nbs/08_view/02a_dynamics.ipynb #f93e0e18
+# %% ../../nbs/08_view/02a_dynamics.ipynb #1ba58100
 import matplotlib.pyplot as plt
 import numpy as np, seaborn as sns
 from matplotlib.ticker import PercentFormatter
 from ..core.task import Task, IGNORE
-from .figures import COLUMN, PAGE, _RC, _epochs, _fit, _known, _legend, _pair_legend, _trim, grid, legend, paint_pair, parts_task
+from .figures import COLUMN, PAGE, _epochs, _fit, _known, _legend, _pair_legend, _styled, _trim, grid, legend, paint_pair, parts_task
 from .overlay import five_parts, overlay
 
-# %% ../../nbs/08_view/02a_dynamics.ipynb #44487ac9
-@plt.rc_context(_RC)
+# %% ../../nbs/08_view/02a_dynamics.ipynb #21ec5d52
+@_styled
 def pseudo_curves(
     df,         # of `pseudo.csv`: epoch, network, threshold, class, kept, precision, …
     name='all', # class
@@ -53,10 +53,10 @@ def pair_shares(
     parts = five_parts(a, b, truth)[on]
     return (float((a!=b)[on].mean()),float((parts==4).mean())) if on.any() else (np.nan,np.nan)
 
-# %% ../../nbs/08_view/02a_dynamics.ipynb #749ac201
+# %% ../../nbs/08_view/02a_dynamics.ipynb #b229d697
 def _said(a, b, truth):
     d,w = pair_shares(a, b, truth)
-    return '' if np.isnan(d) else f'differ {100*d:.0f} %' + ('' if np.isnan(w) else f', wrong alike {100*w:.0f} %')
+    return '' if np.isnan(d) else f'differ {100*d:.0f} %' + ('' if np.isnan(w) else f'\nwrong alike {100*w:.0f} %')
 
 def disagreement_grid(
     images,  # (H,W,3) uint8 each
@@ -112,7 +112,7 @@ def _spread(y, gap, low):
     for i in reversed(range(len(y)-1)): y[i] = max(y[i], y[i+1]+gap)
     return y
 
-# %% ../../nbs/08_view/02a_dynamics.ipynb #0a6ff4a8
+# %% ../../nbs/08_view/02a_dynamics.ipynb #7752bfa9
 def _band(ax, left, right, thick, color, alpha):
     x = np.linspace(0, 1, 60)
     y = left+(right-left)*(3*x**2-2*x**3)
@@ -120,7 +120,7 @@ def _band(ax, left, right, thick, color, alpha):
 
 def _tops(sizes, gap): return -np.concatenate([[0], np.cumsum(sizes[:-1]+gap)])
 
-@plt.rc_context(_RC)
+@_styled
 def class_flow(
     flow,        # (K,K) pixels, from row to column, see `flow_counts`
     task:Task,

@@ -7,7 +7,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/08_view/explorers.html.md"""
 # %% auto #0
 __all__ = ['Navigator', 'Explorer', 'PseudoLabelExplorer', 'DisagreementExplorer', 'pca_rgb']
 
-# %% ../../nbs/08_view/04_explorers.ipynb #94b69736
+# %% ../../nbs/08_view/04_explorers.ipynb #74c88985
 import functools, io
 import anywidget, matplotlib.pyplot as plt, numpy as np, pandas as pd, torch, traitlets as T
 from fastai.learner import Learner
@@ -19,6 +19,7 @@ from ..core.task import IGNORE
 from ..models.cohort import evaluating
 from ..train.monitor import Probe
 from ..train.runs import Run
+from .figures import PAGE, _styled
 from .overlay import PARTS, five_parts
 from .viewer import MaskViewer, Panel, display_both, _DOM, _STYLE
 
@@ -335,7 +336,7 @@ def whole(self:DisagreementExplorer):
     text = ' · '.join(f'{k} {100*s[o]/known:.1f} %' for k,o in zip(names, PARTS)) + f', of {known:,} pixels with truth' if known else 'no image has a mask'
     self.nav.note = f'all {len(self.probe)} images: {text} · disagree {100*s.disagree/s.pixels:.1f} % of {s.pixels:,} pixels'
 
-# %% ../../nbs/08_view/04_explorers.ipynb #073e0b3b
+# %% ../../nbs/08_view/04_explorers.ipynb #5bc2eb9a
 @patch
 def agreement(self:DisagreementExplorer)->pd.DataFrame: # a row a record, a column a class; NaN where neither network says it
     "Agreement of the two networks on each class over epochs"
@@ -352,17 +353,18 @@ def agreement(self:DisagreementExplorer)->pd.DataFrame: # a row a record, a colu
     return pd.DataFrame(rows, columns=self.probe.task.classes, index=pd.MultiIndex.from_tuples(self.probe.records, names=['epoch','step']))
 
 @patch
+@_styled
 def agreement_figure(self:DisagreementExplorer):
     "Agreement on each class over records, in the colours of the classes; returns the figure"
     df,at = self.agreement(),np.arange(len(self.probe.records))
-    fig,ax = plt.subplots(figsize=(7.5,3), layout='constrained')
+    fig,ax = plt.subplots(figsize=(PAGE, 2.4), layout='constrained')
     for k,c in zip(df, self.probe.task.palette):
         if df[k].notna().any(): ax.plot(at, 100*df[k], color=np.array(c)/255, lw=1.8, marker='o' if len(df)==1 else None, label=k)
     ax.axvline(self.nav.record, color='.6', lw=1, ls=':')
     ax.set(ylabel='both, % of either', xlabel='record', ylim=(0,101), title=f'{self.pair[0]} and {self.pair[1]}, whole probe set')
     ax.set_xticks(at[::max(1, len(at)//10)], [f'{self.probe.records[i][0]+1}' for i in at[::max(1, len(at)//10)]])
     ax.set_xlabel('epoch')
-    fig.legend(*[o[:24] for o in ax.get_legend_handles_labels()], loc='outside right center', frameon=False, fontsize=7)
+    fig.legend(*[o[:24] for o in ax.get_legend_handles_labels()], loc='outside right center', fontsize=7)
     return fig
 
 @patch

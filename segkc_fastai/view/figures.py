@@ -10,8 +10,8 @@ __all__ = ['COLUMN', 'PAGE', 'FORMATS', 'AGREE_TASK', 'ERRORS_TASK', 'legend', '
            'share_lines', 'size_scatter', 'who_teaches_whom', 'predict_pairs', 'spaced', 'save_figure', 'arm_bars',
            'run_grid_figure', 'run_figures']
 
-# %% ../../nbs/08_view/02_figures.ipynb #7d01e3eb
-import re, textwrap, warnings
+# %% ../../nbs/08_view/02_figures.ipynb #f7554f3e
+import functools, re, textwrap, warnings
 from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np, seaborn as sns, torch
@@ -25,13 +25,24 @@ from ..methods.losses import class_map
 from ..train.runs import Run
 from .overlay import overlay, five_parts, paint_parts, PARTS_TASK, PART_COLORS
 
-# %% ../../nbs/08_view/02_figures.ipynb #50df857d
+# %% ../../nbs/08_view/02_figures.ipynb #bbfc8e41
 COLUMN,PAGE = 3.25,6.75 # width of one column and of two, in inches
 FORMATS = ('png','pdf','svg')
 _FONTS = {'font.size':8, 'axes.titlesize':8, 'axes.labelsize':8, 'xtick.labelsize':7, 'ytick.labelsize':7, 'legend.fontsize':7, 'figure.titlesize':8}
 _RC = {'axes.spines.top':False, 'axes.spines.right':False, 'axes.linewidth':.6, 'legend.frameon':False} | _FONTS
 plt.rcParams.update({'pdf.fonttype':42, 'svg.fonttype':'path'})
 
+def _styled(f):
+    "Draw in this style. `rc_context` would put back all settings, also those by which a notebook's backend, chosen at the first figure, shows the later ones"
+    @functools.wraps(f)
+    def inner(*args, **kwargs):
+        was = {k:plt.rcParams[k] for k in _RC}
+        plt.rcParams.update(_RC)
+        try: return f(*args, **kwargs)
+        finally: plt.rcParams.update(was)
+    return inner
+
+# %% ../../nbs/08_view/02_figures.ipynb #c16c8aaa
 def _axes(n, width, height=1.6, least=2., **kwargs):
     "A figure and `n` axes, as many beside one another as have `least` inches"
     cols = max(min(n, int(width/least)), 1)
@@ -72,7 +83,7 @@ def legend(
     rest = [Patch(fc='none', ec='none', label=f'and {len(seen)-most} smaller')]*(len(seen)>most)
     _legend(fig, _patches(task, sorted(seen[:most]))+rest, loc=loc, note=note)
 
-# %% ../../nbs/08_view/02_figures.ipynb #4e8f28da
+# %% ../../nbs/08_view/02_figures.ipynb #4eb4fa76
 def _trim(fig):
     "Give a grid the height that its images need at the width that they have; words take room too, so the first try may miss"
     for _ in range(3):
@@ -87,7 +98,7 @@ def _trim(fig):
         fig.set_size_inches(w, h+more)
     return fig
 
-@plt.rc_context(_RC)
+@_styled
 def grid(
     rows,       # each a list of (H,W,3) uint8 images
     titles,     # one a column
@@ -177,7 +188,7 @@ def error_grid(
     legend(fig, ERRORS_TASK, loc='outside upper center')
     return _trim(fig)
 
-# %% ../../nbs/08_view/02_figures.ipynb #11448f88
+# %% ../../nbs/08_view/02_figures.ipynb #fa4ac0c1
 def _epochs(ax, epochs):
     "Whole numbers below an axis"
     seen = sorted(set(epochs))
@@ -199,7 +210,7 @@ def _panel(ax, df, cols, title):
     _epochs(ax, df['epoch']+1)
     ax.legend(fontsize=6, handlelength=1.2, labelspacing=.2)
 
-@plt.rc_context(_RC)
+@_styled
 def curves(
     history,   # DataFrame of `history.csv`
     width=PAGE # inches
@@ -220,10 +231,10 @@ def curves(
     for ax,(k,v) in zip(axs, kinds.items()): _panel(ax, df, v, k)
     return fig
 
-# %% ../../nbs/08_view/02_figures.ipynb #9ec870ee
+# %% ../../nbs/08_view/02_figures.ipynb #0a1a279b
 def _number(v): return '–' if v is None else f'{v:.1f}'
 
-@plt.rc_context(_RC)
+@_styled
 def class_bars(
     reports,   # dict: label → `Report`
     width=PAGE # inches
@@ -247,8 +258,8 @@ def class_bars(
     _legend(fig, [Patch(color=c) for c in colours], [f'{k} ({_number(r.miou)})' for k,r in reports.items()], 'outside upper center')
     return fig
 
-# %% ../../nbs/08_view/02_figures.ipynb #c6af71f9
-@plt.rc_context(_RC)
+# %% ../../nbs/08_view/02_figures.ipynb #9e2726d1
+@_styled
 def reliability_diagram(
     report,      # `Report`
     width=COLUMN # inches
@@ -270,8 +281,8 @@ def reliability_diagram(
     _legend(fig, *ax.get_legend_handles_labels())
     return fig
 
-# %% ../../nbs/08_view/02_figures.ipynb #16d4956f
-@plt.rc_context(_RC)
+# %% ../../nbs/08_view/02_figures.ipynb #670372b2
+@_styled
 def confusion_map(
     report,    # `Report`
     width=None # inches; `COLUMN` for up to 12 classes, else `PAGE`
@@ -311,8 +322,8 @@ def _arms(df):
     styles = zip(sns.color_palette('colorblind' if len(names)<=10 else 'husl', len(names)), _MARKS*-(-len(names)//len(_MARKS)))
     return [(a, style, by[by.arm==a].sort_values('labelled_images')) for a,style in zip(names, styles)]
 
-# %% ../../nbs/08_view/02_figures.ipynb #329b59fb
-@plt.rc_context(_RC)
+# %% ../../nbs/08_view/02_figures.ipynb #1ba263a1
+@_styled
 def share_lines(
     df,             # columns arm, labelled, labelled_images, seed, miou, layout: see `run_grid`
     title='',
@@ -334,12 +345,12 @@ def share_lines(
     _legend(fig, *ax.get_legend_handles_labels())
     return fig
 
-# %% ../../nbs/08_view/02_figures.ipynb #948be029
+# %% ../../nbs/08_view/02_figures.ipynb #3ce62405
 def _size_axis(ax):
     lo,hi = ax.get_xlim()
     ax.xaxis.set(major_locator=LogLocator(subs=(1,2,5)) if hi/lo>5 else MaxNLocator(4), major_formatter='{x:g}', minor_formatter=NullFormatter())
 
-@plt.rc_context(_RC)
+@_styled
 def size_scatter(
     df,             # columns arm, labelled, labelled_images, seed, miou, deployed, trained, layout: see `run_grid`
     title='',
@@ -422,8 +433,8 @@ def save_figure(
     plt.close(fig)
     return paths if formats else paths[0]
 
-# %% ../../nbs/08_view/02_figures.ipynb #f9b781a8
-@plt.rc_context(_RC)
+# %% ../../nbs/08_view/02_figures.ipynb #dd691020
+@_styled
 def arm_bars(
     df,           # columns arm, seed, miou
     title='',

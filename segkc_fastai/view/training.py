@@ -337,7 +337,7 @@ class TrainingCurves(anywidget.AnyWidget):
     error = traitlets.Unicode().tag(sync=True)
     still = traitlets.Unicode().tag(sync=True)  # class of the pictures that a live view hides
 
-# %% ../../nbs/08_view/05_training.ipynb #0a971f74
+# %% ../../nbs/08_view/05_training.ipynb #d690a991
 def _img(fig):
     out = io.BytesIO()
     fig.savefig(out, format='png', dpi=100)
@@ -353,8 +353,7 @@ def still_picture(
     pics = [_img(curves(history))] if len(history) else []
     if probe is not None and probe.records:
         columns,rows,classes = probe_pictures(probe)
-        h,w = rows[0][1][0].shape[:2]
-        fig = grid([r for _,r in rows], columns, [n for n,_ in rows], 2.6*h/w) # columns of the same width, whatever the images are
+        fig = grid([r for _,r in rows], columns, [n for n,_ in rows])
         legend(fig, probe.task, [np.array(classes)])
         if 'disagreement' in columns and _known(probe): legend(fig, PARTS_TASK, loc='outside upper center')
         pics.append(_img(fig))
