@@ -22,8 +22,8 @@ test: export OMP_NUM_THREADS = 1
 test: $(READY) same browser ## style, notebooks and library in step, all notebooks executed, tests
 	$(BIN)/chkstyle nbs segkc_fastai tests .ci setup.py
 	$(BIN)/nbdev-test --n-workers 2 --do-print --timing
-	$(BIN)/pytest -q -n 2 --dist loadfile --ignore tests/test_browser.py tests
-	$(BIN)/pytest -q tests/test_browser.py
+	$(BIN)/pytest -q -n 2 --dist loadfile -m 'not browser' tests
+	$(BIN)/pytest -q -m browser tests
 
 # The viewers are tested in a real browser; where there is none and none can be installed, those tests skip and say so
 browser: ## install Chromium for the tests of the viewers, where that can be done

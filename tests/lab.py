@@ -1,18 +1,32 @@
-"A JupyterLab of its own, and Chromium to look at it: what the tests of widgets share. `conftest.py` makes its fixtures known"
-import json, os, shutil, signal, socket, subprocess, sys, time
+"A JupyterLab of its own, and Chromium to look at it: what the tests of widgets share. `conftest.py` makes its fixture known"
+import base64, json, os, shutil, signal, socket, subprocess, sys, time
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
-from urllib.request import urlopen
-import nbformat, pytest
+from urllib.request import Request, urlopen
+import nbformat, numpy as np, pytest
+from jupyter_client import BlockingKernelClient
 
 ROOT = Path(__file__).parent.parent
-CHROMIUM = next(filter(None, map(shutil.which, ('chromium','chromium-browser','google-chrome'))), None)
+CHROMIUM = os.environ.get('SEGKC_CHROMIUM') or next(filter(None, map(shutil.which, ('chromium','chromium-browser','google-chrome'))), None)
+MISSING = 'no Chromium: install the package chromium, or set SEGKC_CHROMIUM to the program' if not CHROMIUM else '' if find_spec('pytest_playwright') else 'no pytest-playwright: install the extra dev'
 SETTINGS = {
     'notebook-extension/tracker': dict(windowingMode='none'), # or cells below the fold are not in the page
     'apputils-extension/notification': dict(fetchNews='false', checkForUpdates=False)}
 QUIET = '--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync'.split()
-HARMLESS = ('favicon', 'WebGL') # console errors that are not the page's
+HARMLESS = ('favicon','WebGL') # console errors that are not the page's
 KERNEL = 'window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status' # the page's indicator says idle before there is one
+WARM = 'import segkc_fastai.view.comparing, segkc_fastai.view.training, segkc_fastai.methods.cps'
+
+def pytest_configure(config): config.addinivalue_line('markers', 'browser: looks at a page in Chromium')
+
+@pytest.hookimpl(tryfirst=True) # before `-m` selects
+def pytest_collection_modifyitems(items):
+    "Tests that look at a page are marked, and skipped where none can be shown, before anything is started for them"
+    for o in items:
+        if 'lab' not in o.fixturenames: continue
+        o.add_marker('browser')
+        if MISSING: o.add_marker(pytest.mark.skip(reason=MISSING))
 
 def free_port():
     with socket.socket() as s:
@@ -50,36 +64,94 @@ def jupyterlab(folder):
         except subprocess.TimeoutExpired: p.kill()
 
 class Notebook:
-    "A notebook in the page; `errors` are those of the console"
-    def __init__(self, page, url, name):
-        self.page,self.errors = page,[]
-        page.on('console', lambda m: self.errors.append(m.text) if m.type=='error' and not any(h in m.text+m.location.get('url', '') for h in HARMLESS) else None)
-        page.on('pageerror', lambda e: self.errors.append(str(e)))
-        page.goto(f'{url}/doc/tree/{name}?token=T&reset')
-        page.wait_for_selector('.jp-NotebookPanel .jp-Cell')
-        page.wait_for_function(f"{KERNEL}=='idle'") # cells that are run before ask for a kernel
+    "A notebook in a page of its own; leaving it closes the page, which may not have complained"
+    def __init__(self, lab, name):
+        self.page,self.errors,self.received = lab.context.new_page(),[],0
+        self.page.on('websocket', lambda ws: ws.on('framereceived', self.count))
+        self.page.on('console', lambda m: self.errors.append(m.text) if m.type=='error' and not any(h in m.text+m.location.get('url', '') for h in HARMLESS) else None)
+        self.page.on('pageerror', lambda e: self.errors.append(str(e)))
+        self.page.goto(f'{lab.url}/doc/tree/{name}?token=T&reset')
+        self.page.wait_for_selector('.jp-NotebookPanel .jp-Cell')
 
-    def run_all(self): self.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }") # does not wait for the cells
-    def command(self, name, **args): return self.page.evaluate('([n, a]) => window.jupyterapp.commands.execute(n, a).then(() => null)', [name, args])
+    def count(self, frame): self.received += len(frame) # bytes from the kernel
+    def __enter__(self): return self
+    def __exit__(self, kind, *_):
+        self.page.close()
+        if kind is None: assert not self.errors, self.errors
+
+    def run_all(self):
+        "Run the cells, and do not wait for them"
+        self.page.wait_for_function(f"{KERNEL}=='idle'", timeout=60_000) # before, Lab would ask for a kernel
+        self.command('notebook:run-all-cells', wait=False)
+        return self
+
+    def command(self, name, wait=True): return self.page.evaluate("([n, w]) => { const p = window.jupyterapp.commands.execute(n).then(() => null); return w ? p : null }", [name, wait])
+    def wait_done(self, timeout=90): self.page.get_by_text('[*]:').first.wait_for(state='hidden', timeout=timeout*1000)
+    def cell(self, i): return f'.jp-Cell:nth-child({i+1})'
     @property
-    def busy(self): return self.page.get_by_text('[*]:').count()>0
-    def wait_done(self, timeout=60): self.page.get_by_text('[*]:').first.wait_for(state='hidden', timeout=timeout*1000)
+    def cells(self): return self.page.locator('.jp-Notebook .jp-Cell').count()
+    @property
+    def prompts(self): return self.page.evaluate("[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(e => e.innerText)")
+
+PIXELS = '''([sel]) => [...document.querySelectorAll(sel+' .box canvas')].map(c => {
+  const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; let s = ''
+  for (let i = 0; i < d.length; i += 8192) s += String.fromCharCode(...d.subarray(i, i+8192))
+  return [c.dataset.title, c.width, c.height, btoa(s)] })'''
+
+def canvases(page, sel='.segkc'):
+    "dict: title → (H,W,3) of what is on the canvas"
+    arr = lambda w,h,s: np.frombuffer(base64.b64decode(s), np.uint8).reshape(h, w, 4)[...,:3].copy()
+    return {t:arr(w, h, s) for t,w,h,s in page.evaluate(PIXELS, [sel])}
+
+def settle(page, do, sel='.segkc', sign='draws'):
+    "Do something, wait for the next drawing (or with `sign='arrived'`, the next image or record); the canvases after it"
+    was = page.get_attribute(sel, f'data-{sign}')
+    do()
+    page.wait_for_function('([s, k, was]) => document.querySelector(s).dataset[k]!==was', arg=[sel, sign, was])
+    page.wait_for_timeout(40)
+    return canvases(page, sel)
+
+def drag(page, sel, value):
+    "Set a slider as a hand does"
+    page.evaluate("([s,v]) => { const e = document.querySelector(s); e.value = v; e.dispatchEvent(new Event('input', {bubbles: true})) }", [sel, value])
 
 class Lab:
-    def __init__(self, url, work): self.url,self.work = url,work
+    "Notebooks in one JupyterLab, and one kernel that has imported what takes long"
+    def __init__(self, url, folder, context):
+        self.url,self.path,self.context = url,folder/'work',context
+        self.warm = self.post('kernels', name='python3', path='/')['id'] # imports while other tests run
+        self.client = BlockingKernelClient(connection_file=str(folder/'runtime'/f'kernel-{self.warm}.json'))
+        self.client.load_connection_file()
+        self.client.start_channels()
+        self.client.execute(WARM, silent=True)
+
+    def post(self, what, **data):
+        with urlopen(Request(f'{self.url}/api/{what}?token=T', json.dumps(data).encode(), {'Content-Type':'application/json'})) as r: return json.load(r)
+
     def write(self, name, *cells):
         "A notebook of code cells in the server's folder"
-        nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+        nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c.strip()) for c in cells])
         nb.metadata.kernelspec = dict(name='python3', display_name='Python 3', language='python')
-        nbformat.write(nb, self.work/name)
-    def open(self, page, name)->Notebook: return Notebook(page, self.url, name)
+        nbformat.write(nb, self.path/name)
+
+    def open(self, name, warm=False)->Notebook:
+        "The notebook in a page, on a kernel of its own, or on the warm one"
+        if warm: self.post('sessions', path=name, name=name, type='notebook', kernel=dict(id=self.warm))
+        return Notebook(self, name)
+
+    def run(self, name, *cells, warm=False)->Notebook:
+        "Write it, open it, and run its cells"
+        self.write(name, *cells)
+        return self.open(name, warm).run_all()
 
 @pytest.fixture(scope='session')
-def lab(tmp_path_factory):
-    "`Lab`, one for all tests; skips where there is no Chromium or no pytest-playwright"
-    if CHROMIUM is None: pytest.skip('no Chromium on this machine')
-    folder = tmp_path_factory.mktemp('lab')
-    with jupyterlab(folder) as url: yield Lab(url, folder/'work')
+def lab(request, tmp_path_factory):
+    "`Lab`, one for all tests"
+    folder,browser = tmp_path_factory.mktemp('lab'),request.getfixturevalue('browser')
+    with jupyterlab(folder) as url:
+        lab = Lab(url, folder, browser.new_context(viewport=dict(width=2600, height=1300)))
+        yield lab
+        lab.client.stop_channels()
 
 @pytest.fixture(scope='session')
-def browser_type_launch_args(browser_type_launch_args): return browser_type_launch_args | dict(executable_path=CHROMIUM, args=QUIET)
+def browser_type_launch_args(): return dict(executable_path=CHROMIUM, args=QUIET, headless=True)

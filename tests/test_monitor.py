@@ -13,6 +13,7 @@ from segkc_fastai.methods.table import make_method
 from segkc_fastai.train.learner import dual_learner
 from segkc_fastai.train.monitor import Monitor, NUMBERS, Probe, nearest
 from segkc_fastai.train.runs import Run, train_run
+from segkc_fastai.view.explorers import PseudoLabelExplorer
 
 def learner(dls, cbs, senior=None, method=None):
     set_seed(0)
@@ -193,3 +194,6 @@ def test_killed_while_recording(scenes, tmp_path):
     assert len(left)==10 and sum(o.startswith('.e0002-s000010') for o in left)==1 # the tenth, half-written, under another name
     probe = look(Run(run))
     assert probe.records==[(s//4-(s%4==0), s) for s in range(1,10)] and set(pd.read_csv(run/'pseudo.csv').epoch)=={0,1} and len(Run(run).history)==2
+    e = PseudoLabelExplorer(run)
+    e.go(image=5, record=0)
+    assert len(e.nav.records)==9 and e.viewer.name.endswith('epoch 1, step 1') and e.png()[:4]==b'\x89PNG'

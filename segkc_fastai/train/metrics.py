@@ -147,15 +147,15 @@ class Calibration:
         n,conf,right = self.table.unbind(1)
         return float(((conf-right).abs()*n).nansum()/n.sum())
 
-# %% ../../nbs/05_train/01_metrics.ipynb #4cf40d04
+# %% ../../nbs/05_train/01_metrics.ipynb #2381fc2a
 class SegMetrics(Callback):
     "Confusion of every network of the cohort on the validation set"
     order,run_train = 45,False # before Recorder
-    def __init__(self): self.confusion = {}
+    def __init__(self): self.confusion,self.intervals = {},{}
 
     def before_validate(self):
         self.off = hasattr(self.learn, 'gather_preds') or hasattr(self.learn, 'lr_finder')
-        if not self.off: self.confusion = {k:Confusion(self.dls.c, self.dls.device) for k in get_model(self.model).names}
+        if not self.off: self.intervals,self.confusion = {},{k:Confusion(self.dls.c, self.dls.device) for k in get_model(self.model).names}
 
     def after_loss(self):
         if self.off: return
@@ -166,8 +166,10 @@ class SegMetrics(Callback):
     def value(self, member, what): return getattr(self.confusion[member], what) if member in self.confusion else math.nan
 
     def interval(self, member):
-        "Low and high of a network's mIoU, see `ImageCounts.interval`"
-        return tuple(self.confusion[member].interval()[-1].tolist()) if member in self.confusion else (math.nan, math.nan)
+        "Low and high of a network's mIoU after a validation, see `ImageCounts.interval`; drawn once, whoever asks"
+        if member not in self.confusion: return math.nan,math.nan
+        if member not in self.intervals: self.intervals[member] = tuple(self.confusion[member].interval()[-1].tolist())
+        return self.intervals[member]
 
     def bounds(self, cohort):
         "The interval of the deployed network's mIoU as columns of a history"

@@ -80,14 +80,15 @@ def probe_pairs(
     n = min(n, len(pairs))
     return [masks.get(o.image, o) for o in (pairs[i*len(pairs)//n] for i in range(n))]
 
-# %% ../../nbs/05_train/02a_monitor.ipynb #b69d8248
+# %% ../../nbs/05_train/02a_monitor.ipynb #f6a2a06f
 LARGEST = 1024 # side of what is recorded, pixels
 
 def recorded_size(
-    size # height and width of an image
+    size,           # height and width of an image
+    largest=LARGEST # side, in pixels
 )->tuple: # of its record
-    "The size of an image in records: its own, or with the longer side at `LARGEST`"
-    s = min(1, LARGEST/max(size))
+    "The size of an image in records: its own, or with the longer side at `largest`"
+    s = min(1, largest/max(size))
     return tuple(max(round(n*s), 1) for n in size)
 
 def nearest(

@@ -7,14 +7,14 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/08_view/comparing.html.md"""
 # %% auto #0
 __all__ = ['SharedProbe', 'CompareExplorer']
 
-# %% ../../nbs/08_view/04a_comparing.ipynb #c0b92cd9
+# %% ../../nbs/08_view/04a_comparing.ipynb #f67bb3ce
 import html, pandas as pd
 from fastcore.basics import patch
 from seaborn import color_palette
 from ..train.card import not_comparable, run_results
 from ..train.monitor import Probe
 from ..train.runs import Run
-from .explorers import Explorer
+from .explorers import PairExplorer
 from .viewer import Panel
 
 # %% ../../nbs/08_view/04a_comparing.ipynb #adb8e489
@@ -62,7 +62,7 @@ class SharedProbe:
         df = self.probes[run].per_image(self._record(record, run))
         return df.loc[[self._at(i, run) for i in range(len(self))]].set_axis(range(len(self)))
 
-# %% ../../nbs/08_view/04a_comparing.ipynb #98cfede6
+# %% ../../nbs/08_view/04a_comparing.ipynb #c901e45a
 def _curves(values, epoch, w=520, h=170):
     "Curves over epochs as SVG: name → percent, None where it is not known; a dotted line at `epoch`"
     known = [v for o in values.values() for v in o if v is not None] or [0]
@@ -71,17 +71,17 @@ def _curves(values, epoch, w=520, h=170):
     points = lambda o: ' '.join(f'{x(e):.1f},{y(v):.1f}' for e,v in enumerate(o) if v is not None)
     lines = [f'<polyline fill="none" stroke="{c}" stroke-width="2" points="{points(o)}"/>' for c,o in zip(_colors(len(values)), values.values())]
     ticks = [f'<text x="2" y="{y(v)+4:.0f}">{v:.0f}</text>' for v in {lo, hi}]
-    ends = f'<text x="{x(0):.0f}" y="{h-4}">epoch 1</text>' + f'<text x="{x(n-1):.0f}" y="{h-4}" text-anchor="end">{n}</text>'*(n>1)
+    ends = f'<text x="{x(0)+6:.0f}" y="14">mIoU, %</text><text x="{x(0):.0f}" y="{h-4}">epoch 1</text>' + f'<text x="{x(n-1):.0f}" y="{h-4}" text-anchor="end">{n}</text>'*(n>1)
     line = f'<line x1="{x(epoch):.1f}" x2="{x(epoch):.1f}" y1="8" y2="{h-20}" stroke="gray" stroke-dasharray="2 3"/>'
     return f'<svg width="{w}" height="{h}" font-size="11" fill="currentColor">{"".join([*ticks, ends, line, *lines])}</svg>'
 
 def _colors(n): return color_palette('colorblind', n).as_hex()
 
-# %% ../../nbs/08_view/04a_comparing.ipynb #e25ebe4d
-class CompareExplorer(Explorer):
+# %% ../../nbs/08_view/04a_comparing.ipynb #7ef864a6
+class CompareExplorer(PairExplorer):
     "The same image under several runs; ValueError if they share none, FileNotFoundError if one recorded nothing"
     sorts = {'as recorded':None, 'highest loss':'loss', 'most errors':'error', 'least kept':'kept'}
-    jumps = {'largest gain':'gain', 'largest loss':'loss'}
+    jumps = {'largest gain':'gain', 'largest loss':'loss'} | {k:v for k,v in PairExplorer.jumps.items() if k!='views'} # each run has views of its own
     def __init__(self,
         runs,           # run folders or `Run`s, two or more; the first is what the others are compared with
         height:int=220, # of a panel, in CSS pixels
@@ -94,14 +94,24 @@ class CompareExplorer(Explorer):
         super().__init__(self.runs, height, **kwargs)
 
     def _open(self, of): return SharedProbe(of)
+    def _title(self): return ', '.join(self.runs)
     def _read(self): return self.networks
     def _begin(self):
         self.networks = self.probe.networks
         self.network,self.pair = self.networks[-1],(self.networks[0], self.networks[-1])
         self.traits = dict(matrix=list(self.pair))
 
+    def show(self):
+        "Give the viewer what the head asks for, and the table of results"
+        self.under.value = self._once('results', self.results_html)
+        super().show()
+
+    def refresh(self):
+        "Look for new records of all runs"
+        self._memo.clear() # a run that is behind may have a newer record for an epoch of the others
+        super().refresh()
+
     def _panels(self, i, maps, truth):
-        self.under.value = self.results_html()
         known = {} if truth is None else {'ground truth':Panel('label', truth)}
         last = 'who is right?' if truth is not None else 'where they differ'
         return dict(image=Panel('image')) | known | {k:Panel('label', *m) for k,m in maps.items()} | {last:Panel('disagreement', of=self.pair)}
@@ -132,7 +142,7 @@ def _extreme(self:CompareExplorer, which):
     self.nav.note = f'{self.pair[1]} against {self.pair[0]}: {100*g[i]:+.1f} % of the pixels are right'
     return i
 
-# %% ../../nbs/08_view/04a_comparing.ipynb #dcc8a82a
+# %% ../../nbs/08_view/04a_comparing.ipynb #b79942d5
 @patch
 def results(self:CompareExplorer)->pd.DataFrame: # a row a run; mIoU in percent
     "What the runs reached on the validation part"
@@ -141,21 +151,21 @@ def results(self:CompareExplorer)->pd.DataFrame: # a row a run; mIoU in percent
         dep,last = r.config['deployed'],run_results(r)['last']
         size,col = r.config['networks'][dep]['params']/1e6,100*r.history[f'{dep}_miou']
         low,high = last[dep].get('interval', [None]*2)
-        reached = dict(shown=round(col.iloc[min(epoch, len(col)-1)], 2), last=last[dep]['miou'], low=low, high=high)
-        rows.append(dict(run=k, method=r.config['method'], deployed=dep, params_m=round(size, 1)) | reached)
+        reached = {'this epoch':round(col.iloc[min(epoch, len(col)-1)], 2), 'last':last[dep]['miou'], 'low':low, 'high':high}
+        rows.append({'run':k, 'method':r.config['method'], 'deployed':dep, 'million weights':round(size, 1)} | reached)
     return pd.DataFrame(rows)
 
 @patch
 def results_html(self:CompareExplorer)->str:
     "The same as HTML, with curves, and why which cannot be compared"
-    if not hasattr(self, 'nav'): return ''
     percent = lambda r: [None if v!=v else 100*v for v in r.history[f'{r.config["deployed"]}_miou']]
     df = self.results().astype(object)
     df.insert(0, '', [f'<span style="color:{c}">■</span>' for c in _colors(len(df))])
     df['run'] = [html.escape(o) for o in df.run]
     first,*others = self.runs.values()
     said = [f'{html.escape(o.path.name)}: {html.escape("; ".join(why))}' for o in others if (why := not_comparable(first, o))]
-    table = df.to_html(index=False, escape=False, border=0, na_rep='–')
+    table = df.to_html(index=False, escape=False, border=0, na_rep='–', justify='left', classes='segkc-results')
+    style = '<style>.segkc-results :is(td, th) { padding: 1px 10px 1px 0; line-height: 1.5; text-align: left }</style>'
     note = f'<div>Not comparable with {html.escape(first.path.name)}: {". ".join(said)}.</div>' if said else ''
     curves = _curves({k:percent(r) for k,r in self.runs.items()}, self.probe.records[self.nav.record][0])
-    return f'<div style="display:flex;flex-wrap:wrap;gap:16px"><div>{table}mIoU of the deployed network on val, %{note}</div>{curves}</div>'
+    return f'{style}<div style="display:flex;flex-wrap:wrap;gap:16px"><div>{table}mIoU of the deployed network on val, %{note}</div>{curves}</div>'

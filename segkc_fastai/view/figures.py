@@ -119,7 +119,7 @@ def grid(
     for ax,t in zip(axs[:,0], names): ax.set_ylabel(t, fontsize=6)
     return _trim(fig)
 
-# %% ../../nbs/08_view/02_figures.ipynb #62e55daa
+# %% ../../nbs/08_view/02_figures.ipynb #9357b416
 AGREE_TASK = Task(('agree','disagree'), (PART_COLORS[0], PART_COLORS[2]), name='two networks')
 
 def _grey(im): return np.asarray(im).mean(-1, keepdims=True).repeat(3, -1)
@@ -132,11 +132,14 @@ def paint_pair(
     image, # (H,W,3) uint8
     a,     # (H,W) class numbers of one network
     b,     # of another
-    truth  # (H,W) class numbers, or None
+    truth, # (H,W) class numbers, or None
+    sure=0 # (H,W) uint8, the lower of their confidences, 0…255, if it is to be seen
 )->np.ndarray: # (H,W,3) uint8
-    "Over the greyed image who of two networks is right, or without ground truth where they disagree"
+    "Over the greyed image who of two networks is right, or without ground truth where they disagree, by how sure they are"
     if truth is not None: return paint_parts(image, five_parts(a, b, truth))
-    return overlay(_grey(image), (np.asarray(a)!=np.asarray(b)).astype(np.uint8), AGREE_TASK, .7)
+    agree,amber,red = (np.array(PART_COLORS[i]) for i in (0,2,4))
+    differ = amber+np.asarray(sure)[...,None]/255*(red-amber)
+    return (.3*_grey(image)+.7*np.where(np.not_equal(a, b)[...,None], differ, agree)).round().astype(np.uint8)
 
 # %% ../../nbs/08_view/02_figures.ipynb #5db05682
 def _known(truths, n): return [None]*n if truths is None else list(truths)

@@ -22,11 +22,11 @@ def newest_run(
     if not found: raise FileNotFoundError(f'{runs}: no run in it; make one with `segkc train`, or name the folder of a run')
     return max(found, key=lambda d: (d/'history.csv').stat().st_mtime)
 
-# %% ../../nbs/08_view/06_lab.ipynb #aa5907ec
+# %% ../../nbs/08_view/06_lab.ipynb #5bbd866c
 _CELLS = [
     '# Workbench: `{name}`',
-    ('from IPython.display import Markdown\nfrom segkc_fastai.train.runs import Run\nfrom segkc_fastai.view.explorers import DisagreementExplorer, PseudoLabelExplorer\n'
-        'from segkc_fastai.view.comparing import CompareExplorer\nfrom segkc_fastai.view.training import TrainingMonitor\n\nrun = Run({path!r})'),
+    ('import os\nfrom IPython.display import Markdown\nfrom segkc_fastai.train.runs import Run\nfrom segkc_fastai.view.explorers import DisagreementExplorer, PseudoLabelExplorer\n'
+        'from segkc_fastai.view.comparing import CompareExplorer\nfrom segkc_fastai.view.training import TrainingMonitor\n\nos.chdir({here!r}) # the data of the run is named from there\nrun = Run({path!r})'),
     '## How it went\n\nIf it is still training, the curves grow.',
     'TrainingMonitor(run.path)',
     '## What the networks teach\n\nDrag the confidence: what is faded is not taught.',
@@ -45,7 +45,7 @@ def write_workbench(
     run = Run(run).path.resolve()
     path = run/'workbench.ipynb'
     if path.is_file(): return path
-    texts = [o.format(name=run.name, path=str(run)) if i<2 else o for i,o in enumerate(_CELLS)]
+    texts = [o.format(name=run.name, path=str(run), here=str(Path.cwd())) if i<2 else o for i,o in enumerate(_CELLS)]
     cell = lambda i,s: dict(id=f'cell{i}', metadata={}, source=s) | (dict(cell_type='markdown') if s.startswith('#') else dict(cell_type='code', execution_count=None, outputs=[]))
     kernel = dict(display_name='Python 3', language='python', name='python3')
     write_json(path, dict(cells=[cell(i, s) for i,s in enumerate(texts)], metadata=dict(kernelspec=kernel), nbformat=4, nbformat_minor=5))
