@@ -48,7 +48,7 @@ docs: $(READY) ## the documentation in _docs, by quarto where there is one
 readme: $(READY) ## README.md from nbs/index.ipynb
 	$(BIN)/python .ci/docs.py readme
 
-bench: $(READY) ## the cost of a step of each method beside a hand-written loop, and what metrics cost
+bench: $(READY) ## a step of each method beside a hand-written loop, metrics, loading, the monitor, ONNX beside PyTorch
 	$(BIN)/python tests/bench.py
 
 # Two processes divide the runs, each with half of the cores; started again, they go on
@@ -57,6 +57,9 @@ compare: $(READY) ## all methods on the built-in scenes, three seeds: table and 
 	run='$(BIN)/segkc compare --recipe scenes --data data/scenes --out runs/comparison'; \
 	$$run > runs/comparison-beside.log 2>&1 & trap "kill $$!" INT TERM; $$run; code=$$?; wait; exit $$code
 
+soak: $(READY) ## kill runs at 20 random moments and finish them: the same bit for bit, in under 10 minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore tests/soak.py
+
 dist: $(READY) ## wheel and sdist in dist/
 	$(BIN)/python -m build
 
@@ -64,4 +67,4 @@ clean: ## remove what was built; .venv, data and runs stay
 	rm -rf build dist _proc _docs .pytest_cache *.egg-info
 	find nbs segkc_fastai tests -name __pycache__ -prune -exec rm -r {} +
 
-.PHONY: help setup demo test browser same lab docs readme bench compare dist clean
+.PHONY: help setup demo test browser same lab docs readme bench compare soak dist clean

@@ -7,8 +7,8 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/cli.html.md"""
 # %% auto #0
 __all__ = ['parser', 'main']
 
-# %% ../nbs/11_cli.ipynb #5c69a9b6
-import argparse, json, sys, warnings
+# %% ../nbs/11_cli.ipynb #ac41fb2e
+import argparse, json, os, sys, warnings
 
 # %% ../nbs/11_cli.ipynb #a9e9f635
 def _demo(data, out, seed):
@@ -52,22 +52,38 @@ def _split(data, out, layout, val, labelled, seed, group, stratified):
     print(f'{len(s.labelled)} labelled, {len(s.unlabelled)} unlabelled, {len(src.val)} for validation; {s.how}; {s.family}; hash {s.hash}')
     print(f'Train on it: --labelled {out}/labelled.txt' + f' --val {out}/val.txt'*(val is not None))
 
-# %% ../nbs/11_cli.ipynb #e88f49f6
-def _train(data, out, random, method_arg, method_args=None, **kw):
+# %% ../nbs/11_cli.ipynb #6ab3aab1
+def _told(run):
+    from segkc_fastai.train.distributed import leave_launch
+    from segkc_fastai.view.figures import run_figures
+    leave_launch()
+    if run is None: return # of several processes only the first has one
+    pics = run_figures(run)
+    print('\n'.join([(run.path/'card.md').read_text(encoding='utf-8'), f'Run: {run.path}', 'Pictures:', *(f'  {p}' for p in pics)]))
+
+def _resume(run, given):
+    default = vars(parser().parse_args(['train']))
+    other = [k for k,v in given.items() if v!=default[k]]
+    if other: raise ValueError(f'--resume: the settings of {run} are in its config.json; leave out --{other[0].replace("_", "-")}')
+    from segkc_fastai.train.runs import resume_run
+    _told(resume_run(run))
+
+def _train(data, out, random, method_arg, resume=None, method_args=None, **kw):
+    if resume: return _resume(resume, dict(kw, data=data, out=out, random=random, method_arg=method_arg))
     from segkc_fastai.compare import method_arms
     from segkc_fastai.evaluate.grid import share_name
+    from segkc_fastai.train.distributed import first_alone
     from segkc_fastai.train.recipes import RECIPES
     from segkc_fastai.train.runs import train_run
-    from segkc_fastai.view.figures import run_figures
-    _scenes(data, kw['recipe'])
+    if data is None: raise ValueError('--data: give a folder of images and masks, or --resume with a run to finish')
+    with first_alone(): _scenes(data, kw['recipe'])
     if kw['recipe']:
         r,name = RECIPES[kw['recipe']],kw['method']
         senior,said = r.senior,method_args if name==r.method else r.comparison['method_args']
         arm = method_arms([name], kw['junior'], senior, said)[name]
         method_args,kw['senior'] = arm['method_args'],arm['senior'] if kw['senior']==senior else kw['senior']
     run = train_run(out or f'runs/{kw["recipe"] or kw["method"]}-{share_name(kw["labelled"])}-seed{kw["seed"]}', data, **_settings(random, method_arg, method_args, **kw))
-    pics = run_figures(run)
-    print('\n'.join([(run.path/'card.md').read_text(encoding='utf-8'), f'Run: {run.path}', 'Pictures:', *(f'  {p}' for p in pics)]))
+    _told(run)
 
 # %% ../nbs/11_cli.ipynb #baa01cf1
 def _grid(what, data, labelled, **kw):
@@ -98,6 +114,24 @@ def _eval(run, **kw):
     got = evaluate_run(Run(run), **kw)
     print('\n\n'.join(o.markdown() for o in (got.values() if kw['member']=='all' else [got])))
 
+# %% ../nbs/11_cli.ipynb #918a81be
+def _predict(file, folder, out, device, tile, **kw):
+    from segkc_fastai.deploy.folder import predict_folder
+    from segkc_fastai.deploy.predict import Predictor
+    done = predict_folder(Predictor.load(file, device, tile), folder, out, **kw)
+    print(f'{done.written} images predicted into {out}, {done.skipped} were there already')
+    if done.failed: sys.exit('\n'.join([f'segkc: {len(done.failed)} images were left out:', *(f'  {f}: {why}' for f,why in done.failed)]))
+
+def _export(file, to, out, images, int8, split, dynamic):
+    from segkc_fastai.deploy.export import export, quantise
+    from segkc_fastai.deploy.predict import network_file
+    if int8 and to!='onnx': raise ValueError(f'--int8: is for --to onnx, not {to}')
+    path = export(file, to, out, images)
+    print(f'{path}, and its card {path}.md')
+    if not int8: return
+    r = quantise(path, int8, split=split, dynamic=dynamic, weights=network_file(file))
+    print(f'{r["file"]}: mIoU {r["int8"]:.2f} %, and {r["float"]:.2f} % before, on {split} of {int8}')
+
 # %% ../nbs/11_cli.ipynb #85072813
 def _figures(runs, out, formats):
     from segkc_fastai.view.paper import all_figures
@@ -126,7 +160,13 @@ def _positive(s):
     if not s.isdigit() or int(s)<1: raise argparse.ArgumentTypeError(f'{s!r}: give a whole number of at least 1')
     return int(s)
 
-# %% ../nbs/11_cli.ipynb #b874bf77
+# %% ../nbs/11_cli.ipynb #f883e916
+def _shard(s):
+    i,_,n = s.partition('/')
+    if not (i.isdigit() and n.isdigit() and int(i)<int(n)): raise argparse.ArgumentTypeError(f'{s!r}: give i/n with i from 0 to n-1, such as 0/4')
+    return int(i),int(n)
+
+# %% ../nbs/11_cli.ipynb #852ee0d5
 def _drawing(add, several=''):
     "Arguments that say which images are labelled"
     add('--layout', help='how the folder is laid out, such as voc_blended; recognised if left out')
@@ -135,9 +175,9 @@ def _drawing(add, several=''):
     add('--group', metavar='REGEX', help='keep images together whose names match alike, such as "^[^_]+": a drive, a patient')
     add('--stratified', action='store_true', help='draw so that each class appears where possible')
 
-def _training(add):
+def _training(add, data=True):
     "Arguments of `train_run`"
-    add('--data', required=True, help='folder with {train,val,test}/{images,masks} and task.json, or a benchmark as it comes')
+    add('--data', required=data, help='folder with {train,val,test}/{images,masks} and task.json, or a benchmark as it comes')
     add('--recipe', help='start from the settings of a benchmark: pascal_original, pascal_blended, cityscapes or scenes')
     add('--senior', help='network that is trained beside the junior: encoder+decoder:width, such as resnet50+deeplabv3plus')
     add('--junior', default='mobilenetv4_conv_small', help='network that is deployed')
@@ -146,6 +186,12 @@ def _training(add):
     add('--size', type=_size, default=(320,320), help='height,width of training crops')
     add('--bs', type=_positive, default=8, help='labelled images a step, and as many unlabelled')
     add('--lr', type=float, default=1e-3, help='largest rate of decoders; pretrained encoders get a tenth')
+    add('--precision', choices=['fp32','bf16','fp16'], default='fp32', help='in which networks compute; losses are fp32, and so are the weights')
+    add('--accumulate', type=_positive, default=1, help='batches whose gradients make one step')
+    add('--clip', type=float, metavar='NORM', help='largest norm of the gradient')
+    add('--channels-last', action='store_true', help='the layout of convolutions that tensor cores read')
+    add('--compile', action='store_true', help='compile the networks; takes minutes, once')
+    add('--skip-nonfinite', action='store_true', help='leave out batches whose loss is not finite, and count them, instead of stopping')
     add('--random', action='store_true', help='start from random weights')
     add('--frozen', nargs='+', default=[], metavar='NAME', help='networks whose encoder stays as it is: senior, junior')
     add('--method-arg', type=_pair, action='append', default=[], metavar='NAME=VALUE', help='argument of the method, such as threshold=0.95, in a grid also of one alone, such as gta.drop=0.1; may be repeated')
@@ -188,7 +234,28 @@ def _run_commands(command):
     add = command('card', _card, 'what was run, on what, with which result; of several runs, why which cannot be compared').add_argument
     add('runs', nargs='+', metavar='RUN', help='run folder')
 
-# %% ../nbs/11_cli.ipynb #e1762b3f
+# %% ../nbs/11_cli.ipynb #d39ab9a5
+def _deploy_commands(command):
+    add = command('predict', _predict, 'masks for all images below a folder; given again it goes on, and exit status 1 says that some could not be read').add_argument
+    add('file', help='network: .safetensors, .onnx or a run folder')
+    add('folder', metavar='DIR', help='images, at any depth')
+    add('--out', required=True, help='folder to make or to go on with; masks keep the names of their images')
+    add('--confidence', action='store_true', help='write 8-bit maps of confidence, too')
+    add('--overlay', action='store_true', help='write masks in colour over the images, too')
+    add('--tile', type=_positive, default=1024, help='larger images are read in overlapping tiles of this size')
+    add('--workers', type=_positive, default=2, help='images in memory at a time: the network reads one, the others are decoded and encoded')
+    add('--shard', type=_shard, default=(0,1), metavar='I/N', help='every Nth image from the Ith on, to divide a folder between processes; all if left out')
+    add('--device', help='such as cpu or cuda; the best there is if left out')
+    add = command('export', _export, 'write the deployed network for use elsewhere, check that it agrees, and write its card').add_argument
+    add('file', help='network: .safetensors or a run folder')
+    add('--to', choices=['onnx','pt2','safetensors'], default='onnx', help='ONNX, a torch program, or the weights themselves')
+    add('--out', help='file to write; beside the weights if left out')
+    add('--images', metavar='DIR', help='to check on; validation images of the run, or built-in scenes, if left out')
+    add('--int8', metavar='DATA', help='folder of images and masks: write an 8-bit version, too, and measure what it costs')
+    add('--split', choices=['val','test'], default='val', help='part of DATA to measure on')
+    add('--dynamic', action='store_true', help='8 bits with ranges measured for each image, as plain transformers may want')
+
+# %% ../nbs/11_cli.ipynb #4e73d056
 def parser(
     recipe=None # a `Recipe`, for the defaults of training
 ):
@@ -205,8 +272,10 @@ def parser(
     add('--seed', type=int, default=0, help='of split, views and initial weights')
     _data_commands(command)
     c = command('train', _train, 'train on a folder of images and masks')
-    _training(c.add_argument)
+    _training(c.add_argument, data=False) # not with --resume
+    c.add_argument('--resume', metavar='RUN', help='finish a run that was cut short, from its last checkpoint; takes no other argument')
     c.add_argument('--out', help='run folder to make; runs/<method>-<labelled>-seed<seed> if left out')
+    c.add_argument('--sync-bn', action='store_true', help='BatchNorm over the images of all GPUs, where several train together')
     c.add_argument('--method', default='segkc', help='its name, such as supervised, unimatch, cps or segkc; one that is not known prints all')
     c.add_argument('--seed', type=int, default=0, help='of split, views and initial weights')
     c.add_argument('--probe', type=int, default=16, metavar='N', help='unlabelled images whose labels by every network are kept after each epoch, for the explorers; 0 for none')
@@ -224,9 +293,10 @@ def parser(
         for o in (c, a): o.set_defaults(**recipe.args)
         m.set_defaults(**recipe.comparison)
     _run_commands(command)
+    _deploy_commands(command)
     return p
 
-# %% ../nbs/11_cli.ipynb #b3bfbabe
+# %% ../nbs/11_cli.ipynb #37d132ab
 def _recipe(name):
     from segkc_fastai.train.recipes import RECIPES
     if name not in RECIPES: raise ValueError(f'--recipe {name!r}: choose from {", ".join(RECIPES)}')
@@ -237,6 +307,7 @@ def main(argv=None):
     args = vars(parser().parse_args(argv))
     warnings.filterwarnings('ignore', category=FutureWarning, module='torch') # about its own deprecations
     try:
+        if int(os.environ.get('WORLD_SIZE', 1))>1 and args['f'] is not _train: raise ValueError('several processes can share one training; start any other command by itself')
         if args.get('recipe'): args = vars(parser(_recipe(args['recipe'])).parse_args(argv))
         if args.get('labelled', '') is None: raise ValueError(f'--labelled-list: recipe {args["recipe"]!r} wants {_recipe(args["recipe"]).wanted}')
         args.pop('f')(**args)

@@ -12,7 +12,10 @@ releases of the field have them: the whole image resized by Pillow, padded, then
 data.
 
 `monitor`: what it takes to record what every network says of sixteen images after each epoch, of two epochs of SegKC on the scenes, as a share of the
-epochs' time with validation; and the bytes of a record."""
+epochs' time with validation; and the bytes of a record.
+
+`export`: a convolutional junior, a SegFormer and DINOv2-S with DPT, with random weights, read one image of 512 × 512 pixels on the CPU: torch eager and
+the exported ONNX file under onnxruntime, with as many threads, alternating in one process, from pixels to logits, and the median of their ratios."""
 import copy, io, statistics, sys, tempfile, traceback, warnings
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -25,18 +28,21 @@ from fastai.metrics import JaccardCoeffMulti
 from fastai.torch_core import set_seed
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchmetrics.classification import MulticlassConfusionMatrix
-from segkc_fastai.core.task import IGNORE
+from segkc_fastai.core.task import Task, IGNORE
 from segkc_fastai.compare import method_arms
 from segkc_fastai.data.loaders import SegDL, SegDataset, SemiDataLoaders
 from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.data.sources import Pair, folder_source
 from segkc_fastai.data.views import WeakView, cutmix, cutmix_box
 from segkc_fastai.demo import DEMO, SCENES
+from segkc_fastai.deploy.export import Deployed, export
+from segkc_fastai.deploy.predict import OnnxNet
 from segkc_fastai.methods.gta import assistant_loss
 from segkc_fastai.methods.losses import class_map
 from segkc_fastai.methods.mkd import ClassCovariance, augmented
 from segkc_fastai.methods.table import METHODS, make_method
 from segkc_fastai.methods.unimatch import complementary_masks
+from segkc_fastai.models.segmenter import save_segmenter, segmenter, spec_of
 from segkc_fastai.train.learner import dual_learner
 from segkc_fastai.train.metrics import Confusion
 from segkc_fastai.train.monitor import Monitor, Probe
@@ -317,7 +323,24 @@ def bench_monitor(epochs=2):
     share = 100*sum(watch.took)/run.history.seconds.sum()
     print(f'| {len(probe.networks)} | {n} | {1e3*statistics.mean(watch.took):.0f} | {share:.2f} | 2 | {statistics.mean(size)/pixels:.2f} | {statistics.mean(size)/1024:.0f} |')
 
-BENCHES = dict(methods=bench_methods, metrics=bench_metrics, loading=bench_loading, monitor=bench_monitor)
+def bench_export(rounds=7):
+    x = np.random.default_rng(0).integers(0, 256, (1,3,512,512), dtype=np.uint8)
+    print('| junior | torch eager, ms | ONNX, ms | median ratio | file, MB |\n|---|---:|---:|---:|---:|')
+    for spec in ('mobilenetv4_conv_small','pvt_v2_b0+segformer','vit_small_patch14_dinov2+dpt'):
+        f = Path(tempfile.mkdtemp())/'junior.safetensors'
+        save_segmenter(net := segmenter(spec, 21, pretrained=False), f, task=Task([f'class {i}' for i in range(21)]).to_dict())
+        onnx = export(f)
+        nets,times = (Deployed(net),OnnxNet(onnx).logits),[]
+        for _ in range(rounds):
+            t = [perf_counter()]
+            with torch.no_grad(): nets[0](torch.from_numpy(x))
+            t.append(perf_counter())
+            nets[1](x)
+            times.append((t[1]-t[0], perf_counter()-t[1]))
+        ours,theirs = (1e3*statistics.median(o) for o in zip(*times[1:]))
+        print(f'| {spec_of(net)} | {ours:.0f} | {theirs:.0f} | {statistics.median(b/a for a,b in times[1:]):.2f} | {onnx.stat().st_size/2**20:.1f} |')
+
+BENCHES = dict(methods=bench_methods, metrics=bench_metrics, loading=bench_loading, monitor=bench_monitor, export=bench_export)
 
 if __name__=='__main__':
     warnings.filterwarnings('ignore')

@@ -159,6 +159,7 @@ def test_keys(stripes, opened):
     page.wait_for_timeout(300)
     assert opened.cells==cells and page.locator('.jp-Notebook-ExecutionIndicator[data-status=idle]').count()==1
     assert page.locator('.jp-Cell.jp-MarkdownCell').count()==0
+    assert page.get_attribute('.segkc', 'data-lm-suppress-shortcuts') is not None, 'Notebook 7 takes keys before any listener can stop them'
     assert opened.prompts==ran, 'no cell was run again'
     page.locator('.jp-Cell').nth(2).locator('.cm-content').click()
     page.keyboard.press('Control+Enter')

@@ -36,15 +36,18 @@ class Interrupt(Callback):
     "As the stop button in the first step of the second epoch"
     order = 100
     def after_batch(self):
-        if self.learn.training and self.learn.epoch==1: raise KeyboardInterrupt
+        if not (self.learn.training and self.learn.epoch==1): return
+        self.running = dict(self.learn.training_monitor.widget.running)
+        raise KeyboardInterrupt
 
 def test_curves_go_on_after_an_interrupt(scenes, monkeypatch):
     monkeypatch.setattr(TrainingMonitor, 'every', 0.)
     learn,first,second = learner(scenes),TrainingMonitor(),TrainingMonitor()
     with learn.no_bar(), learn.no_logging():
-        with pytest.raises(KeyboardInterrupt): learn.fit(3, cbs=[first, Interrupt()])
-        assert first.history.epoch.tolist()==[0] and first.widget.running['x']==[1.25]
-        assert {'sup','train_loss','lr','kept','agree'}<=set(first.widget.running['y'])
+        with pytest.raises(KeyboardInterrupt): learn.fit(3, cbs=[first, stop:=Interrupt()])
+        assert first.history.epoch.tolist()==[0] and stop.running['x']==[1.25]
+        assert {'sup','train_loss','lr','kept','agree'}<=set(stop.running['y'])
+        assert first.widget.running=={} and first.widget.status=='stopped in epoch 2 of 3; fit again, and the curves go on'
         learn.lr_find(num_it=2, show_plot=False, suggest_funcs=())
         learn.get_preds()
         learn.fit(2, cbs=second)

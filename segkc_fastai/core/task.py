@@ -85,15 +85,22 @@ def load_task(
     try: return Task(**d)
     except (TypeError, ValueError) as e: raise ValueError(f'{path}: {e}') from None
 
-# %% ../../nbs/01_core/01_task.ipynb #fc9e490c
+# %% ../../nbs/01_core/01_task.ipynb #2b6939a5
 @patch
 def paint(self:Task,
-    mask # (…) class numbers, `IGNORE` for pixels that do not count
+    mask,           # (…) class numbers, `IGNORE` for pixels that do not count
+    image=None,     # (…,3) of 0…255 to paint over
+    alpha:float=.6  # of the colours over an image: 0 shows the image, 1 the mask
 )->np.ndarray: # (…,3) uint8 colours
     "Colours of a label map"
-    lut = np.full((256,3), 255, np.uint8)
+    lut,mask = np.full((256,3), 255, np.uint8),np.asarray(mask)
     lut[:len(self)] = self.palette
-    return lut[np.asarray(mask)]
+    out = lut[mask]
+    for i in range(0, 0 if image is None else len(mask), 256):
+        o = np.s_[i:i+256]
+        a = np.where(mask[o]==IGNORE, 0, alpha)[...,None]
+        out[o] = (np.asarray(image[o])*(1-a) + out[o]*a).round()
+    return out
 
 # %% ../../nbs/01_core/01_task.ipynb #6f80f02e
 @patch

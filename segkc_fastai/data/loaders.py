@@ -7,15 +7,16 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/loaders.html.md"""
 # %% auto #0
 __all__ = ['SegDataset', 'pad_batch', 'draw_rows', 'SegDL', 'SemiDataLoaders']
 
-# %% ../../nbs/02_data/06_loaders.ipynb #5dec7896
+# %% ../../nbs/02_data/06_loaders.ipynb #33a2d97b
 import warnings
+from itertools import chain, islice
 from math import ceil
 from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np, torch, torch.nn.functional as F
 from torchvision.transforms.functional import pil_to_tensor
-from fastcore.basics import patch
-from fastai.torch_core import TensorImage, TensorMask, default_device, defaults
+from fastcore.basics import chunked, patch
+from fastai.torch_core import TensorImage, TensorMask, default_device, defaults, to_detach
 from fastai.data.core import TfmdDL, DataLoaders
 from fastai.data.transforms import IntToFloatTensor
 from ..core.task import Task, IGNORE
@@ -78,10 +79,34 @@ def draw_rows(
     for ax,t in zip(axs[0], titles): ax.set_title(t, fontsize=10)
     return fig
 
-# %% ../../nbs/02_data/06_loaders.ipynb #b101466d
+# %% ../../nbs/02_data/06_loaders.ipynb #1e29c416
 class SegDL(TfmdDL):
-    "A `TfmdDL` whose order depends on the seed and epoch of its dataset alone"
+    "A `TfmdDL` whose order depends on the seed and epoch of its dataset alone, and of which several processes may each read a share"
+    process,processes,skip = 0,1,0
     def shuffle_fn(self, idxs): return np.random.default_rng((self.dataset.seed, self.dataset.epoch)).permutation(idxs).tolist()
+    def to_detach(self, b, cpu=True, gather=True): return to_detach(b, cpu, gather=False) # fastai would gather batch by batch
+
+    def get_idxs(self):
+        idxs = super().get_idxs()[self.skip*self.bs:]
+        return idxs if self.shuffle or self.processes==1 else [o for i,o in enumerate(idxs) if i//self.bs%self.processes==self.process]
+
+    def create_batches(self, samps):
+        if self.processes==1 or not self.shuffle: return super().create_batches(samps)
+        n = self.bs//self.processes
+        mine = slice(self.process*n, (self.process+1)*n)
+        return (self.do_batch([self.do_item(o) for o in b[mine]]) for b in chunked(samps, self.bs, self.drop_last))
+
+    def __len__(self):
+        n = super().__len__()
+        return n if self.shuffle else len(range(self.process, n, self.processes))
+
+    def rest(self, k):
+        "Batches from the `k`-th on, counted over all processes; no random number is drawn, since the beginning of the epoch did that"
+        self.skip,self.fake_l.generator = k,torch.Generator()
+        it = iter(self)
+        try: first = list(islice(it, 1))
+        finally: self.skip,self.fake_l.generator = 0,None
+        yield from chain(first, it)
 
     def show_batch(self, b=None, max_n=4, show=True, **kwargs):
         "Images beside their masks"

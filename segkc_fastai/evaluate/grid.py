@@ -7,7 +7,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/06_evaluate/grid.html.md"""
 # %% auto #0
 __all__ = ['check_run', 'find_or_train', 'evaluate_run', 'result', 'share_name', 'run_path', 'run_row', 'run_grid', 'grid_table']
 
-# %% ../../nbs/06_evaluate/03_grid.ipynb #f42a20e3
+# %% ../../nbs/06_evaluate/03_grid.ipynb #c12783f0
 import gc, inspect, json, os, re, shutil, tempfile, time, traceback
 from pathlib import Path
 import pandas as pd
@@ -18,9 +18,9 @@ from ..data.benchmarks import load_source
 from ..data.splits import hold_out, split_source
 from .inference import evaluate_folder
 from .report import Report, make_report, reading
-from ..train.runs import Run, train_run
+from ..train.runs import Run, has_checkpoint, resume_run, train_run
 
-# %% ../../nbs/06_evaluate/03_grid.ipynb #ce1de05e
+# %% ../../nbs/06_evaluate/03_grid.ipynb #ff1a0692
 def _json(v): return json.loads(json.dumps(v))
 
 _DEFAULTS = {k:p.default for k,p in inspect.signature(train_run).parameters.items() if p.default is not p.empty}
@@ -44,9 +44,11 @@ def find_or_train(
     data,     # folder of images and masks
     **kwargs  # as for `train_run`
 )->Run:
-    "The finished run of these settings at `out`; an unfinished one is removed and trained again. See `check_run`"
+    "The finished run of these settings at `out`; an unfinished one goes on from its checkpoint, or without one is removed and trained again. See `check_run`"
     out = Path(out)
     if check_run(out, data, **kwargs): return Run(out)
+    how = {k:v for k,v in kwargs.items() if k not in _DEFAULTS or k=='cbs'}
+    if has_checkpoint(out) and not Run(out).ended: return resume_run(out, **how)
     if (out/'config.json').is_file() or out.is_dir() and all(o.suffix=='.part' for o in out.iterdir()): # left by a run that was cut short
         gone = out.with_name(f'.{out.name}.{os.getpid()}.part')
         os.replace(out, gone) # at once, so that no half of it can be found

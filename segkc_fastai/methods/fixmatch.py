@@ -7,8 +7,8 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/04_methods/fixmatch.html.md"""
 # %% auto #0
 __all__ = ['PseudoSupervision', 'Kept', 'fixmatch']
 
-# %% ../../nbs/04_methods/03b_fixmatch.ipynb #3f3744a9
-from .losses import pseudo_label_loss
+# %% ../../nbs/04_methods/03b_fixmatch.ipynb #5ab5ff47
+from .losses import denominator, pseudo_label_loss
 from .step import Method, UnlabelledBatch, StrongViews, PseudoLabels, CutMix, OneForward, StepCallback, Term, MoveEMA
 from .supervised import Supervised
 
@@ -27,7 +27,7 @@ class PseudoSupervision(Term):
         p = s.pseudo[self.labeller]
         s.add(self.names[0], pseudo_label_loss(s.unlabelled[self.learner].logits, p.label, p.confidence, p.valid, self.threshold), self.now)
 
-# %% ../../nbs/04_methods/03b_fixmatch.ipynb #e917364a
+# %% ../../nbs/04_methods/03b_fixmatch.ipynb #10a2425f
 class Kept(StepCallback):
     "Records how many pseudo labels are confident enough, and where two labellers agree"
     order = Term.order
@@ -38,7 +38,7 @@ class Kept(StepCallback):
     def after_pred(self):
         s = self.step
         if s.unlabelled is None: return
-        ps,n = [s.pseudo[k] for k in self.labellers],s.valid.sum().clamp(min=1)
+        ps,n = [s.pseudo[k] for k in self.labellers],denominator(s.valid.sum())
         s.note('kept', sum((p.confidence>=self.threshold).float() for p in ps).mul(s.valid).sum()/(n*len(ps)))
         if len(ps)==2: s.note('agree', ((ps[0].label==ps[1].label)&s.valid).sum()/n)
 

@@ -7,15 +7,15 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/04_methods/gta.html.md"""
 # %% auto #0
 __all__ = ['assistant_loss', 'Assistant', 'HandOver', 'gta']
 
-# %% ../../nbs/04_methods/06_gta.ipynb #95d03d07
+# %% ../../nbs/04_methods/06_gta.ipynb #6d31de2b
 import math, torch, torch.nn.functional as F
 from ..core.task import IGNORE
 from ..models.cohort import ema_decay
-from .losses import _plain
+from .losses import _plain, denominator, gathered
 from .step import Method, UnlabelledBatch, StrongViews, PseudoLabels, CutMix, OneForward, Term, MoveEMA
 from .supervised import Supervised
 
-# %% ../../nbs/04_methods/06_gta.ipynb #507d16a9
+# %% ../../nbs/04_methods/06_gta.ipynb #c5a46152
 def assistant_loss(
     logits:torch.Tensor,      # (B,K,H,W)
     label:torch.Tensor,       # (B,H,W) pseudo labels; `IGNORE` where there is none
@@ -25,11 +25,11 @@ def assistant_loss(
 )->torch.Tensor: # scalar
     "Cross-entropy weighted by confidence + 1, without the least confident pixels"
     known = valid&(label!=IGNORE)
-    least = torch.nanquantile(confidence.masked_fill(~known, math.nan), drop)
+    least = torch.nanquantile(gathered(confidence.masked_fill(~known, math.nan)), drop)
     keep = known&(confidence>=least) # at equality the release drops: all of them, where a teacher is certain of everything
     w = torch.where(known&~keep, 0, confidence)+1
     ce = F.cross_entropy(_plain(logits), torch.where(keep, label, IGNORE), ignore_index=IGNORE, reduction='none')
-    return (w*ce).sum()/(w*valid).sum().clamp(min=1)
+    return (w*ce).sum()/denominator((w*valid).sum())
 
 # %% ../../nbs/04_methods/06_gta.ipynb #6a5c11bf
 class Assistant(Term):

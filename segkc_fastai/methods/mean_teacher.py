@@ -7,19 +7,20 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/04_methods/mean_teacher.html.m
 # %% auto #0
 __all__ = ['probability_distance', 'Consistency', 'mean_teacher']
 
-# %% ../../nbs/04_methods/03a_mean_teacher.ipynb #5573cbf7
+# %% ../../nbs/04_methods/03a_mean_teacher.ipynb #52776a2b
 import torch
+from .losses import denominator
 from .step import Method, UnlabelledBatch, StrongViews, PseudoLabels, CutMix, OneForward, Term, MoveEMA
 from .supervised import Supervised
 
-# %% ../../nbs/04_methods/03a_mean_teacher.ipynb #a9b14d96
+# %% ../../nbs/04_methods/03a_mean_teacher.ipynb #ae80252f
 def probability_distance(
     logits:torch.Tensor, # (B,K,H,W) of the student
     probs:torch.Tensor,  # (B,K,H,W) of the teacher, in 0…1
     valid:torch.Tensor   # (B,H,W) bool
 )->torch.Tensor: # scalar, 0…2/K
     "Squared error of class probabilities, averaged over valid pixels and classes"
-    return ((logits.softmax(1)-probs).pow(2).mean(1)*valid).sum()/valid.sum().clamp(min=1)
+    return ((logits.softmax(1)-probs).pow(2).mean(1)*valid).sum()/denominator(valid.sum())
 
 class Consistency(Term):
     "The student's probabilities in the strong view approach the teacher's in the weak view"

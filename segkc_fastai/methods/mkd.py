@@ -8,19 +8,19 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/04_methods/mkd.html.md"""
 __all__ = ['ClassCovariance', 'semantic_augmentation', 'strength_at', 'halve', 'augmented', 'TeachersLabel', 'MutualDistillation',
            'mkd']
 
-# %% ../../nbs/04_methods/07_mkd.ipynb #6cfd9519
+# %% ../../nbs/04_methods/07_mkd.ipynb #07de7301
 import math, torch, torch.nn.functional as F
 from fastcore.basics import patch
 from torch import nn
 from ..core.task import IGNORE
 from ..data.views import cutmix
 from ..models.cohort import evaluating, regrid
-from .losses import class_map, pseudo_label_loss, _plain
+from .losses import class_map, pseudo_label_loss, total, _plain
 from .step import Method, UnlabelledBatch, StrongViews, PseudoLabels, CutMix, OneForward, Term, MoveEMA, pseudo_label
 from .supervised import Supervised
 from .fixmatch import Kept
 
-# %% ../../nbs/04_methods/07_mkd.ipynb #b23ea020
+# %% ../../nbs/04_methods/07_mkd.ipynb #f89842bb
 class ClassCovariance(nn.Module):
     "Running mean, variance and number of the features of each class"
     def __init__(self,
@@ -39,8 +39,8 @@ class ClassCovariance(nn.Module):
         with torch.autocast(features.device.type, enabled=False):
             f = features.float()
             onehot = (labels==torch.arange(len(self.amount), device=f.device)[:,None]).float()
-            n = onehot.sum(1)
-            average = lambda v: onehot@v/n.clamp(min=1)[:,None]
+            n = total(onehot.sum(1)) # of the whole batch, where several processes share it
+            average = lambda v: total(onehot@v)/n.clamp(min=1)[:,None]
             mean = average(f)
             var = average((f-mean[torch.where(labels==IGNORE, 0, labels)])**2)
             w = (n/(n+self.amount).clamp(min=1))[:,None]

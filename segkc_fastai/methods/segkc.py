@@ -8,15 +8,16 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/04_methods/segkc.html.md"""
 __all__ = ['DISTANCES', 'NOTE', 'VARIANTS', 'feature_distance', 'prediction_distance', 'Consultation', 'FeatureConsultation',
            'PredictionConsultation', 'Fusion', 'consultation', 'segkc']
 
-# %% ../../nbs/04_methods/05_segkc.ipynb #8367cece
+# %% ../../nbs/04_methods/05_segkc.ipynb #b80a704f
 from dataclasses import replace
 import torch, torch.nn.functional as F
 from fastcore.meta import delegates
 from ..models.cohort import Adaptor, regrid
+from .losses import denominator
 from .step import Method, StepCallback, Term
 from .cps import cps
 
-# %% ../../nbs/04_methods/05_segkc.ipynb #1835df73
+# %% ../../nbs/04_methods/05_segkc.ipynb #fafa08c5
 DISTANCES = dict(cosine=lambda a,b: 1-F.cosine_similarity(a, b, dim=1), mse=lambda a,b: (a-b).pow(2).mean(1))
 
 def feature_distance(
@@ -26,9 +27,9 @@ def feature_distance(
     distance='cosine'    # one of `DISTANCES`
 )->torch.Tensor: # scalar
     "Mean distance of features over the cells that count"
-    return (DISTANCES[distance](a, b.detach())*share).sum()/share.sum().clamp(min=1e-6)
+    return (DISTANCES[distance](a, b.detach())*share).sum()/denominator(share.sum(), 1e-6)
 
-# %% ../../nbs/04_methods/05_segkc.ipynb #aea83a87
+# %% ../../nbs/04_methods/05_segkc.ipynb #c9c4c9d8
 def prediction_distance(
     z:torch.Tensor,      # (B,K,H,W) logits of the learner
     t:torch.Tensor,      # (B,K,H,W) logits of the teacher; get no gradient
@@ -37,7 +38,7 @@ def prediction_distance(
 )->torch.Tensor: # scalar, in nats times T²
     "Kullback-Leibler divergence from teacher to learner, averaged over valid pixels"
     p,q = (o.div(temperature).log_softmax(1) for o in (t.detach(), z))
-    return temperature**2*(F.kl_div(q, p, reduction='none', log_target=True).sum(1)*valid).sum()/valid.sum().clamp(min=1)
+    return temperature**2*(F.kl_div(q, p, reduction='none', log_target=True).sum(1)*valid).sum()/denominator(valid.sum())
 
 # %% ../../nbs/04_methods/05_segkc.ipynb #57805d4e
 class Consultation(Term):

@@ -29,7 +29,7 @@ def ramp_up(
     if pct<warmup: return 0.
     return min((pct-warmup)/ramp, 1.) if ramp else 1.
 
-# %% ../../nbs/04_methods/02_step.ipynb #a56d67f6
+# %% ../../nbs/04_methods/02_step.ipynb #d4b52eb3
 @dataclass
 class PseudoLabel:
     "What a labeller says of the weak view"
@@ -41,6 +41,7 @@ class SemiStep(Callback):
     "The state of the step being made: views, pseudo labels, outputs, named terms"
     order,run_valid = MixedPrecision.order+1,False
     epochs,sums = 0,{} # epochs that this learner has trained, over all fits: fresh views for each
+    resumable = ('epochs','sums')
 
     def before_train(self):
         for dl in self.dls.loaders[::2]: dl.dataset.epoch = self.epochs
@@ -88,18 +89,22 @@ class StepCallback(Callback):
     def statistics(self, members): return {} # modules by name that the cohort keeps for it
     def links(self, method): return [] # (who, whom, what) for each thing that one network gets from another, or from "ground truth"
 
-# %% ../../nbs/04_methods/02_step.ipynb #3c019073
+# %% ../../nbs/04_methods/02_step.ipynb #31ec1147
 class UnlabelledBatch(StepCallback):
     "Draws the weak view of the next unlabelled batch, from the end of the warm-up on"
-    order,_stateattrs = SemiStep.order+1,('it',)
-    def __init__(self, warmup:float=0.): self.warmup,self.it = warmup,None
+    order,_stateattrs,resumable = SemiStep.order+1,('it',),('drawn',)
+    def __init__(self, warmup:float=0.): self.warmup,self.it,self.drawn = warmup,None,0
 
-    def before_train(self): self.it = iter(self.dls.unlabelled)
+    def before_train(self): self.it,self.drawn = iter(self.dls.unlabelled),0
+    def after_resume(self):
+        if self.drawn: self.it = self.dls.unlabelled.rest(self.drawn)
     def before_batch(self):
         if self.learn.pct_train<self.warmup: return
         x,pad = next(self.it)
+        self.drawn += 1
         self.step.x_w,self.step.valid = _plain(x),_plain(pad)!=IGNORE
     def after_train(self): self.it = None
+    after_fit = after_train # of an epoch that was interrupted
 
 # %% ../../nbs/04_methods/02_step.ipynb #c080bd0f
 class StrongViews(StepCallback):

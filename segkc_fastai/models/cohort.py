@@ -32,7 +32,7 @@ def evaluating(net:nn.Module):
     finally:
         for m in was: m.training = True
 
-# %% ../../nbs/03_models/03_cohort.ipynb #073c1782
+# %% ../../nbs/03_models/03_cohort.ipynb #60e00c20
 @lru_cache(maxsize=64)
 def _cells(grid, ratio, device, dtype):
     theta = torch.tensor([[[ratio[1],0,ratio[1]-1], [0,ratio[0],ratio[0]-1]]], device=device, dtype=dtype)
@@ -45,8 +45,8 @@ def regrid(
 )->torch.Tensor: # (B,C,*grid)
     "Bilinear values of a map at the cells of another grid"
     if tuple(ratio)==(1,1): return f if f.shape[-2:]==tuple(grid) else F.interpolate(f, tuple(grid), mode='bilinear')
-    g = _cells(tuple(grid), tuple(ratio), f.device, f.dtype)
-    return F.grid_sample(f, g.expand(len(f), -1, -1, -1), padding_mode='border', align_corners=False)
+    g = _cells(tuple(grid), tuple(ratio), f.device, torch.float32) # in half precision the places would be a tenth of a cell off
+    return F.grid_sample(f.float(), g.expand(len(f), -1, -1, -1), padding_mode='border', align_corners=False).to(f.dtype)
 
 # %% ../../nbs/03_models/03_cohort.ipynb #8f81d6ac
 class Adaptor(nn.Conv2d):
@@ -133,6 +133,13 @@ def deploy(self:Cohort)->Segmenter:
     net = deepcopy(self[self.deployed]).eval().requires_grad_(False)
     net.zero_grad()
     return net
+
+# %% ../../nbs/03_models/03_cohort.ipynb #904f9ad1
+@patch
+def compile(self:Cohort, **kwargs):
+    "Compile encoder and decoder of every network in place, with the arguments of `torch.compile`"
+    for k in self.names:
+        for m in (self[k].encoder, self[k].decoder): m.compile(**kwargs)
 
 # %% ../../nbs/03_models/03_cohort.ipynb #96f1c717
 def save_cohort(

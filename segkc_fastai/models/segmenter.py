@@ -6,7 +6,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/03_models/segmenter.html.md"""
 
 # %% auto #0
 __all__ = ['DECODERS', 'FORMAT', 'SegOutput', 'check_encoder', 'Segmenter', 'check_crop', 'segmenter', 'spec_of', 'count_params',
-           'save_segmenter', 'load_segmenter']
+           'read_pixels', 'save_segmenter', 'load_segmenter']
 
 # %% ../../nbs/03_models/02_segmenter.ipynb #49954d8b
 import difflib, json, re, socket, warnings
@@ -95,7 +95,7 @@ def _build(encoder, decoder, width, pretrained, kw):
         warnings.warn(f'encoder {encoder!r}: no pretrained weights to be had ({str(e).splitlines()[0][:120]}); it starts from random weights')
         return *_make(encoder, decoder, width, False, kw),False
 
-# %% ../../nbs/03_models/02_segmenter.ipynb #8bc66f25
+# %% ../../nbs/03_models/02_segmenter.ipynb #39f1fef8
 class Segmenter(nn.Module):
     "A timm encoder, a decoder and a 1×1 classifier: (B,3,H,W) in 0…1 → `SegOutput`"
     def __init__(self,
@@ -128,8 +128,8 @@ class Segmenter(nn.Module):
         return self
 
     def padded(self, size):
-        "Height and width as the encoder sees them: the next multiples of the stride"
-        return [n + -n%self.stride for n in size]
+        "Height and width as the encoder sees them: the next multiples of the stride, from two on"
+        return [torch.sym_max(n + -n%self.stride, 2*self.stride) for n in size] # sizes stay open in an export
 
     def encode(self, x:torch.Tensor)->list:
         "(B,3,H,W) → what the decoder reads, the maps of the stages last; they cover the padded image"
@@ -145,21 +145,23 @@ class Segmenter(nn.Module):
 
     def forward(self, x:torch.Tensor)->SegOutput: return self.decode(self.encode(x), x.shape[-2:])
 
-# %% ../../nbs/03_models/02_segmenter.ipynb #5736eacc
+# %% ../../nbs/03_models/02_segmenter.ipynb #6df57f8c
 def check_crop(
     nets:dict, # name → `Segmenter`
-    size       # height and width of training crops
+    size,      # height and width of training crops
+    n:int=2    # of them at once, at least
 ):
     "ValueError if crops of `size` do not fit the networks"
     m = lcm(*(n.stride for n in nets.values() if isinstance(n.encoder, PlainViT)))
     if any(s%m for s in size):
         near = ' or '.join(f'{h},{w}' for h,w in dict.fromkeys(tuple(max(f(s/m), 1)*m for s in size) for f in (floor,ceil)))
         raise ValueError(f'size={size[0]},{size[1]}: training crops must be multiples of {m}, the patch of {" and ".join(k for k,n in nets.items() if m%n.stride==0)}; give {near}')
-    for k,n in nets.items():
-        state = {o:t.to('meta') for o,t in [*n.named_parameters(), *n.named_buffers()]}
-        try: functional_call(n, state, torch.empty(2, 3, *size, device='meta'))
+    for k,net in nets.items():
+        state = {o:t.to('meta') for o,t in [*net.named_parameters(), *net.named_buffers()]}
+        try: functional_call(net, state, torch.empty(n, 3, *size, device='meta'))
         except (AssertionError, RuntimeError, ValueError) as e:
-            raise ValueError(f'{k}: encoder {n.config["encoder"]!r} does not take crops of size={size[0]},{size[1]} ({" ".join(str(e).split())[:150]}); give the size it was made for, or another backbone') from None
+            if 'more than 1 value per channel' in str(e): raise ValueError(f'{k}: decoder {net.config["decoder"]!r} needs more than bs={n} image a step, for its BatchNorm; give more, or another decoder') from None
+            raise ValueError(f'{k}: encoder {net.config["encoder"]!r} does not take crops of size={size[0]},{size[1]} ({" ".join(str(e).split())[:150]}); give the size it was made for, or another backbone') from None
 
 # %% ../../nbs/03_models/02_segmenter.ipynb #55224d1d
 def segmenter(
@@ -183,6 +185,17 @@ def spec_of(net:Segmenter)->str:
 def count_params(net:nn.Module)->int:
     "Number of parameters"
     return sum(p.numel() for p in net.parameters())
+
+# %% ../../nbs/03_models/02_segmenter.ipynb #079e9dfe
+@torch.no_grad()
+def read_pixels(
+    net,            # network in eval mode
+    x:torch.Tensor  # (B,3,H,W) uint8, on any device
+)->tuple: # class numbers, and confidence in 1/255, both (B,H,W) uint8
+    "Read images whole"
+    z = net(x.to(next(net.parameters()).device)/255).logits
+    top,y = z.max(1)
+    return y.byte(),(255*(top-z.logsumexp(1)).exp()).round().clamp(max=255).byte()
 
 # %% ../../nbs/03_models/02_segmenter.ipynb #9b3e623d
 FORMAT = '1' # of the weights file's header

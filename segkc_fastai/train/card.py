@@ -27,18 +27,24 @@ def run_results(
     nets = [k for k in run.config['networks'] if f'{k}_miou' in h]
     return {k:dict(epoch=int(r.name)+1, **{n:_at(r, n) for n in nets}) for k,r in rows.items()}
 
-# %% ../../nbs/05_train/02b_card.ipynb #a65aef15
+# %% ../../nbs/05_train/02b_card.ipynb #5dc23a22
 def _said(d): return ', '.join(f'{k}={v}' for k,v in d.items()) or 'defaults'
 
 def _start(v):
     if v['follows']: return f'EMA of {v["follows"]}'
     return ('pretrained' if v['pretrained'] else 'from random weights') + (', encoder frozen' if v['frozen'] else '')
 
+# %% ../../nbs/05_train/02b_card.ipynb #64709b46
+def _numbers(t):
+    "What is unusual about the numbers of a training"
+    said = [t['precision']]*(t['precision']!='fp32') + [f'gradients of {t["accumulate"]} batches a step']*(t['accumulate']>1) + [f'gradients clipped to a norm of {t["clip"]}']*bool(t['clip'])
+    return ''.join(f', {o}' for o in said + [f'{t["skipped"]} batches skipped because their loss was not finite']*bool(t['skipped']))
+
 def _figure(o):
     if o['miou'] is None: return '–'
     return f'{o["miou"]:.1f} %' + (' ({:.1f} to {:.1f})'.format(*o['interval']) if 'interval' in o else '')
 
-# %% ../../nbs/05_train/02b_card.ipynb #f385adeb
+# %% ../../nbs/05_train/02b_card.ipynb #39f9acd9
 def card_facts(
     run,        # `Run`
     note:str='' # how it ended, if not at its end
@@ -47,13 +53,14 @@ def card_facts(
     c,h = run.config,run.history
     data = dict(name=c['task']['name'], classes=len(c['task']['classes']), **c['images'], split=c['split'], family=c.get('split_family'), hash=c['split_hash'], val_hash=c.get('val_hash'))
     views = {k:c[k] for k in ('size','scale','strong','bs','streams')}
-    training = dict(epochs=c['epochs'], epochs_done=len(h), steps=c['steps'], **views, **{k:c[k] for k in ('schedule','lr','lr_ratio','seed')})
+    how = dict(precision=c.get('precision', 'fp32'), accumulate=c.get('accumulate', 1), clip=c.get('clip'), skipped=int(h['skipped'].sum()) if 'skipped' in h else 0)
+    training = dict(epochs=c['epochs'], epochs_done=len(h), steps=c['steps'], **views, **{k:c[k] for k in ('schedule','lr','lr_ratio','seed')}, **how)
     cost = dict(seconds=round(float(h['seconds'].sum()), 1), seconds_a_step=float(h['step'].median()), gib=float(h['gib'].max()), hardware=c['hardware'])
     what = dict(name=run.path.name, note=note, method=c['method'], method_args=c['method_args'], method_note=c['note'], recipe=c['recipe'])
     nets = dict(networks=c['networks'], deployed=c['deployed'], selection='last epoch; deployed network chosen before training')
     return what | nets | dict(data=data, training=training, evaluate=c['evaluate'], cost=cost, versions=c['versions'], results=run_results(run))
 
-# %% ../../nbs/05_train/02b_card.ipynb #6c99d1bd
+# %% ../../nbs/05_train/02b_card.ipynb #feb598fb
 def card(
     run,        # `Run`
     note:str='' # how it ended, if not at its end
@@ -63,6 +70,7 @@ def card(
     d,t,r,dep,(ch,cw),(lo,hi) = f['data'],f['training'],f['results'],f['deployed'],f['training']['size'],f['training']['scale']
     nets = '; '.join(f'{k} `{v["spec"]}`, {v["params"]/1e6:.2f} M parameters, {_start(v)}' for k,v in f['networks'].items())
     rate = f'{t["schedule"].replace("_", " ")}, rate {t["lr"]:g}' + (f', of encoders 1/{t["lr_ratio"]:g} of it' if t['lr_ratio'] else '')
+    rate += _numbers(t)
     rows = [('Method', f'{f["method"]} ({_said(f["method_args"])}){", recipe "+f["recipe"] if f["recipe"] else ""}. {f["method_note"]}'), ('Networks', nets),
         ('Deployed', f'{dep}, {f["networks"][dep]["params"]/1e6:.2f} M parameters, chosen before training'),
         ('Data', f'{d["name"]}: {d["labelled"]} labelled ({d["split"]}), {d["unlabelled"]} unlabelled, {d["val"]} validation images'),

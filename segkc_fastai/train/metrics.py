@@ -147,7 +147,7 @@ class Calibration:
         n,conf,right = self.table.unbind(1)
         return float(((conf-right).abs()*n).nansum()/n.sum())
 
-# %% ../../nbs/05_train/01_metrics.ipynb #2381fc2a
+# %% ../../nbs/05_train/01_metrics.ipynb #2082af06
 class SegMetrics(Callback):
     "Confusion of every network of the cohort on the validation set"
     order,run_train = 45,False # before Recorder
@@ -157,7 +157,7 @@ class SegMetrics(Callback):
         self.off = hasattr(self.learn, 'gather_preds') or hasattr(self.learn, 'lr_finder')
         if not self.off: self.intervals,self.confusion = {},{k:Confusion(self.dls.c, self.dls.device) for k in get_model(self.model).names}
 
-    def after_loss(self):
+    def after_pred(self): # while MixedPrecision is on, so that all are read alike
         if self.off: return
         c = get_model(self.model)
         outs = c.outputs(_plain(self.x), [k for k in self.confusion if k!=c.deployed])

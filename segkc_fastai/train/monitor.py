@@ -117,10 +117,11 @@ def read_logits(
     means = of_known(loss),of_known(label!=target),-(lp.exp()*lp).sum(0).mean(),conf.mean(),(conf>=threshold).float().mean()
     return label,conf,torch.stack(means).tolist()
 
-# %% ../../nbs/05_train/02a_monitor.ipynb #1e66a6d2
+# %% ../../nbs/05_train/02a_monitor.ipynb #cb42f686
 class Monitor(Callback):
     "Reads the same few images with every network after each epoch, and records what they say in the folder of a run"
     order,run_valid,on = 70,False,False # after the run's clock
+    resumable = ('epochs','steps','text')
     def __init__(self,
         path:str|Path,      # folder to write into; made if it is not there
         n:int=16,           # images, at most
@@ -134,7 +135,7 @@ class Monitor(Callback):
 
     def before_fit(self):
         self.on = not hasattr(self.learn, 'lr_finder') and not rank_distrib()
-        if self.on and self.ds is None: self._begin()
+        if self.on and self.ds is None: self._begin('resuming' in vars(self.learn))
 
     def after_batch(self):
         if not self.on: return
@@ -146,12 +147,12 @@ class Monitor(Callback):
         self.record(ended=True)
         self.epochs += 1
 
-# %% ../../nbs/05_train/02a_monitor.ipynb #cd4401db
+# %% ../../nbs/05_train/02a_monitor.ipynb #8c4f149a
 @patch
-def _begin(self:Monitor):
-    "Write the probe set; FileExistsError if there is one"
+def _begin(self:Monitor, again=False):
+    "Write the probe set; FileExistsError if there is one, unless training goes on"
     d,dls,c = self.path/'probe',self.dls,get_model(self.model)
-    if (d/'probe.json').exists(): raise FileExistsError(f'{d}: holds the records of another training; give another folder, or remove it')
+    if (d/'probe.json').exists() and not again: raise FileExistsError(f'{d}: holds the records of another training; give another folder, or remove it')
     ds,sizes = SegDataset(probe_pairs(dls, self.n), dls.task),[]
     truth = [o.mask is not None for o in ds.pairs]
     for i,(x,y) in enumerate(ds):
@@ -195,10 +196,20 @@ def record(self:Monitor,
             means,same,pixels = map(np.array, zip(*(self._image(i, z, kept) for i in range(len(self.ds)))))
         self._tables(means, same, pixels, kept if ended and self.counted else {})
 
-# %% ../../nbs/05_train/02a_monitor.ipynb #1f7e3026
+# %% ../../nbs/05_train/02a_monitor.ipynb #c0aa8afd
 PSEUDO = ('epoch','network','threshold','class','kept','precision','recall','iou')
 TABLES = dict(records=('network','entropy','confidence','kept'), agreement=('first','second','agreement'), images=('network','image',*NUMBERS,'disagreement'))
 TABLES = {k:('epoch','step',*v) for k,v in TABLES.items()}
+
+@patch
+def after_resume(self:Monitor):
+    "Take back records and rows that are later than what was resumed from"
+    if not self.on: return
+    for f in (self.path/'probe').glob('e*-s*.npz'):
+        if int(f.stem.rpartition('-s')[2])>self.steps: f.unlink()
+    for k in ('pseudo.csv', *(f'probe/{o}.csv' for o in TABLES)):
+        if k in self.text: write_text(self.path/k, self.text[k])
+        else: (self.path/k).unlink(missing_ok=True)
 
 @patch
 def _add(self:Monitor, file, df, cols):

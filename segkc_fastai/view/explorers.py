@@ -28,7 +28,7 @@ from .figures import PAGE, _styled
 from .overlay import PARTS, five_parts
 from .viewer import MaskViewer, Panel, as_bytes, display_both, _DOM, _STYLE
 
-# %% ../../nbs/08_view/04_explorers.ipynb #0c35bcda
+# %% ../../nbs/08_view/04_explorers.ipynb #33b21fdb
 _NAVIGATOR = r'''
 function render({model, el: host}) {
   const get = k => model.get(k), set = (k, x) => { model.set(k, x); model.save_changes() }, root = el(host, 'div', 'segkc segkc-nav'), top = el(root, 'div', 'tools')
@@ -64,8 +64,9 @@ function render({model, el: host}) {
   const later = () => { if (!waiting) queueMicrotask(() => { waiting = false; draw() }); waiting = true }
   const file = (msg, buffers) => { if (msg.file) save(msg.file, buffers[0]) }
   model.on('change', later); model.on('msg:custom', file); later()
+  const foreign = ownKeys(root)
   for (const t of ['keydown', 'keyup', 'keypress']) root.addEventListener(t, ev => { if (!(ev.ctrlKey || ev.metaKey || ev.altKey)) ev.stopPropagation() })
-  return () => { model.off('change', later); model.off('msg:custom', file); URL.revokeObjectURL(url) }
+  return () => { foreign(); model.off('change', later); model.off('msg:custom', file); URL.revokeObjectURL(url) }
 }
 export default {render}
 '''

@@ -10,7 +10,7 @@ __all__ = ['COLUMN', 'PAGE', 'FORMATS', 'AGREE_TASK', 'ERRORS_TASK', 'legend', '
            'share_lines', 'size_scatter', 'who_teaches_whom', 'predict_pairs', 'spaced', 'save_figure', 'arm_bars',
            'run_grid_figure', 'run_figures']
 
-# %% ../../nbs/08_view/02_figures.ipynb #f7554f3e
+# %% ../../nbs/08_view/02_figures.ipynb #688bf966
 import functools, re, textwrap, warnings
 from pathlib import Path
 import matplotlib.pyplot as plt
@@ -21,7 +21,7 @@ from ..core.task import Task, IGNORE
 from ..core.files import replacing
 from ..data.labels import read_image, read_mask
 from ..evaluate.published import FAMILIES
-from ..methods.losses import class_map
+from ..models.segmenter import read_pixels
 from ..train.runs import Run
 from .overlay import overlay, five_parts, paint_parts, PARTS_TASK, PART_COLORS
 
@@ -191,7 +191,7 @@ def error_grid(
     legend(fig, ERRORS_TASK, loc='outside upper center')
     return _trim(fig)
 
-# %% ../../nbs/08_view/02_figures.ipynb #fa4ac0c1
+# %% ../../nbs/08_view/02_figures.ipynb #23c5bc35
 def _epochs(ax, epochs):
     "Whole numbers below an axis"
     seen = sorted(set(epochs))
@@ -220,7 +220,7 @@ def curves(
 ):
     "Loss terms, mIoU, shares and learning rate over epochs; returns the figure"
     df = history
-    fixed = {'epoch','lr','seconds','step','gib','train_loss','valid_loss'}
+    fixed = {'epoch','lr','seconds','step','gib','skipped','train_loss','valid_loss'}
     kinds = {'loss':['train_loss','valid_loss'], 'terms (unweighted)':[], 'consultation (unweighted)':[], 'mIoU on val':[], 'share of pixels':[], 'learning rate':['lr']}
     def kind(c):
         if c.endswith('_miou'): return 'mIoU on val'
@@ -407,8 +407,7 @@ def who_teaches_whom(
     fig.legend(handles=handles, loc='outside lower center', ncols=min(len(kinds), 4), frameon=False, fontsize=8)
     return fig
 
-# %% ../../nbs/08_view/02_figures.ipynb #85dc4b5c
-@torch.no_grad()
+# %% ../../nbs/08_view/02_figures.ipynb #6d5600f3
 def predict_pairs(
     nets,  # dict: name → network
     pairs, # `Pair`s, with masks or without
@@ -416,8 +415,8 @@ def predict_pairs(
 )->tuple: # images, truths (None without mask), dict of predictions
     "Read pairs and predict them, one image at a time, on the CPU"
     ims = [np.asarray(read_image(p.image)) for p in pairs]
-    xs = [torch.from_numpy(im.copy()).permute(2,0,1)[None]/255 for im in ims]
-    preds = {k:[class_map(net.cpu().eval()(x).logits)[0].numpy().astype(np.uint8) for x in xs] for k,net in nets.items()}
+    xs = [torch.from_numpy(im.copy()).permute(2,0,1)[None] for im in ims]
+    preds = {k:[read_pixels(net.cpu().eval(), x)[0][0].numpy() for x in xs] for k,net in nets.items()}
     return ims,[None if p.mask is None else read_mask(p.mask, task) for p in pairs],preds
 
 def spaced(o, n):

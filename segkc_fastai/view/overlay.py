@@ -11,7 +11,7 @@ __all__ = ['PARTS', 'PART_COLORS', 'PARTS_TASK', 'overlay', 'five_parts', 'paint
 import numpy as np
 from ..core.task import Task, IGNORE
 
-# %% ../../nbs/08_view/01_overlay.ipynb #0ba1741f
+# %% ../../nbs/08_view/01_overlay.ipynb #8334f6a4
 def overlay(
     image,          # (H,W,3) uint8
     mask,           # (H,W) class numbers
@@ -19,9 +19,7 @@ def overlay(
     alpha:float=.6  # 0 shows the image, 1 the mask
 )->np.ndarray: # (H,W,3) uint8
     "The colours of a mask over its image"
-    image,mask = np.asarray(image),np.asarray(mask)
-    a = np.where(mask==IGNORE, 0, alpha)[...,None]
-    return (image*(1-a) + task.paint(mask)*a).round().astype(np.uint8)
+    return task.paint(mask, np.asarray(image), alpha)
 
 # %% ../../nbs/08_view/01_overlay.ipynb #2198b38e
 PARTS = ('both right','only senior right','only junior right','wrong differently','wrong alike')

@@ -48,11 +48,16 @@ def safe_palette(
         i = int(near.argmax())
     return res
 
-# %% ../../nbs/08_view/03_viewer.ipynb #a4575b14
+# %% ../../nbs/08_view/03_viewer.ipynb #b55e950a
 _DOM = r'''
 const u8 = d => d ? new Uint8Array(d.buffer, d.byteOffset, d.byteLength) : null
 const el = (parent, tag, cls, text) => { const e = document.createElement(tag); if (cls) e.className = cls; if (text!=null) e.textContent = text; parent?.append(e); return e }
 const put = (e, s) => { if (e.textContent!==s) e.textContent = s }
+// Notebook 7 looks for its shortcuts before any listener of ours. In here none is its own, but those with Ctrl, Alt or Meta
+function ownKeys(root) {
+  const f = ev => root.toggleAttribute('data-lm-suppress-shortcuts', !(ev.ctrlKey || ev.metaKey || ev.altKey))
+  window.addEventListener('keydown', f, true); return () => window.removeEventListener('keydown', f, true)
+}
 function save(name, bytes) { const a = el(null, 'a'); a.href = URL.createObjectURL(new Blob([u8(bytes)])); a.download = name; a.click(); setTimeout(() => URL.revokeObjectURL(a.href), 1000) }
 '''
 
@@ -536,7 +541,7 @@ function pointer(v) {
 }
 '''
 
-# %% ../../nbs/08_view/03_viewer.ipynb #132dcac7
+# %% ../../nbs/08_view/03_viewer.ipynb #5c9ad467
 _RENDER = r'''
 function build(v) {
   const ui = v.ui = {}, m = v.model
@@ -581,6 +586,7 @@ function render({model, el: host}) {
   on(['quality', 'matrix'], () => { if (v.image) pairing(v); later('draw') }); on(['height'], () => { if (v.image) size(v); later('draw') })
   const heard = guarded(v, (msg, buffers) => { if (msg.error) throw Error(msg.error); if (msg.file) save(msg.file, buffers[0]); if (msg.hold && v.lacks) later('new') })
   model.on('msg:custom', heard); v.off.push(() => model.off('msg:custom', heard))
+  v.off.push(ownKeys(root))
   root.addEventListener('keydown', guarded(v, ev => {
     if (ev.ctrlKey || ev.metaKey || ev.altKey) return
     ev.stopPropagation(); clearTimeout(v.holding)

@@ -1,0 +1,303 @@
+"A training that goes on after it was cut short is bit for bit the one that was left alone; what does not fit, and what cannot be written, is said"
+import errno, math, os, pickle, random, shutil, subprocess
+import numpy as np, pandas as pd, pytest, torch
+from conftest import CNN, SMALL
+from fastai.callback.core import Callback
+from fastai.callback.fp16 import MixedPrecision
+from fastai.callback.progress import CSVLogger
+from fastai.callback.tracker import EarlyStoppingCallback, ReduceLROnPlateau, SaveModelCallback
+from fastai.callback.training import GradientAccumulation
+from fastai.optimizer import OptimWrapper
+from fastai.torch_core import set_seed
+from safetensors.torch import save_file
+from segkc_fastai.cli import main
+from segkc_fastai.core.task import Task
+from segkc_fastai.data.loaders import SegDataset, SemiDataLoaders
+from segkc_fastai.evaluate.grid import find_or_train
+from segkc_fastai.methods.table import METHODS, make_method
+from segkc_fastai.train import checkpoint
+from segkc_fastai.train.checkpoint import STATE, Checkpoint, load_state, save_state
+from segkc_fastai.train.learner import dual_learner
+from segkc_fastai.train.runs import Run, has_checkpoint, resume_run, train_run
+from soak import TIMES, soak
+
+class Stop(Callback):
+    "An interrupt after a training step, counted over all epochs, or after the checkpoint of an epoch"
+    order = Checkpoint.order+1
+    def __init__(self, step=None, after=None): self.step,self.after = step,after
+    def after_batch(self):
+        if self.learn.training and self.learn.train_iter==self.step: raise KeyboardInterrupt
+    def after_epoch(self):
+        if self.learn.epoch==self.after: raise KeyboardInterrupt
+
+def small(scenes, method='mean_teacher', seed=0, cbs=(), workers=0, labelled=8, **kwargs):
+    "4 steps an epoch"
+    set_seed(seed)
+    dls = SemiDataLoaders.from_folder(scenes, labelled=labelled, size=(64,96), bs=4, device='cpu', num_workers=workers)
+    m = make_method(method, **{} if method=='supervised' else dict(warmup=.2))
+    return dual_learner(dls, CNN, CNN if 'senior' in m.members else None, m, pretrained=False, cbs=list(cbs), **kwargs)
+
+def fit(learn, epochs=2, how='fit_one_cycle', cbs=()):
+    with learn.no_bar(), learn.no_logging(): getattr(learn, how)(epochs, 1e-3, cbs=list(cbs))
+    return learn
+
+def cut(learn, path, stop, **kwargs):
+    cbs = [*kwargs.pop('cbs', ()), Checkpoint(path, minutes=0), stop]
+    with pytest.raises(KeyboardInterrupt): fit(learn, cbs=cbs, **kwargs)
+
+def equal(a, b):
+    if isinstance(a, torch.Tensor): return torch.equal(a, b)
+    if isinstance(a, dict): return list(a)==list(b) and all(equal(a[k], b[k]) for k in a)
+    if isinstance(a, float): return a==b or math.isnan(a) and math.isnan(b)
+    return len(a)==len(b) and all(map(equal, a, b)) if hasattr(a, '__iter__') and not isinstance(a, str) else a==b
+
+def facts(learn):
+    "Networks, EMA copies and their moves, statistics, optimizer, all that is recorded of a fit, random numbers"
+    recorded = {k:getattr(learn.recorder, k) for k in ('lrs','iters','losses','values')}
+    return recorded | dict(model=dict(learn.model.state_dict()), opt=learn.opt.state_dict(), epochs=learn.semi_step.epochs, rng=torch.get_rng_state())
+
+def check_same(a, b):
+    for k,v in a.items(): assert equal(v, b[k]), k
+
+@pytest.mark.parametrize('method', METHODS)
+def test_bit_for_bit(scenes, tmp_path, method):
+    "Cut short twice: in the epoch in which the warm-up ends, so that the two streams are not at the same batch, and in the next"
+    whole = facts(fit(small(scenes, method)))
+    cut(small(scenes, method), tmp_path, Stop(3))
+    cut(small(scenes, method, seed=1).resume(tmp_path), tmp_path, Stop(7))
+    check_same(whole, facts(fit(small(scenes, method, seed=2).resume(tmp_path))))
+
+@pytest.mark.parametrize('stop', [Stop(4), Stop(8), Stop(after=0), Stop(after=1)], ids=['last step','very last step','epoch','last epoch'])
+def test_edges_of_an_epoch(scenes, tmp_path, stop):
+    whole = facts(fit(small(scenes)))
+    cut(small(scenes), tmp_path, stop)
+    check_same(whole, facts(fit(small(scenes, seed=1).resume(tmp_path))))
+
+@pytest.mark.parametrize('how,opt', [('fit',None), ('fit_poly',None), ('fit',torch.optim.AdamW)])
+def test_other_fits_and_accumulation(scenes, tmp_path, how, opt):
+    "Three batches a step: the checkpoint lies in the middle of one, which reaches into the next epoch"
+    kw = dict(opt_func=lambda p, **k: OptimWrapper(p, opt, **k)) if opt else {}
+    make = lambda seed=0: small(scenes, 'cps', seed, [GradientAccumulation(12)], **kw)
+    whole = facts(fit(make(), how=how))
+    cut(make(), tmp_path, Stop(5), how=how)
+    check_same(whole, facts(fit(make(1).resume(tmp_path), how=how)))
+
+def test_workers(scenes, tmp_path):
+    "Loading processes may come and go, and nothing that was trained on is loaded again"
+    whole = facts(fit(small(scenes)))
+    cut(small(scenes, workers=2), tmp_path, Stop(6))
+    check_same(whole, facts(fit(small(scenes, workers=1).resume(tmp_path))))
+    seen,get = [],SegDataset.__getitem__
+    learn = small(scenes).resume(tmp_path)
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr(SegDataset, '__getitem__', lambda self, i: seen.append(self) or get(self, i))
+        fit(learn)
+    assert [sum(o is dl.dataset for o in seen) for dl in learn.dls]==[2*4,4,2*4] # two batches of each stream, four validation images
+
+class Rises(Callback):
+    "Adds a metric that gets worse after the first epoch, so that the trackers have something to do"
+    order = 55 # between recorder and trackers
+    def after_epoch(self): self.recorder.values[-1][1] = (3.,1.,2.,2.5,2.2)[self.learn.epoch]
+
+def trackers(): return [Rises(), SaveModelCallback(fname='best'), CSVLogger('log.csv'), EarlyStoppingCallback(patience=3), ReduceLROnPlateau(patience=2, factor=7)]
+
+@pytest.mark.parametrize('stop', [Stop(after=2), Stop(14)], ids=['after an epoch','within one'])
+def test_trackers(scenes, tmp_path, stop, capsys):
+    "Best, patience and rows are those of the whole fit, which ends early; the best model is loaded at its end"
+    out = {}
+    for k in ('whole','cut'):
+        (tmp_path/k).mkdir()
+        learn = small(scenes, 'supervised', cbs=trackers(), path=tmp_path/k)
+        if k=='cut':
+            cut(learn, tmp_path/'c', stop, epochs=6, how='fit')
+            (tmp_path/k/'log.csv').write_text('') # as a machine may leave it
+            learn = small(scenes, 'supervised', seed=1, cbs=trackers(), path=tmp_path/k).resume(tmp_path/'c')
+        fit(learn, 6, 'fit')
+        log = pd.read_csv(tmp_path/k/'log.csv').drop(columns='time').to_csv()
+        out[k] = facts(learn) | dict(best=learn.save_model.best, wait=learn.early_stopping.wait, epoch=learn.epoch, lr=learn.opt.hypers[0]['lr'], log=log)
+    assert out['whole']['epoch']==4 and out['whole']['best']==1. and out['whole']['lr']==1e-3/7
+    check_same(out['whole'], out['cut'])
+
+def test_progress_bar_and_rows(scenes, tmp_path, capsys):
+    cut(small(scenes, 'supervised'), tmp_path, Stop(6))
+    small(scenes, 'supervised').resume(tmp_path).fit_one_cycle(2, 1e-3)
+    cut(small(scenes, 'supervised'), tmp_path, Stop(after=1))
+    small(scenes, 'supervised').resume(tmp_path).fit_one_cycle(2, 1e-3) # nothing is left to do
+
+class CPUScaler(Callback):
+    "The scaler of half precision, which fastai makes for CUDA alone"
+    order = MixedPrecision.order
+    def before_fit(self): self.learn.scaler = torch.amp.GradScaler('cpu', init_scale=2., growth_interval=3)
+    def before_backward(self): self.learn.loss_grad = self.learn.scaler.scale(self.learn.loss_grad)
+    def before_step(self):
+        self.learn.scaler.unscale_(self.opt_like)
+        self.learn.scaler.update()
+    @property
+    def opt_like(self):
+        params = [p for g in self.learn.opt.param_lists for p in g if p.grad is not None]
+        return torch.optim.SGD(params, 1.)
+
+def test_scaler(scenes, tmp_path):
+    whole = fit(small(scenes, cbs=[CPUScaler()]))
+    scaler = whole.scaler.state_dict()
+    cut(small(scenes, cbs=[CPUScaler()]), tmp_path, Stop(5))
+    other = fit(small(scenes, seed=1, cbs=[CPUScaler()]).resume(tmp_path))
+    assert scaler==other.scaler.state_dict() and scaler['scale']==8. and equal(dict(whole.model.state_dict()), dict(other.model.state_dict()))
+
+def test_looking_in_between(scenes, tmp_path):
+    "Between `resume` and the fit one may predict, validate and look for a rate; none of it writes a checkpoint either"
+    whole = facts(fit(small(scenes)))
+    cut(small(scenes), tmp_path/'c', Stop(6))
+    learn = small(scenes, seed=1, cbs=[Checkpoint(tmp_path/'d', 0)], path=tmp_path).resume(tmp_path/'c')
+    with learn.no_bar(), learn.no_logging():
+        learn.get_preds()
+        learn.validate()
+        learn.lr_find(num_it=2, show_plot=False, suggest_funcs=())
+    assert not (tmp_path/'d').exists()
+    check_same(whole, facts(fit(learn)))
+    assert not {'resuming','_do_fit','all_batches'}&set(vars(learn)) and load_state(tmp_path/'d')['where']['epoch']==2
+    learn.validate()
+    assert load_state(tmp_path/'d')['where']['step']==0
+
+def test_a_fit_that_fails_is_over(scenes, tmp_path):
+    "The next one is an ordinary one"
+    cut(small(scenes), tmp_path, Stop(6))
+    learn = small(scenes).resume(tmp_path)
+    cut(learn, tmp_path/'e', Stop(7))
+    assert len(fit(learn, 1).recorder.losses)==4
+
+def test_other_processes(scenes, tmp_path, monkeypatch):
+    "Those after the first write nothing, and have random numbers of their own when training goes on"
+    cut(small(scenes), tmp_path/'c', Stop(6))
+    drawn = []
+    for rank in ('0','1','2'):
+        monkeypatch.setenv('RANK', rank)
+        learn = small(scenes).resume(tmp_path/'c')
+        checkpoint._restore(learn, learn.resuming)
+        drawn.append((torch.rand(1).item(), random.random(), np.random.rand()))
+    assert len(set(sum(drawn, ())))==9
+    fit(small(scenes, cbs=[Checkpoint(tmp_path/'d', 0)]), 1)
+    assert not (tmp_path/'d').exists()
+
+def test_what_does_not_fit(scenes, tmp_path):
+    cut(small(scenes, 'mkd'), tmp_path, Stop(3))
+    for kw,words in ((dict(method='cps'), r'of other networks, or another method; \d+ of \d+ weights differ: .* there, absent here'), (dict(method='mkd', labelled=4), 'made with 4 steps an epoch, but here are 5')):
+        with pytest.raises(ValueError, match=words): small(scenes, **kw).resume(tmp_path)
+    learn = small(scenes, 'mkd')
+    task = learn.dls.task.to_dict()
+    for names,words in ((['ground',*task['classes'][1:]], "'sky' there is 'ground' here"), (task['classes'][1:], 'with 8 classes; the data here have 7')):
+        for ds in (o.dataset for o in learn.dls): ds.task = Task(names)
+        with pytest.raises(ValueError, match=f'of another task.*{words}'): learn.resume(tmp_path)
+    m = make_method('mkd')
+    other = dual_learner(small(scenes).dls, CNN, CNN, m, pretrained=False, frozen=['senior']).resume(tmp_path)
+    with pytest.raises(ValueError, match='freeze the same networks'): fit(other)
+
+class Payload:
+    def __reduce__(self): return os.mkdir,(str(self.at),)
+
+def test_a_pickle_is_not_loaded(scenes, tmp_path):
+    evil = Payload()
+    evil.at = tmp_path/'ran'
+    pickled,nothing,other = (lambda f: f.write_bytes(pickle.dumps(evil))),(lambda f: f.write_bytes(b'')),(lambda f: save_file(dict(a=torch.ones(2)), f))
+    for write in (pickled, nothing, other, lambda f: torch.save(evil, f)):
+        write(tmp_path/STATE)
+        with pytest.raises(ValueError, match=f'{STATE}: (not a checkpoint|format None)'): small(scenes).resume(tmp_path)
+    assert not evil.at.exists()
+
+def check_full(path, trainings):
+    "A checkpoint was written, the next finds no room"
+    first = load_state(path)
+    with pytest.raises(OSError, match=r'the disk is full; a checkpoint needs \d+\.\d MiB beside the last one, \d+\.\d MiB are free') as e: trainings()
+    assert e.value.errno==errno.ENOSPC and str(path) in str(e.value)
+    assert [o.name for o in path.iterdir()]==[STATE] and equal(first, load_state(path))
+
+def test_full_disk(scenes, tmp_path):
+    "A file system that has room for one"
+    cut(small(scenes), tmp_path/'c', Stop(2))
+    disk,size = tmp_path/'disk',(tmp_path/'c'/STATE).stat().st_size
+    disk.mkdir()
+    try: got = subprocess.run(['mount','-t','tmpfs','-o',f'size={int(1.5*size)}','tmpfs',str(disk)], capture_output=True, text=True)
+    except FileNotFoundError: pytest.skip('no mount here')
+    if got.returncode: pytest.skip(f'a small file system cannot be mounted here: {got.stderr.strip()}')
+    try:
+        cut(small(scenes), disk/'c', Stop(1))
+        check_full(disk/'c', lambda: fit(small(scenes).resume(disk/'c'), cbs=[Checkpoint(disk/'c', 0)]))
+    finally: subprocess.run(['umount',str(disk)], check=True)
+
+@pytest.mark.parametrize('error', [OSError(errno.ENOSPC, 'No space left on device'), OSError(errno.EDQUOT, 'Disk quota exceeded')])
+def test_full_disk_simulated(tmp_path, monkeypatch, error):
+    "Where nothing can be mounted: the first part of the file is written, then there is no room"
+    def half(tensors, path, metadata=None):
+        path.write_bytes(b'x'*99)
+        raise error
+    save_state(tmp_path/'c', dict(a=torch.zeros(9)))
+    monkeypatch.setattr(checkpoint, 'save_file', half)
+    check_full(tmp_path/'c', lambda: save_state(tmp_path/'c', dict(a=torch.zeros(2**20))))
+
+RUN = SMALL|dict(senior=CNN, method_args=dict(warmup=.2, ramp=.2), probe=2)
+
+def check_runs(a, b):
+    assert a.finished and b.finished and not has_checkpoint(b.path) and not list(b.path.rglob('*.part'))
+    for k in a.config['networks']: assert equal(*(dict(o.network(k).state_dict()) for o in (a,b)))
+    pd.testing.assert_frame_equal(*(o.history.drop(columns=TIMES) for o in (a,b)), check_exact=True)
+
+def test_runs(scenes, tmp_path, capsys, monkeypatch):
+    "On the command line too; a run without a checkpoint begins anew, one that is finished or lacks its data says so"
+    monkeypatch.setattr('segkc_fastai.data.loaders.default_device', lambda: torch.device('cpu'))
+    whole,out = train_run(tmp_path/'a', scenes, 'segkc', **RUN),tmp_path/'b'
+    with pytest.raises(KeyboardInterrupt): train_run(out, scenes, 'segkc', **RUN|dict(checkpoint=0), cbs=[Stop(2)])
+    assert has_checkpoint(out) and not (out/'history.csv').exists() and not Run(out).ended
+    shutil.move(scenes/'train'/'images'/'scene_00003.jpg', tmp_path)
+    with pytest.raises(ValueError, match='b: split_hash was .* now; bring back what the run began with'): resume_run(out)
+    shutil.move(tmp_path/'scene_00003.jpg', scenes/'train'/'images')
+    (out/'.card.md.1.part').write_text('half')
+    main(['train','--resume',str(out)])
+    assert f'Run: {out}' in capsys.readouterr().out
+    check_runs(whole, Run(out))
+    with pytest.raises(SystemExit, match='segkc: .*b: this run is finished, after 2 epochs; its results are in .*card.md'): main(['train','--resume',str(out)])
+
+def test_runs_without_a_checkpoint(scenes, tmp_path):
+    whole,out = train_run(tmp_path/'a', scenes, 'segkc', **RUN),tmp_path/'b'
+    shutil.copytree(whole.path, out)
+    for f in (out/'card.md', out/'card.json', out/'history.csv', *out.glob('*.safetensors')): f.unlink() # as it is in the first epoch
+    check_runs(whole, resume_run(out, device='cpu'))
+    with pytest.raises(KeyboardInterrupt): train_run(tmp_path/'c', scenes, 'segkc', **RUN|dict(checkpoint=None), cbs=[Stop(6)])
+    with pytest.raises(ValueError, match='c: was trained without checkpoints'): resume_run(tmp_path/'c')
+    assert len(Run(tmp_path/'c').history)==1 and 'Stopped early' in (tmp_path/'c'/'card.md').read_text()
+
+def test_an_early_end_is_an_end(scenes, tmp_path):
+    run = train_run(tmp_path/'a', scenes, 'segkc', **RUN|dict(epochs=3), cbs=[EarlyStoppingCallback('junior_miou', min_delta=2., patience=1)])
+    assert run.ended and not run.finished
+    with pytest.raises(ValueError, match='this run is finished, after 2 epochs'): resume_run(run.path)
+
+def test_how_networks_began_is_remembered(scenes, tmp_path, monkeypatch):
+    "No weights are fetched for a run that goes on, yet encoders keep their rate"
+    from segkc_fastai.models import segmenter
+    real,asked = segmenter._build,[]
+    def build(enc, dec, width, pretrained, kw):
+        asked.append(pretrained)
+        return *real(enc, dec, width, False, kw)[:3],pretrained
+    monkeypatch.setattr(segmenter, '_build', build)
+    kw = RUN|dict(pretrained=True)
+    whole = train_run(tmp_path/'a', scenes, 'cps', **kw)
+    with pytest.raises(KeyboardInterrupt): train_run(tmp_path/'b', scenes, 'cps', **kw|dict(checkpoint=0), cbs=[Stop(6)])
+    asked.clear()
+    done = resume_run(tmp_path/'b', device='cpu')
+    assert not any(asked[:2]) and {o['pretrained'] for o in done.config['networks'].values()}=={True}
+    check_runs(whole, done)
+
+class Trained(Callback):
+    run_valid,n = False,0
+    def after_batch(self): self.n += 1
+
+def test_a_comparison_goes_on(scenes, tmp_path):
+    kw,steps = RUN|dict(senior=None, method='supervised', method_args={}),Trained()
+    whole = train_run(tmp_path/'a', scenes, **kw)
+    with pytest.raises(KeyboardInterrupt): train_run(tmp_path/'b', scenes, **kw|dict(checkpoint=0), cbs=[Stop(6)])
+    check_runs(whole, find_or_train(tmp_path/'b', scenes, **kw, cbs=[steps]))
+    assert steps.n==2
+
+def test_killed(tmp_path):
+    "The short version of `make soak`"
+    kills,torn,runs = soak(tmp_path, 3, seed=0)
+    assert kills==3 and runs

@@ -1,0 +1,149 @@
+"Two processes train as one does. Run as a program, this file makes their side of it: `launch` copies a process that has imported everything once"
+import hashlib, json, os, subprocess, sys
+from pathlib import Path
+import pytest, torch
+import torch.distributed as dist
+from conftest import SMALL, vit
+from fastai.callback.core import Callback
+from fastai.torch_core import rank_distrib, set_seed
+from segkc_fastai.cli import main
+from segkc_fastai.data.benchmarks import load_source
+from segkc_fastai.data.loaders import SemiDataLoaders
+from segkc_fastai.data.scenes import write_scenes
+from segkc_fastai.data.splits import split_source
+from segkc_fastai.methods.losses import OHEM, SHARED
+from segkc_fastai.methods.step import MoveEMA
+from segkc_fastai.methods.table import METHODS, make_method
+from segkc_fastai.train.distributed import distributed, launch
+from segkc_fastai.train.learner import dual_learner
+from segkc_fastai.train.runs import Run, train_run
+
+TINY = 'test_efficientnet+fpn:32' # 0.15 M parameters, with BatchNorm
+RAMPS = ('mean_teacher','cps','segkc')
+EARLY = {k:dict(warmup=.2) for k in METHODS if k!='supervised'} | {k:dict(warmup=.2, ramp=.2) for k in RAMPS} # everything begins within 50 steps
+PLAIN = {k:dict(warmup=0, cutmix=False) for k in ('fixmatch','gta','mkd')} | {k:dict(warmup=0, ramp=0, cutmix=False) for k in RAMPS} # nothing is drawn
+PLAIN |= {f'{k}, warming up':dict(warmup=.5, cutmix=False) for k in ('segkc','gta')} # adaptors and assistant have nothing to do yet
+PLAIN['fixmatch'] |= dict(threshold=.1455) # keeps a part
+PLAIN['cps'] |= dict(threshold=.1455, criterion=OHEM(.1, 3000))
+
+class Gradients(Callback):
+    "Those of the first step"
+    order = MoveEMA.order
+    def before_fit(self): self.first = {}
+    def before_step(self):
+        if not self.first: self.first = {k.removeprefix('module.'):p.grad.clone() for k,p in self.model.named_parameters() if p.grad is not None}
+
+def learner(folder, method, nets, repeat=1, size=(64,96), cbs=(), **kw):
+    "Unlabelled images are repeated, for many steps in one epoch; views of other scales, so that images differ in their padding"
+    set_seed(0)
+    src = split_source(load_source(folder), 8, 0)
+    task,val = load_source(folder).task,load_source(folder).part('val')
+    dls = SemiDataLoaders.from_lists(src.labelled, src.unlabelled*repeat, val, task, size=size, bs=4, val_bs=2, scale=(.5,1.5), device='cpu', **kw)
+    own = dict(junior=nets()) | (dict(senior=nets()) if 'senior' in method.members else {})
+    return dual_learner(dls, method=method, pretrained=False, cbs=list(cbs), **own)
+
+def fit(learn, *args, **kw):
+    with distributed(learn), learn.no_bar(), learn.no_logging(): learn.fit(*args, **kw)
+
+def measured(folder, name):
+    "One epoch without learning: gradients, losses, and the row of the table"
+    learn = learner(folder, make_method(name.split(',')[0], **PLAIN[name]), vit, strong=lambda x: 1-x, cbs=[Gradients()])
+    fit(learn, 1, 0.)
+    row = dict(zip(learn.recorder.metric_names[1:-1], map(float, learn.recorder.values[-1])))
+    low_high = learn.seg_metrics.interval(learn.model.deployed)
+    return dict(row=row, interval=low_high, losses=list(map(float, learn.recorder.losses)), gradients=learn.gradients.first)
+
+def digests(learn):
+    "Parameters, buffers and the counter of EMA moves"
+    state = learn.model.state_dict()
+    return {k:hashlib.sha256(v.numpy().tobytes()).hexdigest() if isinstance(v, torch.Tensor) else repr(v) for k,v in state.items()}
+
+def fifty(folder, name):
+    "What differs between the processes after 50 steps, and what differs from the start"
+    learn = learner(folder, make_method(name, **EARLY.get(name, {})), lambda: TINY, repeat=13, size=(32,48))
+    start,each = digests(learn),[None]*2
+    fit(learn, 1, 1e-3)
+    dist.all_gather_object(each, digests(learn))
+    assert len(learn.recorder.losses)==52 and type(learn.model).__name__=='Cohort'
+    return dict(differ=[k for k in start if each[0][k]!=each[1][k]], same=[k for k in start if each[0][k]==start[k]])
+
+def both(folder, out):
+    res = dict(fifty={k:fifty(folder, k) for k in METHODS}, measured={k:measured(folder, k) for k in PLAIN})
+    torch.save(res, out/f'{rank_distrib()}.pt')
+
+class Stops(Callback):
+    order = 0
+    def before_batch(self):
+        if rank_distrib()==1 and self.train_iter==2: raise ValueError('a file that cannot be read')
+
+def breaks(folder, out):
+    learn = learner(folder, make_method('cps', warmup=0), vit, cbs=[Stops()])
+    try: fit(learn, 1)
+    except Exception as e:
+        left = [cb.name for cb in learn.cbs if cb.name in ('shared_step','distributed_trainer')]
+        after = [type(learn.model).__name__, [dl.processes for dl in learn.dls.loaders], SHARED.processes, left]
+        (out/f'error{rank_distrib()}.json').write_text(json.dumps([type(e).__name__, str(e), after]))
+
+def run(*args):
+    env = os.environ | dict(CUDA_VISIBLE_DEVICES='', OMP_NUM_THREADS='1')
+    return subprocess.run([sys.executable, *map(str, args)], capture_output=True, text=True, timeout=600, env=env)
+
+@pytest.fixture(scope='module')
+def two(tmp_path_factory):
+    "Folder of scenes, and what two processes left"
+    d = tmp_path_factory.mktemp('two')
+    write_scenes(d/'scenes', n_train=24, n_val=5, n_test=4)
+    (d/'out').mkdir()
+    res = run(__file__, d/'scenes', d/'out')
+    assert res.returncode==0, res.stdout+res.stderr
+    return d/'scenes',d/'out'
+
+def test_after_fifty_steps_all_is_equal(two):
+    for o in (torch.load(two[1]/f'{i}.pt')['fifty'] for i in (0,1)):
+        assert {k:v['differ'] for k,v in o.items()}=={k:[] for k in METHODS}
+        assert not [(k,n) for k,v in o.items() for n in v['same'] if not n.endswith(('.mean','.std','_extra_state'))] # all learned
+
+@pytest.mark.parametrize('name', PLAIN)
+def test_two_halves_are_one_batch(two, name):
+    one,parts = measured(two[0], name),[torch.load(two[1]/f'{i}.pt')['measured'][name] for i in (0,1)]
+    assert 0<one['row'].get('kept', .5)<=1 and any(k.startswith(('adaptors','members.assistant')) for k in one['gradients'])==(name in ('segkc','gta')) and one['interval']==parts[0]['interval']==parts[1]['interval']
+    for o in parts:
+        assert o['row']==pytest.approx(one['row'], abs=1e-5) and o['losses']==pytest.approx(one['losses'], abs=1e-5)
+        assert set(o['gradients'])==set(one['gradients'])
+        for k,g in one['gradients'].items(): assert torch.allclose(o['gradients'][k], g, rtol=1e-4, atol=1e-5), k
+
+def test_one_that_stops_stops_all(two):
+    (lost,why,after),(error,own,_) = (json.loads((two[1]/f'error{i}.json').read_text()) for i in (0,1))
+    assert (lost,error)==('ConnectionError','ValueError') and 'its own message says why' in why and 'cannot be read' in own
+    assert after==['Cohort', [1]*3, 1, []]
+
+def test_a_batch_that_cannot_be_divided(two):
+    assert 'bs=3: 2 processes cannot divide' in (two[1]/'odd.txt').read_text() and not (two[1]/'odd').exists()
+
+def test_accelerate_launch(two, tmp_path):
+    launcher = '-m accelerate.commands.accelerate_cli launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no --main_process_port 0'
+    args = f'--data {two[0]} --out {tmp_path}/run --method gta --junior {TINY} --labelled 8 --epochs 1 --size 64,96 --bs 4 --random'
+    res = run(*launcher.split(), '-m', 'segkc_fastai.cli', 'train', *args.split())
+    assert res.returncode==0, res.stdout+res.stderr
+    r = Run(tmp_path/'run')
+    assert r.finished and len(r.history)==1 and '2 processes' in r.config['hardware'] and res.stdout.count('Run: ')==1
+
+def test_workers_read_the_same_share(two):
+    src = load_source(two[0])
+    dls = [SemiDataLoaders.from_lists(src.train[:8], src.train[8:], src.part('val'), src.task, size=(64,96), bs=4, device='cpu', num_workers=n) for n in (0,2)]
+    for d in dls:
+        for dl in d.loaders: dl.process,dl.processes = 1,2
+    for a,b in zip(*(d.loaders for d in dls)):
+        xs,ys = ([x for x,_ in o] for o in (a, b))
+        assert len(xs)==len(ys)==len(a) and all(torch.equal(x, y) for x,y in zip(xs, ys))
+    assert [len(dl) for dl in dls[0].loaders]==[4,1,4] and [len(x) for x in xs]==[2]*4
+
+def test_only_training_is_shared(two, monkeypatch):
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    with pytest.raises(SystemExit, match='start any other command by itself'): main(['audit', str(two[0])])
+
+if __name__=='__main__':
+    folder,out = map(Path, sys.argv[1:])
+    for f in (both, breaks): launch(f, folder, out, processes=2)
+    try: launch(train_run, out/'odd', folder, 'cps', **(SMALL|dict(bs=3)), processes=2)
+    except Exception as e: (out/'odd.txt').write_text(str(e))
