@@ -1,5 +1,6 @@
 "Two processes train as one does. Run as a program, this file makes their side of it: `launch` copies a process that has imported everything once"
 import hashlib, json, os, subprocess, sys
+from contextlib import suppress
 from pathlib import Path
 import pytest, torch
 import torch.distributed as dist
@@ -14,9 +15,11 @@ from segkc_fastai.data.splits import split_source
 from segkc_fastai.methods.losses import OHEM, SHARED
 from segkc_fastai.methods.step import MoveEMA
 from segkc_fastai.methods.table import METHODS, make_method
+from segkc_fastai.train.checkpoint import Checkpoint
 from segkc_fastai.train.distributed import distributed, launch
 from segkc_fastai.train.learner import dual_learner
-from segkc_fastai.train.runs import Run, train_run
+from segkc_fastai.train.monitor import Probe
+from segkc_fastai.train.runs import Run, resume_run, train_run
 
 TINY = 'test_efficientnet+fpn:32' # 0.15 M parameters, with BatchNorm
 RAMPS = ('mean_teacher','cps','segkc')
@@ -84,6 +87,16 @@ def breaks(folder, out):
         after = [type(learn.model).__name__, [dl.processes for dl in learn.dls.loaders], SHARED.processes, left]
         (out/f'error{rank_distrib()}.json').write_text(json.dumps([type(e).__name__, str(e), after]))
 
+class Halts(Callback):
+    "In the second step of the second epoch, after the checkpoint"
+    order = Checkpoint.order+1
+    def after_batch(self):
+        if self.learn.training and self.train_iter==6: raise KeyboardInterrupt
+
+HALVED = SMALL | dict(junior=TINY, senior=TINY, epochs=3, probe=4, checkpoint=0)
+
+def halve(folder, out): train_run(out, folder, 'segkc', cbs=[Halts()], **HALVED)
+
 def run(*args):
     env = os.environ | dict(CUDA_VISIBLE_DEVICES='', OMP_NUM_THREADS='1')
     return subprocess.run([sys.executable, *map(str, args)], capture_output=True, text=True, timeout=600, env=env)
@@ -120,6 +133,13 @@ def test_one_that_stops_stops_all(two):
 def test_a_batch_that_cannot_be_divided(two):
     assert 'bs=3: 2 processes cannot divide' in (two[1]/'odd.txt').read_text() and not (two[1]/'odd').exists()
 
+def test_another_number_of_processes_goes_on(two):
+    "One process began and two ended; two began and one ends"
+    resume_run(two[1]/'two', device='cpu')
+    a,b = (Run(two[1]/k) for k in ('one','two'))
+    assert a.finished and b.finished and a.history.lr.tolist()==b.history.lr.tolist() and len(a.history)==3
+    assert [Probe(o).records for o in (a, b)]==[[(0,4),(1,8),(2,12)]]*2
+
 def test_accelerate_launch(two, tmp_path):
     launcher = '-m accelerate.commands.accelerate_cli launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no --main_process_port 0'
     args = f'--data {two[0]} --out {tmp_path}/run --method gta --junior {TINY} --labelled 8 --epochs 1 --size 64,96 --bs 4 --random'
@@ -145,5 +165,8 @@ def test_only_training_is_shared(two, monkeypatch):
 if __name__=='__main__':
     folder,out = map(Path, sys.argv[1:])
     for f in (both, breaks): launch(f, folder, out, processes=2)
+    for k,n in dict(one=1, two=2).items():
+        with suppress(KeyboardInterrupt, Exception): halve(folder, out/k) if n==1 else launch(halve, folder, out/k, processes=2)
+    launch(resume_run, out/'one', device='cpu', processes=2)
     try: launch(train_run, out/'odd', folder, 'cps', **(SMALL|dict(bs=3)), processes=2)
     except Exception as e: (out/'odd.txt').write_text(str(e))
