@@ -74,7 +74,7 @@ class FiniteLoss(Callback):
     @property
     def column(self): return dict(skipped=self.skipped) if self.skip else {} # of a history
 
-# %% ../../nbs/05_train/01a_numerics.ipynb #7bbabf4e
+# %% ../../nbs/05_train/01a_numerics.ipynb #4302fa72
 @patch
 def settle(self:FiniteLoss,
     wait:bool=True # for what has not arrived, too
@@ -82,7 +82,7 @@ def settle(self:FiniteLoss,
     "Look at the numbers that were sent off; NonFiniteLoss if they are not finite. To be called before weights are written to disk"
     while self.flights and (wait or self.flights[0].ready):
         f = self.flights.popleft().wait()
-        if math.isfinite(f.sums[-1]): continue
+        if math.isfinite(f.sums.tolist()[-1]): continue
         self.flights.clear()
         raise NonFiniteLoss(self._message(f))
 
@@ -92,7 +92,7 @@ def _fine(self:FiniteLoss, **values):
     f = InFlight({k:(v,1) for k,v in values.items()})
     f.at = self.learn.epoch,self.learn.iter,None if self.learn.semi_step.x_w is None else self.read-1
     if self.skip:
-        ok = math.isfinite(f.wait().sums[-1])
+        ok = math.isfinite(f.wait().sums.tolist()[-1])
         self.skipped += not ok
         return ok
     self.flights.append(f)
