@@ -7,8 +7,8 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/cli.html.md"""
 # %% auto #0
 __all__ = ['parser', 'main']
 
-# %% ../nbs/11_cli.ipynb #ac41fb2e
-import argparse, json, os, sys, warnings
+# %% ../nbs/11_cli.ipynb #07c94ec7
+import argparse, json, math, os, re, sys, warnings
 
 # %% ../nbs/11_cli.ipynb #a9e9f635
 def _demo(data, out, seed):
@@ -26,7 +26,7 @@ def _settings(random, method_arg, method_args=None, **kw):
     "Arguments of `train_run`: a recipe's, with what the command line says on top"
     return dict(kw, pretrained=kw.get('pretrained', True) and not random, method_args=(method_args or {}) | dict(method_arg))
 
-# %% ../nbs/11_cli.ipynb #32a640ed
+# %% ../nbs/11_cli.ipynb #6f9c1afb
 def _get(name, path):
     from segkc_fastai.data.download import download
     print(f'{download(name, path)} is there: give it as --data')
@@ -35,7 +35,7 @@ def _audit(json_file, **kw):
     from segkc_fastai.core.files import write_json
     from segkc_fastai.data.audit import audit
     a = audit(**kw)
-    print(a.markdown())
+    print(a.markdown().encode(errors='backslashreplace').decode()) # names of files may be no text
     if json_file: write_json(json_file, a.to_dict())
     if not a.ok: sys.exit(1)
 
@@ -114,7 +114,7 @@ def _eval(run, **kw):
     got = evaluate_run(Run(run), **kw)
     print('\n\n'.join(o.markdown() for o in (got.values() if kw['member']=='all' else [got])))
 
-# %% ../nbs/11_cli.ipynb #918a81be
+# %% ../nbs/11_cli.ipynb #e4be0f8f
 def _predict(file, folder, out, device, tile, **kw):
     from segkc_fastai.deploy.folder import predict_folder
     from segkc_fastai.deploy.predict import Predictor
@@ -123,26 +123,29 @@ def _predict(file, folder, out, device, tile, **kw):
     if done.failed: sys.exit('\n'.join([f'segkc: {len(done.failed)} images were left out:', *(f'  {f}: {why}' for f,why in done.failed)]))
 
 def _export(file, to, out, images, int8, split, dynamic):
+    from segkc_fastai.data.benchmarks import load_source
     from segkc_fastai.deploy.export import export, quantise
     from segkc_fastai.deploy.predict import network_file
     if int8 and to!='onnx': raise ValueError(f'--int8: is for --to onnx, not {to}')
+    if int8: load_source(int8).part(split) # first: nothing is written for data that cannot be read
     path = export(file, to, out, images)
     print(f'{path}, and its card {path}.md')
     if not int8: return
     r = quantise(path, int8, split=split, dynamic=dynamic, weights=network_file(file))
     print(f'{r["file"]}: mIoU {r["int8"]:.2f} %, and {r["float"]:.2f} % before, on {split} of {int8}')
 
-# %% ../nbs/11_cli.ipynb #85072813
+# %% ../nbs/11_cli.ipynb #2efbd6d1
 def _figures(runs, out, formats):
     from segkc_fastai.view.paper import all_figures
     files,left = all_figures(runs, out, formats)
+    if not files: raise ValueError(f'no figure could be drawn. {". ".join(left)}')
     print('\n'.join(['Figures:', *(f'  {o}' for o in files), *(f'Left out: {o}' for o in left)]))
 
-# %% ../nbs/11_cli.ipynb #681d9790
+# %% ../nbs/11_cli.ipynb #74b898be
 def _size(s):
     try: h,w = (int(v) for v in s.lower().replace('x', ',').split(','))
     except ValueError: raise argparse.ArgumentTypeError(f'{s!r}: give height,width in pixels, such as 240,320') from None
-    if min(h, w)<16: raise argparse.ArgumentTypeError(f'{s!r}: at least 16 pixels a side')
+    if min(h, w)<16 or max(h, w)>16384: raise argparse.ArgumentTypeError(f'{s!r}: give 16 to 16384 pixels a side')
     return h,w
 
 def _pair(s):
@@ -151,14 +154,21 @@ def _pair(s):
     try: return k,json.loads(v.lower())
     except ValueError: return k,v
 
-# %% ../nbs/11_cli.ipynb #cfb9edd3
-def _scales(s):
-    try: return tuple(float(o) for o in s.split(','))
-    except ValueError: raise argparse.ArgumentTypeError(f'{s!r}: give numbers, such as 0.75,1,1.25') from None
+# %% ../nbs/11_cli.ipynb #e81e1fd3
+def _number(s):
+    try: v = float(s)
+    except ValueError: v = math.nan
+    if not 0<v<math.inf: raise argparse.ArgumentTypeError(f'{s!r}: give a number above 0')
+    return v
 
-def _positive(s):
-    if not s.isdigit() or int(s)<1: raise argparse.ArgumentTypeError(f'{s!r}: give a whole number of at least 1')
+def _whole(s, least=0):
+    if not re.fullmatch('[0-9]{1,9}', s) or int(s)<least: raise argparse.ArgumentTypeError(f'{s!r}: give a whole number of at least {least}')
     return int(s)
+
+def _positive(s): return _whole(s, 1)
+
+# %% ../nbs/11_cli.ipynb #ddbe00d4
+def _several(of): return lambda s: tuple(map(of, s.split(',')))
 
 # %% ../nbs/11_cli.ipynb #f883e916
 def _shard(s):
@@ -166,7 +176,7 @@ def _shard(s):
     if not (i.isdigit() and n.isdigit() and int(i)<int(n)): raise argparse.ArgumentTypeError(f'{s!r}: give i/n with i from 0 to n-1, such as 0/4')
     return int(i),int(n)
 
-# %% ../nbs/11_cli.ipynb #852ee0d5
+# %% ../nbs/11_cli.ipynb #d39ef01f
 def _drawing(add, several=''):
     "Arguments that say which images are labelled"
     add('--layout', help='how the folder is laid out, such as voc_blended; recognised if left out')
@@ -185,10 +195,10 @@ def _training(add, data=True):
     add('--epochs', type=_positive, default=20, help='passes over the unlabelled images')
     add('--size', type=_size, default=(320,320), help='height,width of training crops')
     add('--bs', type=_positive, default=8, help='labelled images a step, and as many unlabelled')
-    add('--lr', type=float, default=1e-3, help='largest rate of decoders; pretrained encoders get a tenth')
+    add('--lr', type=_number, default=1e-3, help='largest rate of decoders; pretrained encoders get a tenth')
     add('--precision', choices=['fp32','bf16','fp16'], default='fp32', help='in which networks compute; losses are fp32, and so are the weights')
     add('--accumulate', type=_positive, default=1, help='batches whose gradients make one step')
-    add('--clip', type=float, metavar='NORM', help='largest norm of the gradient')
+    add('--clip', type=_number, metavar='NORM', help='largest norm of the gradient')
     add('--channels-last', action='store_true', help='the layout of convolutions that tensor cores read')
     add('--compile', action='store_true', help='compile the networks; takes minutes, once')
     add('--skip-nonfinite', action='store_true', help='leave out batches whose loss is not finite, and count them, instead of stopping')
@@ -196,7 +206,7 @@ def _training(add, data=True):
     add('--frozen', nargs='+', default=[], metavar='NAME', help='networks whose encoder stays as it is: senior, junior')
     add('--method-arg', type=_pair, action='append', default=[], metavar='NAME=VALUE', help='argument of the method, such as threshold=0.95, in a grid also of one alone, such as gta.drop=0.1; may be repeated')
 
-# %% ../nbs/11_cli.ipynb #6c789288
+# %% ../nbs/11_cli.ipynb #7df7bfff
 def _data_commands(command):
     add = command('get', _get, 'fetch a benchmark; the same command again goes on where it broke off').add_argument
     add('name', choices=['voc','sbd','camvid','ade20k','coco_stuff','cityscapes'], help='sbd includes voc; cityscapes has to be fetched by hand, and the error says how')
@@ -206,12 +216,12 @@ def _data_commands(command):
     add('--json', dest='json_file', metavar='FILE', help='write everything found, file by file')
     add('--size', type=_size, default=(320,320), help='height,width of the crops to train with')
     _drawing(add)
-    add('--seed', type=int, default=0, help='of the split')
+    add('--seed', type=_whole, default=0, help='of the split')
     add = command('split', _split, 'write down which images are labelled').add_argument
     add('data', help='folder of images and masks')
     add('--out', required=True, help='folder for labelled.txt, unlabelled.txt and, with --val, val.txt')
     _drawing(add)
-    add('--seed', type=int, default=0, help='of the drawing')
+    add('--seed', type=_whole, default=0, help='of the drawing')
 
 def _run_commands(command):
     add = command('eval', _eval, 'per-class IoU of a run on a part of a folder').add_argument
@@ -221,12 +231,12 @@ def _run_commands(command):
     add('--bs', type=_positive, default=8, help='images at a time')
     add('--member', help='network, or all; the deployed one if left out')
     add('--mode', choices=['whole','resize','sliding'], help='how images are read; as the run was told if left out')
-    add('--scales', type=_scales, default=(1.,), help='read at several scales, such as 0.75,1,1.25, and take the mean')
+    add('--scales', type=_several(_number), default=(1.,), help='read at several scales, such as 0.75,1,1.25, and take the mean')
     add('--flip', action='store_true', help='read each in a mirror, too')
     add = command('figures', _figures, 'draw what finished runs allow; of several, also what compares them, the first as the competitor of the last').add_argument
     add('runs', nargs='+', metavar='RUN', help='run folder')
     add('--out', help='folder; if left out, figures in each run folder, and beside the first for what compares them')
-    add('--formats', type=lambda s: tuple(s.split(',')), default=('png',), help='png, pdf, svg, or several, separated by commas')
+    add('--formats', type=_several(str), default=('png',), help='png, pdf, svg, or several, separated by commas')
     add = command('lab', _lab, 'JupyterLab on a workbench notebook over a run, on this machine only').add_argument
     add('run', nargs='?', help='run folder; the newest of --runs if left out')
     add('--runs', default='runs', help='folder that holds runs')
@@ -255,7 +265,7 @@ def _deploy_commands(command):
     add('--split', choices=['val','test'], default='val', help='part of DATA to measure on')
     add('--dynamic', action='store_true', help='8 bits with ranges measured for each image, as plain transformers may want')
 
-# %% ../nbs/11_cli.ipynb #4e73d056
+# %% ../nbs/11_cli.ipynb #716dfc95
 def parser(
     recipe=None # a `Recipe`, for the defaults of training
 ):
@@ -269,7 +279,7 @@ def parser(
     add = command('demo', _demo, 'train a junior alone and with a senior on the built-in scenes, compare, make the pictures').add_argument
     add('--data', default='data/scenes', help='where the scenes are, or will be written')
     add('--out', default='runs/demo', help='folder of the two runs; an earlier demo there is replaced')
-    add('--seed', type=int, default=0, help='of split, views and initial weights')
+    add('--seed', type=_whole, default=0, help='of split, views and initial weights')
     _data_commands(command)
     c = command('train', _train, 'train on a folder of images and masks')
     _training(c.add_argument, data=False) # not with --resume
@@ -277,8 +287,8 @@ def parser(
     c.add_argument('--out', help='run folder to make; runs/<method>-<labelled>-seed<seed> if left out')
     c.add_argument('--sync-bn', action='store_true', help='BatchNorm over the images of all GPUs, where several train together')
     c.add_argument('--method', default='segkc', help='its name, such as supervised, unimatch, cps or segkc; one that is not known prints all')
-    c.add_argument('--seed', type=int, default=0, help='of split, views and initial weights')
-    c.add_argument('--probe', type=int, default=16, metavar='N', help='unlabelled images whose labels by every network are kept after each epoch, for the explorers; 0 for none')
+    c.add_argument('--seed', type=_whole, default=0, help='of split, views and initial weights')
+    c.add_argument('--probe', type=_whole, default=16, metavar='N', help='unlabelled images whose labels by every network are kept after each epoch, for the explorers; 0 for none')
     a = command('ablate', _ablate, 'what each part of SegKC adds: a grid of runs, which goes on where it stopped, a table and a figure')
     m = command('compare', _compare, 'methods × labelled × seeds: a grid of runs, which goes on where it stopped and which several processes can share, a table and figures')
     m.add_argument('--methods', type=lambda s: s.split(','), default=argparse.SUPPRESS, help='names, separated by commas; all if left out')
@@ -287,7 +297,7 @@ def parser(
         _training(o.add_argument)
         o.set_defaults(senior='resnet50')
         o.add_argument('--out', default=out, help='folder for the runs, table and figures; start the same command again to go on, or twice to share the work')
-        o.add_argument('--seeds', type=lambda s: tuple(map(int, s.split(','))), default=(0,1,2), help='of split, views and initial weights')
+        o.add_argument('--seeds', type=_several(_whole), default=(0,1,2), help='of split, views and initial weights')
         o.add_argument('--split', default='test', choices=['val','test'], help='part of the data that counts')
     if recipe:
         for o in (c, a): o.set_defaults(**recipe.args)
@@ -296,11 +306,16 @@ def parser(
     _deploy_commands(command)
     return p
 
-# %% ../nbs/11_cli.ipynb #37d132ab
+# %% ../nbs/11_cli.ipynb #b7728cd3
 def _recipe(name):
     from segkc_fastai.train.recipes import RECIPES
     if name not in RECIPES: raise ValueError(f'--recipe {name!r}: choose from {", ".join(RECIPES)}')
     return RECIPES[name]
+
+def _why(e):
+    "An error in one line; the system's own with the file first"
+    if getattr(e, 'filename', None) is not None and e.strerror and e.errno: return f'{e.filename2 or e.filename!s:.200}: {e.strerror.lower()}; look at the path, and at who may read and write there'
+    return ' '.join(str(e).split()) or type(e).__name__
 
 def main(argv=None):
     "Run `segkc`; exit status 1 and one line on standard error for what the user can mend"
@@ -311,7 +326,7 @@ def main(argv=None):
         if args.get('recipe'): args = vars(parser(_recipe(args['recipe'])).parse_args(argv))
         if args.get('labelled', '') is None: raise ValueError(f'--labelled-list: recipe {args["recipe"]!r} wants {_recipe(args["recipe"]).wanted}')
         args.pop('f')(**args)
-    except (ValueError, OSError) as e: sys.exit(f'segkc: {" ".join(str(e).split())}')
+    except (ValueError, OSError) as e: sys.exit(f'segkc: {_why(e)}')
     except KeyboardInterrupt: sys.exit('segkc: interrupted')
 
 # %% ../nbs/11_cli.ipynb #f4f3216e

@@ -121,7 +121,7 @@ def test_a_folder_that_grows(half, watching):
 
 def test_errors_of_the_watching_thread_are_shown(half, watching):
     (half/'history.csv').write_text('')
-    wait(lambda: watching.widget.error.startswith('EmptyDataError'))
+    wait(lambda: watching.widget.error.startswith('ValueError: '))
     write_text(half/'history.csv', history(1).to_csv(index=False))
     wait(lambda: not watching.widget.error and watching.widget.chart['x']==[1])
     shutil.rmtree(half)

@@ -9,7 +9,7 @@ __all__ = ['VOC', 'VOC_GET', 'SBD_GET', 'CITYSCAPES', 'CITY_GET', 'ADE20K', 'ADE
            'CAMVID_GET', 'SEGNET_GET', 'LAYOUTS', 'voc_source', 'write_sbd', 'cityscapes_source', 'ade20k_source',
            'coco_stuff_source', 'camvid_source', 'camvid_segnet_source', 'load_source']
 
-# %% ../../nbs/02_data/02a_benchmarks.ipynb #9282bfac
+# %% ../../nbs/02_data/02a_benchmarks.ipynb #c0f3eebe
 import shutil, warnings
 from dataclasses import replace
 from functools import partial
@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 from fastprogress.fastprogress import progress_bar
 from scipy.io import loadmat
-from ..core.files import replacing, write_text
+from ..core.files import plain_name, replacing, write_text
 from ..core.task import Task
 from .sources import Pair, Source, folder_source
 
@@ -28,15 +28,19 @@ def _voc_colour(i): return tuple(sum(((i>>(3*b+c))&1)<<(7-b) for b in range(3)) 
 VOC = Task('background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant sheep sofa train tvmonitor'.split(),
     [_voc_colour(i) for i in range(21)], name='Pascal VOC 2012')
 
-# %% ../../nbs/02_data/02a_benchmarks.ipynb #b1dbd280
+# %% ../../nbs/02_data/02a_benchmarks.ipynb #1b29d9be
 def _names(f, what):
     if not f.is_file(): raise FileNotFoundError(f'{f}: no such file; {what}')
-    return [s.strip() for s in f.read_text(encoding='utf-8').splitlines() if s.strip()]
+    try: return [s.strip() for s in f.read_text(encoding='utf-8-sig').splitlines() if s.strip()]
+    except UnicodeDecodeError: raise ValueError(f'{f}: no text file; {what or "write it again in UTF-8"}') from None
+
+def _listed(f, what): return [plain_name(s, f) for s in _names(f, what)]
 
 def _present(names, path, ext, what):
     lost = [n for n in names if not (path/f'{n}{ext}').is_file()]
     if lost: raise FileNotFoundError(f'{path/(lost[0]+ext)}: no such {what}, but the lists name it ({len(lost)} of {len(names)} are missing); unpack the archive again')
 
+# %% ../../nbs/02_data/02a_benchmarks.ipynb #aba09f25
 VOC_GET = 'get VOCtrainval_11-May-2012.tar from the Pascal VOC 2012 site and give the folder VOCdevkit/VOC2012 of it, which holds JPEGImages, SegmentationClass and ImageSets'
 
 def voc_source(
@@ -46,7 +50,7 @@ def voc_source(
     "Pascal VOC 2012; FileNotFoundError says what to get"
     path = Path(path)
     lists,aug = path/'ImageSets'/'Segmentation',path/'SegmentationClassAug'
-    train,val = (_names(lists/f'{k}.txt', VOC_GET) for k in ('train','val'))
+    train,val = (_listed(lists/f'{k}.txt', VOC_GET) for k in ('train','val'))
     listed = next((lists/f for f in ('trainaug.txt','train_aug.txt') if (lists/f).is_file()), None)
     pool = [Path(s.split()[0]).stem for s in _names(listed, '')] if listed else sorted({f.stem for f in aug.glob('*.png')} - set(val))
     if blended and not aug.is_dir(): raise FileNotFoundError(f'{aug}: no such folder; the blended splits need the masks of SBD there, which write_sbd puts there')
@@ -71,7 +75,7 @@ def _mat_mask(f):
     im.putpalette(np.array([_voc_colour(i) for i in range(256)], np.uint8).tobytes())
     return im
 
-# %% ../../nbs/02_data/02a_benchmarks.ipynb #a2a0130a
+# %% ../../nbs/02_data/02a_benchmarks.ipynb #34899982
 def write_sbd(
     sbd:str|Path, # benchmark_RELEASE as unpacked, or the folder with cls, train.txt and val.txt
     voc:str|Path  # VOCdevkit/VOC2012, which gets SegmentationClassAug and ImageSets/Segmentation/trainaug.txt
@@ -80,8 +84,8 @@ def write_sbd(
     sbd,voc = Path(sbd),Path(voc)
     top = next((d for d in (sbd, sbd/'dataset', sbd/'benchmark_RELEASE'/'dataset') if (d/'cls').is_dir()), sbd)
     lists,aug = voc/'ImageSets'/'Segmentation',voc/'SegmentationClassAug'
-    fine,val = (set(_names(lists/f'{k}.txt', VOC_GET)) for k in ('train','val'))
-    names = sorted({*fine, *_names(top/'train.txt', SBD_GET), *_names(top/'val.txt', SBD_GET)} - val)
+    fine,val = (set(_listed(lists/f'{k}.txt', VOC_GET)) for k in ('train','val'))
+    names = sorted({*fine, *_listed(top/'train.txt', SBD_GET), *_listed(top/'val.txt', SBD_GET)} - val)
     for n in progress_bar(names, leave=False):
         if (aug/f'{n}.png').is_file(): continue
         with replacing(aug/f'{n}.png') as f:

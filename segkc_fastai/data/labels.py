@@ -36,7 +36,7 @@ def _open(path):
     if n<=MAX_PIXELS: return im
     raise _TooLarge(f'{path}: {said}, and at most {MAX_PIXELS:,} are decoded, lest a small file fill the memory; if you trust it, set SEGKC_MAX_PIXELS={n} in the environment')
 
-# %% ../../nbs/02_data/01_labels.ipynb #546b8927
+# %% ../../nbs/02_data/01_labels.ipynb #42b2998e
 _WIDE = {'I','F','I;16','I;16B','I;16L','I;16N'}  # more than 8 bits a channel
 
 def open_image(
@@ -44,7 +44,7 @@ def open_image(
 )->Image.Image: # not yet decoded; `mode` is RGB, L or P, or RGBA with a warning
     "Open an image of 8 bits a channel; ValueError names a file that is none"
     try: im = _open(path)
-    except FileNotFoundError: raise FileNotFoundError(f'{path}: no such image') from None
+    except FileNotFoundError: raise FileNotFoundError(f'{path}: no such image; it was moved away, or is a broken link') from None
     except _TooLarge: raise
     except Exception as e: raise ValueError(f'{path}: not readable as an image ({e}); replace or remove it') from None
     if im.mode in _WIDE: raise ValueError(f'{path}: 16-bit or floating-point image (mode {im.mode}); convert it to 8 bits a channel first')
@@ -61,7 +61,7 @@ def read_image(path:str|Path)->Image.Image:
         return im if im.mode=='RGB' else im.convert('RGB') # converting RGB would copy it
     except Exception as e: raise ValueError(f'{path}: truncated or damaged ({e}); replace or remove it') from None
 
-# %% ../../nbs/02_data/01_labels.ipynb #83e58608
+# %% ../../nbs/02_data/01_labels.ipynb #87429e10
 @lru_cache(maxsize=8)
 def _table(key):
     k,masks,ignore = key
@@ -78,7 +78,7 @@ def _decode_index(im, task, path):
         return np.asarray(im.point(lut[:256].tolist())),bad
     a = np.asarray(im)
     if a.ndim!=2: raise ValueError(f'{path}: a colour mask (mode {im.mode}), but the task reads class numbers; set "masks": "rgb" in task.json')
-    if a.dtype.kind=='f' or a.min(initial=0)<0 or a.max(initial=0)>65535: raise ValueError(f'{path}: mode {im.mode} holds values that are no class numbers')
+    if a.dtype.kind=='f' or a.min(initial=0)<0 or a.max(initial=0)>65535: raise ValueError(f'{path}: mode {im.mode} holds values that are no class numbers; store masks with 8 bits a pixel')
     a = a.astype(np.int32)
     return lut[a],np.unique(a[~known[a]]).tolist()
 
@@ -112,12 +112,12 @@ def decode_mask(
     if not bad: return out
     raise ValueError(f'{path}: value {", ".join(map(str, bad[:5]))} is outside task {task.name!r}: {_hint(bad, task)}')
 
-# %% ../../nbs/02_data/01_labels.ipynb #5e547391
+# %% ../../nbs/02_data/01_labels.ipynb #e1cedca1
 def open_mask(path:str|Path)->Image.Image:
     "Open a mask; pixels are decoded when asked for"
     if str(path).lower().endswith(('.jpg','.jpeg')): raise ValueError(f'{path}: a JPEG mask; its compression changes class numbers, store masks as png or tif')
     try: return _open(path)
-    except FileNotFoundError: raise FileNotFoundError(f'{path}: no such mask') from None
+    except FileNotFoundError: raise FileNotFoundError(f'{path}: no such mask; it was moved away, or is a broken link') from None
     except _TooLarge: raise
     except Exception as e: raise ValueError(f'{path}: not readable as a mask ({e}); replace or remove it') from None
 

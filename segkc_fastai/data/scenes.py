@@ -7,7 +7,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/scenes.html.md"""
 # %% auto #0
 __all__ = ['SCENE_CLASSES', 'SCENE_PALETTE', 'render_scene', 'write_scenes']
 
-# %% ../../nbs/02_data/04_scenes.ipynb #a058d2ad
+# %% ../../nbs/02_data/04_scenes.ipynb #1d8c307d
 import colorsys,json,math
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 from fastprogress.fastprogress import progress_bar
 from PIL import Image,ImageDraw,ImageFilter
+from ..core.files import read_json
 
 # %% ../../nbs/02_data/04_scenes.ipynb #923665b2
 SCENE_CLASSES = 'sky building road pavement tree car pole pedestrian'.split()
@@ -517,7 +518,7 @@ def render_scene(
     mask = _majority(cv.lab, k)
     return _develop(cv.im.reduce(k), mask, rng, mood.dark),mask
 
-# %% ../../nbs/02_data/04_scenes.ipynb #8edf3c55
+# %% ../../nbs/02_data/04_scenes.ipynb #5767505c
 _SPLITS = ('train','val','test')
 
 def _save(folder, i, im, mask):
@@ -531,7 +532,7 @@ def _holds(path, manifest):
     "Whether `path` is the set of `manifest`, if it is anything at all"
     f = path/'scenes.json'
     if not path.exists() or path.is_dir() and not any(path.iterdir()): return False
-    found = json.loads(f.read_text()) if f.is_file() else 'something else'
+    found = read_json(f) if f.is_file() else 'something else'
     if found==manifest: return True
     raise ValueError(f"{path} holds {found}, not the scenes asked for, {manifest}. Choose another folder, or move this one away first.")
 

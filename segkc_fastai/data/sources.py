@@ -7,8 +7,8 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/sources.html.md"""
 # %% auto #0
 __all__ = ['IMAGE_TYPES', 'Pair', 'Source', 'pair_up', 'folder_source', 'check_sizes', 'count_classes']
 
-# %% ../../nbs/02_data/02_sources.ipynb #e4819446
-import warnings
+# %% ../../nbs/02_data/02_sources.ipynb #34c9b468
+import os, warnings
 from collections import namedtuple
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,7 +45,7 @@ class Source:
         if not pairs: raise ValueError(f'{Path(self.path)/name}: no image with a mask there; {remedy}')
         return pairs
 
-# %% ../../nbs/02_data/02_sources.ipynb #8a6bb8fa
+# %% ../../nbs/02_data/02_sources.ipynb #b2b9538a
 IMAGE_TYPES = {'.jpg','.jpeg','.png','.webp','.tif','.tiff'}
 
 def _stems(d, what):
@@ -53,6 +53,8 @@ def _stems(d, what):
     files = [f for f in sorted(d.iterdir()) if f.suffix.lower() in IMAGE_TYPES and not f.name.startswith('.')]
     res = {}
     for f in files:
+        try: f.name.encode()
+        except UnicodeEncodeError: raise ValueError(f'{os.fsencode(f)!r}: a name that is no text in UTF-8, so no list can hold it; rename the file') from None
         if f.stem in res: raise ValueError(f'{f}: {res[f.stem].name} has the same stem, so {what} cannot be paired; rename one')
         res[f.stem] = f
     return res

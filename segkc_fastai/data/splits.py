@@ -8,25 +8,25 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/splits.html.md"""
 __all__ = ['KNOWN_LISTS', 'labelled_count', 'read_names', 'list_hash', 'split_family', 'write_list', 'Split', 'group_name',
            'split_source', 'hold_out']
 
-# %% ../../nbs/02_data/03_splits.ipynb #0e4089a0
+# %% ../../nbs/02_data/03_splits.ipynb #00be602d
 import hashlib, re, warnings
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
 import numpy as np
-from ..core.files import write_text
+from ..core.files import check_format, write_text
 from .labels import read_mask
 from .sources import IMAGE_TYPES, Pair, Source, _progress, _some
 
-# %% ../../nbs/02_data/03_splits.ipynb #fb6b8d9c
+# %% ../../nbs/02_data/03_splits.ipynb #7094762e
 def labelled_count(
     labelled, # share as "1/8" or 0.125, or a number of images as 46 or "46"
     n:int,    # images with masks
     name='labelled' # of the argument, for messages
 )->int:
     "How many images are labelled; ValueError if that is none or more than there are"
-    try: q = Fraction(str(labelled))
+    try: q = Fraction(str(labelled) if re.fullmatch(r'[^eE]{1,40}([eE][+-]?\d\d?)?', str(labelled)) else '') # 1e999999999 would take all memory
     except (ValueError, ZeroDivisionError): raise ValueError(f'{name}={labelled!r}: give a share (1/8), a number of images (46), or a text file of names') from None
     share = q<1 or (isinstance(labelled, (str,float)) and '/' in str(labelled)+'/'*isinstance(labelled, float))
     k = max(int(q*n + Fraction(1,2)), 1) if share and q>0 else int(q)
@@ -44,7 +44,7 @@ def _find(s, known):
     file = _FILE.match(s)
     return next((known[o] for o in (s, _stem(s), *([_stem(file[1])] if file else []), _stem(s.split()[0])) if o in known), None)
 
-# %% ../../nbs/02_data/03_splits.ipynb #f4df23db
+# %% ../../nbs/02_data/03_splits.ipynb #c210c2a4
 def read_names(
     path:str|Path, # text file, one image a line
     known          # the names (stems) of images with masks
@@ -54,9 +54,12 @@ def read_names(
     try: lines = path.read_text(encoding='utf-8-sig').splitlines()
     except UnicodeDecodeError: raise ValueError(f'{path}: no text file; give one name a line, in UTF-8') from None
     for i,s in enumerate(map(str.strip, lines), 1):
-        if not s or s.startswith('#'): continue
+        if not s or s.startswith('#'):
+            if m := re.match(r'# list (\d+):', s): check_format(path, m[1])
+            continue
+        if '..' in re.split(r'[\\/]', s): raise ValueError(f'{path}, line {i}: {s!r:.80} leads out of its folder; lists hold names of images, which are looked up among those of the data')
         name = _find(s, known)
-        if name is None: raise ValueError(f'{path}, line {i}: no image with a mask is called {s!r}; mend the line, or give the data and layout that the list is for')
+        if name is None: raise ValueError(f'{path}, line {i}: no image with a mask is called {s!r:.80}; mend the line, or give the data and layout that the list is for')
         res.append(name)
     if not res: raise ValueError(f'{path}: lists no images')
     return list(dict.fromkeys(res))
@@ -90,14 +93,14 @@ def split_family(
     "Which published list this is"
     return KNOWN_LISTS.get(_hash({_bare(o) for o in names}))
 
-# %% ../../nbs/02_data/03_splits.ipynb #315ec41c
+# %% ../../nbs/02_data/03_splits.ipynb #8acc6460
 def write_list(
     path:str|Path, # text file
     pairs,         # `Pair`s
     what:str       # its first line, as a comment
 ):
     "Write names, one a line, whole or not at all"
-    write_text(path, f'# {what}\n'+''.join(f'{o.name}\n' for o in pairs))
+    write_text(path, f'# list 1: {what}\n'+''.join(f'{o.name}\n' for o in pairs))
 
 # %% ../../nbs/02_data/03_splits.ipynb #61617828
 @dataclass

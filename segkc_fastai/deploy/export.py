@@ -7,7 +7,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/07_deploy/export.html.md"""
 # %% auto #0
 __all__ = ['Deployed', 'traced', 'check_images', 'compare_logits', 'export', 'quantise']
 
-# %% ../../nbs/07_deploy/02_export.ipynb #569c8efe
+# %% ../../nbs/07_deploy/02_export.ipynb #367035a6
 import json, logging, shutil, tempfile, warnings
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -17,7 +17,7 @@ from torch import nn
 from fastprogress.fastprogress import progress_bar
 import segkc_fastai
 from ..core.files import replacing
-from ..core.task import Task
+from ..core.task import as_task
 from ..data.benchmarks import load_source
 from ..data.labels import read_mask
 from ..data.scenes import render_scene
@@ -162,7 +162,7 @@ def _quantise(path, out, images, dynamic):
         types = dict(activation_type=q.QuantType.QUInt8, weight_type=q.QuantType.QInt8, op_types_to_quantize=['Conv','MatMul','Gemm'])
         q.quantize_static(f'{tmp}/pre.onnx', str(out), _Reader(images), per_channel=True, **types)
 
-# %% ../../nbs/07_deploy/02_export.ipynb #6e10d2b2
+# %% ../../nbs/07_deploy/02_export.ipynb #f5f2fb82
 def quantise(
     path:str|Path,     # an exported `.onnx`, beside which the weights lie; else give `weights`
     data,              # folder of images and masks, see `load_source`, or `Source`: training images for the ranges, the others to measure on
@@ -174,7 +174,7 @@ def quantise(
 )->dict: # mIoU of both in percent, and the file
     "Write an 8-bit version of an exported network, and measure what it costs; ValueError if the data do not fit"
     path,weights = Path(path),weights or Path(path).with_suffix('.safetensors')
-    task = Task(**OnnxNet(path).meta['task'])
+    task = as_task(OnnxNet(path).meta['task'], path)
     src = load_source(data) if isinstance(data, (str,Path)) else data
     if len(src.task)!=len(task): raise ValueError(f'{src.path}: {len(src.task)} classes, but the network has {len(task)}')
     pairs,some = [o for o in src.part(split) if o.mask],src.train[::max(len(src.train)//n, 1)][:n]

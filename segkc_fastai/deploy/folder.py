@@ -7,8 +7,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/07_deploy/folder.html.md"""
 # %% auto #0
 __all__ = ['Done', 'predict_folder']
 
-# %% ../../nbs/07_deploy/01a_folder.ipynb #6f0385db
-import json
+# %% ../../nbs/07_deploy/01a_folder.ipynb #a3e23ed6
 from collections import Counter, deque, namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,11 +15,11 @@ from pathlib import Path
 from threading import Lock
 from PIL import Image
 from fastprogress.fastprogress import progress_bar
-from ..core.files import replacing, write_json
+from ..core.files import read_json, replacing, write_json
 from ..data.labels import read_image
 from .predict import Predictor, file_hash, list_images
 
-# %% ../../nbs/07_deploy/01a_folder.ipynb #5e29b5c5
+# %% ../../nbs/07_deploy/01a_folder.ipynb #9002ec5e
 def _claim(out, p):
     "Write what this folder holds, or ValueError if it holds something else"
     file,now = out/'predict.json',dict(format=1, network=file_hash(p.path), tile=p.tile)
@@ -29,8 +28,7 @@ def _claim(out, p):
         if out.exists() and not (out.is_dir() and all(map(ours, out.iterdir()))): raise FileExistsError(f'{out}: holds something already, and no predict.json; give another folder')
         write_json(out/'task.json', replace(p.task, masks='index', ignore=(255,)).to_dict())
         return write_json(file, now)
-    try: was = json.loads(file.read_text(encoding='utf-8'))
-    except ValueError as e: raise ValueError(f'{file}: not readable as JSON ({e}); give another folder') from None
+    was = read_json(file)
     other = [k for k,v in now.items() if was.get(k)!=v]
     if other: raise ValueError(f'{out}: holds what was predicted with another {" and another ".join(other)}; give another folder, or the same {" and ".join(other)}')
 

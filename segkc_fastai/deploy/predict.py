@@ -8,8 +8,8 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/07_deploy/predict.html.md"""
 __all__ = ['Prediction', 'need', 'TorchNet', 'OnnxNet', 'cut', 'as_image', 'list_images', 'network_file', 'file_hash',
            'Predictor']
 
-# %% ../../nbs/07_deploy/01_predict.ipynb #094d8284
-import hashlib, json, os
+# %% ../../nbs/07_deploy/01_predict.ipynb #7cdf1d8a
+import hashlib, os
 from collections import namedtuple
 from importlib import import_module
 from importlib.util import find_spec
@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from fastcore.basics import patch
-from ..core.task import Task
+from ..core.files import parse_json, plain_name, read_json
+from ..core.task import Task, as_task
 from ..data.labels import read_image
 from ..data.sources import IMAGE_TYPES
 
@@ -40,7 +41,7 @@ class Prediction(namedtuple('Prediction', 'mask conf image task')):
         im.putpalette(self.task.paint(np.arange(256)).tobytes())
         return im
 
-# %% ../../nbs/07_deploy/01_predict.ipynb #de63ce36
+# %% ../../nbs/07_deploy/01_predict.ipynb #343884b3
 def need(*names):
     "Import optional packages; ValueError says how to install what is missing"
     if any(find_spec(o) is None for o in names): raise ValueError(f"{', '.join(o for o in names if find_spec(o) is None)}: not installed; pip install 'segkc_fastai[onnx]'")
@@ -53,14 +54,15 @@ class TorchNet:
         device=None # torch's accelerator where there is one, else the CPU, if None
     ):
         import torch
-        self.net = net.to(device or torch.accelerator.current_accelerator(True) or 'cpu').eval()
+        try: self.net = net.to(device or torch.accelerator.current_accelerator(True) or 'cpu').eval()
+        except (AssertionError, RuntimeError) as e: raise ValueError(f'device={device!r}: cannot be used here ({str(e).splitlines()[0][:150]}); give cpu, or another that there is') from None
 
     def __call__(self, x):
         import torch
         from segkc_fastai.models.segmenter import read_pixels
         return [o.cpu().numpy() for o in read_pixels(self.net, torch.from_numpy(x))]
 
-# %% ../../nbs/07_deploy/01_predict.ipynb #79f3b762
+# %% ../../nbs/07_deploy/01_predict.ipynb #7c267eed
 class OnnxNet:
     "An exported network, by onnxruntime; ValueError if `path` is none of ours"
     def __init__(self,
@@ -75,8 +77,9 @@ class OnnxNet:
         try: self.session = ort.InferenceSession(str(path), opts, gpu+['CPUExecutionProvider'])
         except Exception as e: raise ValueError(f'{path}: not readable as ONNX ({" ".join(str(e).split())[:150]})') from None
         head = self.session.get_modelmeta().custom_metadata_map.get('segkc_fastai')
-        try: self.meta = json.loads(head)
-        except (TypeError, ValueError): raise ValueError(f'{path}: an ONNX file without task; export it with `segkc export`') from None
+        ends = [[o.name for o in self.session.get_inputs()], [o.name for o in self.session.get_outputs()], [o.type for o in self.session.get_inputs()]]
+        if head is None or ends!=[['image'], ['logits'], ['tensor(uint8)']]: raise ValueError(f'{path}: an ONNX file without task, or not from here; export it with `segkc export`')
+        self.meta = parse_json(head, f'{path}, segkc_fastai', task=dict, network=dict)
 
     def logits(self, x)->np.ndarray: return self.session.run(None, dict(image=x))[0]
     def __call__(self, x):
@@ -118,17 +121,15 @@ def list_images(
     if not files: raise FileNotFoundError(f'{folder}: no images; they end in {", ".join(sorted(IMAGE_TYPES))}')
     return files
 
-# %% ../../nbs/07_deploy/01_predict.ipynb #66a696df
+# %% ../../nbs/07_deploy/01_predict.ipynb #430c8b44
 def network_file(
     path:str|Path # a file, a run folder, or a folder from the hub
 )->Path:
     "The file of the deployed network; FileNotFoundError if there is none"
     path,file = Path(path),Path(path)
     if path.is_dir() and not (file := path/'model.safetensors').is_file():
-        try: name = str(json.loads((path/'config.json').read_text(encoding='utf-8'))['deployed'])
-        except (OSError, ValueError, KeyError, TypeError): raise FileNotFoundError(f'{path}: neither a run folder nor one from the hub; give a .safetensors or .onnx file') from None
-        if Path(name).name!=name: raise ValueError(f'{path}/config.json: "deployed" is {name!r}, which is no name; give the .safetensors file itself')
-        file = path/f'{name}.safetensors'
+        if not (path/'config.json').is_file(): raise FileNotFoundError(f'{path}: neither a run folder nor one from the hub; give a .safetensors or .onnx file')
+        file = path/f'{plain_name(read_json(path/"config.json")["deployed"], path/"config.json")}.safetensors'
     if not file.is_file(): raise FileNotFoundError(f'{file}: no such file')
     return file
 
@@ -136,7 +137,7 @@ def file_hash(path:str|Path)->str:
     "SHA-256 of a file"
     with open(path, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
 
-# %% ../../nbs/07_deploy/01_predict.ipynb #fffd178c
+# %% ../../nbs/07_deploy/01_predict.ipynb #e12902cf
 class Predictor:
     "A deployed network and its task"
     def __init__(self,
@@ -164,8 +165,9 @@ class Predictor:
             from segkc_fastai.models.segmenter import load_segmenter
             net,meta = load_segmenter(file)
         meta = net.meta if file.suffix=='.onnx' else meta
-        try: task = Task(**meta['task'])
-        except (KeyError, TypeError, ValueError) as e: raise ValueError(f'{file}: no usable task beside the weights ({e}); write it with `save_segmenter(net, path, task=task.to_dict())`') from None
+        if 'task' not in meta: raise ValueError(f'{file}: no task beside the weights; write it with `save_segmenter(net, path, task=task.to_dict())`')
+        task,k = as_task(meta['task'], file),meta.get('network', {}).get('classes') if file.suffix=='.onnx' else net.config['classes']
+        if k!=len(task): raise ValueError(f'{file}: the network has {k} classes, but its task names {len(task)}; write the weights again with their own task')
         return cls(net, task, device, tile, meta, file)
 
 # %% ../../nbs/07_deploy/01_predict.ipynb #528d851c

@@ -7,17 +7,18 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/06_evaluate/grid.html.md"""
 # %% auto #0
 __all__ = ['check_run', 'find_or_train', 'evaluate_run', 'result', 'share_name', 'run_path', 'run_row', 'run_grid', 'grid_table']
 
-# %% ../../nbs/06_evaluate/03_grid.ipynb #c12783f0
+# %% ../../nbs/06_evaluate/03_grid.ipynb #88a413b3
 import gc, inspect, json, os, re, shutil, tempfile, time, traceback
 from pathlib import Path
-import pandas as pd
+import pandas as pd, torch
 from fastcore.foundation import L
 from filelock import FileLock, Timeout
 from ..core.files import write_json, write_text
 from ..data.benchmarks import load_source
 from ..data.splits import hold_out, split_source
 from .inference import evaluate_folder
-from .report import Report, make_report, reading
+from .report import Report, make_report, read_report, reading
+from ..models.segmenter import segmenter
 from ..train.runs import Run, has_checkpoint, resume_run, train_run
 
 # %% ../../nbs/06_evaluate/03_grid.ipynb #ff1a0692
@@ -82,14 +83,14 @@ def evaluate_run(
     other = ([Path(data).resolve().name] if data else []) + [m]*(m!=c['evaluate']) + [f'x{s:g}' for s in scales if tuple(scales)!=(1,)] + ['flip']*flip
     return _write_report(rep, run.path, '-'.join(['eval', split, name, *other]))
 
-# %% ../../nbs/06_evaluate/03_grid.ipynb #f17076c7
+# %% ../../nbs/06_evaluate/03_grid.ipynb #81470b91
 def result(
     run:Run,
     split='test' # part of the data
 )->Report:
     "Report of a run's deployed network on a part of its data, from the run folder if it is there"
     f = run.path/f'eval-{split}-{run.config["deployed"]}.json'
-    return Report(**json.loads(f.read_text(encoding='utf-8'))) if f.is_file() else evaluate_run(run, split)
+    return read_report(f) if f.is_file() else evaluate_run(run, split)
 
 # %% ../../nbs/06_evaluate/03_grid.ipynb #0fcddc92
 def share_name(
@@ -146,7 +147,7 @@ def _now(path):
     "The time by the clock of the file system, which the processes share"
     with tempfile.NamedTemporaryFile(dir=path) as f: return Path(f.name).stat().st_mtime
 
-# %% ../../nbs/06_evaluate/03_grid.ipynb #9297349d
+# %% ../../nbs/06_evaluate/03_grid.ipynb #1059b5a3
 def run_grid(
     arms,               # name → arguments of `train_run`
     data,               # folder of images and masks
@@ -163,6 +164,8 @@ def run_grid(
     src = hold_out(load_source(data, layout=shared.get('layout')), shared.get('val'), **draw)
     src.part(split)
     for l in L(labelled): split_source(src, l, **draw)
+    for net in {c.kwargs.get(k) for c in cells for k in ('junior','senior')}-{None}:
+        with torch.device('meta'): segmenter(net, len(src.task), pretrained=False) # takes no memory, and says what is wrong with a name
     names = [c.path.name for c in cells]
     if len(set(names))<len(names): raise ValueError(f'{max(names, key=names.count)}: {max(map(names.count, names))} runs of the grid would have this name; give each arm, share and seed once, and files of different names')
     for c in cells: c.done()

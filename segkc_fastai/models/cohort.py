@@ -7,7 +7,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/03_models/cohort.html.md"""
 # %% auto #0
 __all__ = ['evaluating', 'regrid', 'Adaptor', 'Cohort', 'save_cohort', 'load_cohort', 'ema_decay', 'move_ema', 'encoder_split']
 
-# %% ../../nbs/03_models/03_cohort.ipynb #d1a9e238
+# %% ../../nbs/03_models/03_cohort.ipynb #aa99b222
 import json
 from contextlib import contextmanager
 from copy import deepcopy
@@ -16,10 +16,9 @@ from pathlib import Path
 import torch, torch.nn.functional as F
 from torch import nn
 from fastcore.basics import patch
-from safetensors import safe_open
 from safetensors.torch import save_file, load_file
-from ..core.files import replacing
-from .segmenter import Segmenter, save_segmenter, load_segmenter
+from ..core.files import check_format, replacing
+from .segmenter import FORMAT, Segmenter, save_segmenter, load_segmenter, read_header
 
 # %% ../../nbs/03_models/03_cohort.ipynb #22018582
 @contextmanager
@@ -141,7 +140,7 @@ def compile(self:Cohort, **kwargs):
     for k in self.names:
         for m in (self[k].encoder, self[k].decoder): m.compile(**kwargs)
 
-# %% ../../nbs/03_models/03_cohort.ipynb #96f1c717
+# %% ../../nbs/03_models/03_cohort.ipynb #e6ad268f
 def save_cohort(
     cohort:Cohort,
     path:str|Path,  # folder that exists
@@ -150,7 +149,7 @@ def save_cohort(
     "Write `<name>.safetensors` for each network, and `adaptors.safetensors`"
     for k in cohort.names: save_segmenter(cohort[k], Path(path)/f'{k}.safetensors', **meta)
     if not cohort.adaptors: return
-    head = dict(adaptors=json.dumps([a.config for a in cohort.adaptors.values()]))
+    head = dict(format=str(FORMAT), adaptors=json.dumps([a.config for a in cohort.adaptors.values()]))
     with replacing(Path(path)/'adaptors.safetensors') as tmp: save_file({k:v.contiguous() for k,v in cohort.adaptors.state_dict().items()}, tmp, metadata=head)
 
 def load_cohort(
@@ -162,9 +161,12 @@ def load_cohort(
     path,nets = Path(path),{k:load_segmenter(Path(path)/f'{k}.safetensors')[0] for k in names}
     f = path/'adaptors.safetensors'
     if not f.is_file(): return Cohort(nets, deployed).eval()
-    with safe_open(f, 'pt') as o: configs = json.loads(o.metadata()['adaptors'])
-    c = Cohort(nets, deployed, adaptors=[Adaptor(nets, **kw) for kw in configs])
-    c.adaptors.load_state_dict(load_file(f))
+    head = read_header(f)[0]
+    check_format(f, head.get('format', 1), FORMAT)
+    try:
+        c = Cohort(nets, deployed, adaptors=[Adaptor(nets, **kw) for kw in json.loads(head['adaptors'])])
+        c.adaptors.load_state_dict(load_file(f))
+    except (KeyError, TypeError, ValueError, RuntimeError) as e: raise ValueError(f'{f}: adaptors that do not fit the networks beside it ({" ".join(str(e).split())[:150]}); copy the whole run folder again') from None
     return c.eval()
 
 # %% ../../nbs/03_models/03_cohort.ipynb #8159e153

@@ -6,9 +6,9 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/03_models/segmenter.html.md"""
 
 # %% auto #0
 __all__ = ['DECODERS', 'FORMAT', 'SegOutput', 'check_encoder', 'Segmenter', 'check_crop', 'segmenter', 'spec_of', 'count_params',
-           'read_pixels', 'save_segmenter', 'load_segmenter']
+           'read_pixels', 'save_segmenter', 'differences', 'read_header', 'load_segmenter']
 
-# %% ../../nbs/03_models/02_segmenter.ipynb #49954d8b
+# %% ../../nbs/03_models/02_segmenter.ipynb #7c2e05d6
 import difflib, json, re, socket, warnings
 from math import ceil, floor, lcm
 from collections import namedtuple
@@ -22,7 +22,7 @@ from huggingface_hub import constants as hub
 from safetensors import safe_open
 from safetensors.torch import save_file, load_file
 from torch.func import functional_call
-from ..core.files import replacing
+from ..core.files import check_format, check_types, parse_json, replacing
 from .heads import DPT, PlainViT
 
 # %% ../../nbs/03_models/02_segmenter.ipynb #0930b6e7
@@ -74,7 +74,7 @@ def check_encoder(
     if tag and tag not in tags: raise ValueError(f'encoder {name!r}: no weights of that tag; timm has {", ".join(tags) or "none"}')
     return name
 
-# %% ../../nbs/03_models/02_segmenter.ipynb #005c28ae
+# %% ../../nbs/03_models/02_segmenter.ipynb #773dda7b
 def _make(encoder, decoder, width, pretrained, kw):
     "Encoder, decoder, and the channels that the classifier reads"
     if decoder=='dpt':
@@ -87,6 +87,8 @@ def _make(encoder, decoder, width, pretrained, kw):
 def _build(encoder, decoder, width, pretrained, kw):
     "`_make`, and whether its weights are pretrained"
     if decoder not in DECODERS: raise ValueError(f'decoder {decoder!r}: not known; choose from {", ".join(DECODERS)}')
+    files = {'checkpoint_path','cache_dir','pretrained','pretrained_cfg','pretrained_cfg_overlay'} & set(kw or {}) # timm would read what these name, older versions of it by pickle
+    if files: raise ValueError(f'encoder_args: {min(files)!r} names a file of weights, which could hold a program; give pretrained=, or load a network with `load_segmenter`')
     kw = ({'strict_img_size':False} if check_encoder(encoder).startswith('swin') else {}) | (kw or {})
     if not pretrained: return *_make(encoder, decoder, width, False, kw),False
     try:
@@ -197,8 +199,8 @@ def read_pixels(
     top,y = z.max(1)
     return y.byte(),(255*(top-z.logsumexp(1)).exp()).round().clamp(max=255).byte()
 
-# %% ../../nbs/03_models/02_segmenter.ipynb #9b3e623d
-FORMAT = '1' # of the weights file's header
+# %% ../../nbs/03_models/02_segmenter.ipynb #5787657a
+FORMAT = 1 # of the weights file's header
 
 def save_segmenter(
     net:Segmenter,
@@ -206,18 +208,50 @@ def save_segmenter(
     **meta          # JSON types to keep with it, such as `task=task.to_dict()`
 ):
     "Write weights and description of a network"
-    head = dict(format=FORMAT, network=json.dumps(net.config), meta=json.dumps(meta))
+    head = dict(format=str(FORMAT), network=json.dumps(net.config), meta=json.dumps(meta))
     with replacing(path) as tmp: save_file({k:v.contiguous() for k,v in net.state_dict().items()}, tmp, metadata=head)
+
+# %% ../../nbs/03_models/02_segmenter.ipynb #2564752d
+def differences(
+    here:dict, # name → shape
+    there:dict # of a file
+)->list: # words, one a tensor; empty if there is none
+    "Which tensors differ in shape, or are on one side only"
+    side = lambda o: 'x'.join(map(str, o)) or 'a number' if o is not None else 'absent'
+    return [f'{k}: {side(there.get(k))} there, {side(here.get(k))} here' for k in dict.fromkeys([*here, *there]) if here.get(k)!=there.get(k)]
+
+_LARGEST = 4096 # number in the description of a network
+
+def _numbers(o):
+    if isinstance(o, (dict,list)): return [v for x in (o.values() if isinstance(o, dict) else o) for v in _numbers(x)]
+    return [o] if isinstance(o, (int,float)) else []
+
+def _described(path, spec, there):
+    "The network that a file describes; ValueError if there can be none, or if the file holds the weights of another"
+    check_types(spec, encoder=str, decoder=str, classes=int, width=(int,None), encoder_args=(dict,None), frozen=bool)
+    if not all(0<=v<=_LARGEST for v in _numbers(spec)): raise ValueError(f'{path}: describes a network with a number that is not within 0…{_LARGEST}; it is damaged, or meant to fill the memory')
+    try:
+        with torch.device('meta'): shapes = {k:tuple(t.shape) for k,t in Segmenter(**spec, pretrained=False).state_dict().items()}
+    except Exception as e: raise ValueError(f'{path}: describes no network that can be made ({" ".join(str(e).split())[:200]}); it may be of a newer version of timm, or damaged') from None
+    if other := differences(shapes, there): raise ValueError(f'{path}: holds the weights of another network than it describes; {len(other)} of {len(shapes)} differ: {"; ".join(other[:3])}')
+    return Segmenter(**spec, pretrained=False)
+
+# %% ../../nbs/03_models/02_segmenter.ipynb #01873fce
+def read_header(
+    path:str|Path # a `.safetensors` file
+)->tuple: # its metadata, name → shape of its tensors
+    "What a safetensors file says of itself; ValueError names a file that is none"
+    if not Path(path).is_file(): raise FileNotFoundError(f'{path}: no such file')
+    try:
+        with safe_open(path, 'pt') as f: return f.metadata() or {},{k:tuple(f.get_slice(k).get_shape()) for k in f.keys()}
+    except Exception as e: raise ValueError(f'{path}: not a safetensors file, or one that was cut short ({e}); other files of weights can hold a program, and are not read') from None
 
 def load_segmenter(
     path:str|Path  # written by `save_segmenter`
 )->tuple: # the network in eval mode, and what was kept with it
-    "Read a network back; ValueError names a file that is none"
-    if not Path(path).is_file(): raise FileNotFoundError(f'{path}: no such file')
-    try:
-        with safe_open(path, 'pt') as f: head = f.metadata() or {}
-    except Exception as e: raise ValueError(f'{path}: not a safetensors file ({e})') from None
-    if head.get('format')!=FORMAT: raise ValueError(f'{path}: format {head.get("format")!r}, but this version reads {FORMAT!r}; it was not written by `save_segmenter`, or by another version')
-    net = Segmenter(**json.loads(head['network']), pretrained=False)
+    "Read a network back; ValueError names a file that is none, or of a newer format"
+    head,shapes = read_header(path)
+    check_format(path, head.get('format'), FORMAT)
+    net = _described(path, parse_json(head.get('network'), f'{path}, network'), shapes)
     net.load_state_dict(load_file(path))
-    return net.eval(),json.loads(head['meta'])
+    return net.eval(),parse_json(head.get('meta'), f'{path}, meta')

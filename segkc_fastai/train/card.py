@@ -10,7 +10,14 @@ __all__ = ['run_results', 'card_facts', 'card', 'conditions', 'not_comparable', 
 # %% ../../nbs/05_train/02b_card.ipynb #7a79b3fd
 import math
 
-# %% ../../nbs/05_train/02b_card.ipynb #6a10c013
+# %% ../../nbs/05_train/02b_card.ipynb #2adceb55
+def _rows(run):
+    "The history of a run; ValueError if it lacks what a card tells"
+    h = run.history
+    lost = [k for k in ('seconds','step','gib',f'{run.config["deployed"]}_miou') if k not in h]
+    if lost: raise ValueError(f'{run.path}/history.csv: no column {lost[0]!r}; it was not written by segkc_fastai, or is damaged')
+    return h
+
 def _at(row, name):
     "A network's mIoU in one row of a history, with its interval where there is one, in percent"
     pct = lambda k: round(100*row[k], 2) if k in row and not math.isnan(row[k]) else None
@@ -21,7 +28,7 @@ def run_results(
     run # `Run`
 )->dict: # last and best epoch; mIoU of each network in percent
     "What came out: the last epoch, and the best of the deployed network on the validation part"
-    h,dep = run.history,run.config['deployed']
+    h,dep = _rows(run),run.config['deployed']
     col = h[f'{dep}_miou']
     rows = dict(last=h.iloc[-1], best=h.iloc[int(col.fillna(-1).argmax())])
     nets = [k for k in run.config['networks'] if f'{k}_miou' in h]
@@ -44,13 +51,13 @@ def _figure(o):
     if o['miou'] is None: return '–'
     return f'{o["miou"]:.1f} %' + (' ({:.1f} to {:.1f})'.format(*o['interval']) if 'interval' in o else '')
 
-# %% ../../nbs/05_train/02b_card.ipynb #39f9acd9
+# %% ../../nbs/05_train/02b_card.ipynb #1957710f
 def card_facts(
     run,        # `Run`
     note:str='' # how it ended, if not at its end
 )->dict: # plain JSON types, as in `card.json`
     "Everything on a card"
-    c,h = run.config,run.history
+    c,h = run.config,_rows(run)
     data = dict(name=c['task']['name'], classes=len(c['task']['classes']), **c['images'], split=c['split'], family=c.get('split_family'), hash=c['split_hash'], val_hash=c.get('val_hash'))
     views = {k:c[k] for k in ('size','scale','strong','bs','streams')}
     how = dict(precision=c.get('precision', 'fp32'), accumulate=c.get('accumulate', 1), clip=c.get('clip'), skipped=int(h['skipped'].sum()) if 'skipped' in h else 0)
@@ -58,7 +65,7 @@ def card_facts(
     cost = dict(seconds=round(float(h['seconds'].sum()), 1), seconds_a_step=float(h['step'].median()), gib=float(h['gib'].max()), hardware=c['hardware'])
     what = dict(name=run.path.name, note=note, method=c['method'], method_args=c['method_args'], method_note=c['note'], recipe=c['recipe'])
     nets = dict(networks=c['networks'], deployed=c['deployed'], selection='last epoch; deployed network chosen before training')
-    return what | nets | dict(data=data, training=training, evaluate=c['evaluate'], cost=cost, versions=c['versions'], results=run_results(run))
+    return dict(format=1) | what | nets | dict(data=data, training=training, evaluate=c['evaluate'], cost=cost, versions=c['versions'], results=run_results(run))
 
 # %% ../../nbs/05_train/02b_card.ipynb #feb598fb
 def card(

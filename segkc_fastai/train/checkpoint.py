@@ -8,9 +8,10 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/05_train/checkpoint.html.md"""
 __all__ = ['FORMAT', 'STATE', 'RESUMABLE', 'save_state', 'load_state', 'rng_state', 'set_rng_state', 'training_state',
            'Checkpoint']
 
-# %% ../../nbs/05_train/02c_checkpoint.ipynb #f0f7dc26
+# %% ../../nbs/05_train/02c_checkpoint.ipynb #0d79d96c
 import errno, json, os, random, shutil, time
 from collections import Counter
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import MethodType
@@ -26,9 +27,10 @@ from fastai.callback.training import GradientAccumulation
 from fastai.learner import Learner, Recorder
 from fastai.optimizer import OptimWrapper
 from fastai.torch_core import get_model, rank_distrib, set_seed, to_device
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from ..core.files import replacing
+from ..core.files import check_format, replacing
+from ..models.segmenter import differences, read_header
 
 # %% ../../nbs/05_train/02c_checkpoint.ipynb #65a094a2
 def _pack(o, at, tensors):
@@ -57,9 +59,10 @@ def _unpack(o, tensors):
     if '$scalars' in o: return list(tensors[o['$scalars']].clone().unbind())
     return {k:_unpack(v, tensors) for k,v in o.items()}
 
-# %% ../../nbs/05_train/02c_checkpoint.ipynb #ed4df646
-FORMAT = 'segkc checkpoint 1'
+# %% ../../nbs/05_train/02c_checkpoint.ipynb #5f2d7b89
+FORMAT = 1
 STATE = 'state.safetensors'
+_KIND = 'segkc checkpoint'
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 def save_state(
@@ -72,26 +75,26 @@ def save_state(
     tensors['json'] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
     try:
         with replacing(path/STATE) as tmp:
-            save_file(tensors, tmp, metadata=dict(format=FORMAT))
+            save_file(tensors, tmp, metadata=dict(format=f'{_KIND} {FORMAT}'))
             with open(tmp, 'r+b') as f: os.fsync(f.fileno())
     except (OSError, SafetensorError) as e:
         if getattr(e, 'errno', None) not in _FULL and not any(f'(os error {o})' in str(e) for o in _FULL): raise
         need,free = (o/2**20 for o in (sum(t.nbytes for t in tensors.values()), shutil.disk_usage(path).free))
         raise OSError(errno.ENOSPC, f'{path}: the disk is full; a checkpoint needs {need:.1f} MiB beside the last one, {free:.1f} MiB are free. The last one is whole: make room, and resume from it') from None
 
-# %% ../../nbs/05_train/02c_checkpoint.ipynb #4ef11732
+# %% ../../nbs/05_train/02c_checkpoint.ipynb #55516808
 def load_state(
     path:str|Path # folder of the checkpoint
 )->dict: # as given to `save_state`, tuples as lists
     "Read a state back; FileNotFoundError if there is none, ValueError if it is no checkpoint or one of another version"
     f = Path(path)/STATE
     if not f.is_file(): raise FileNotFoundError(f'{path}: no checkpoint there (no {STATE}); give the folder that `Checkpoint` writes to')
-    try:
-        with safe_open(f, 'pt') as z: head = z.metadata() or {}
-    except SafetensorError as e: raise ValueError(f'{f}: not a checkpoint, or one that was cut short ({e})') from None
-    if head.get('format')!=FORMAT: raise ValueError(f'{f}: format {head.get("format")!r}, but this version reads {FORMAT!r}; go on with the version of segkc_fastai that wrote it')
+    kind,_,n = read_header(f)[0].get('format', '').rpartition(' ')
+    if kind!=_KIND: raise ValueError(f'{f}: holds tensors, but no state of a training; give the folder that `Checkpoint` writes to')
+    check_format(f, n, FORMAT)
     tensors = load_file(f)
-    return _unpack(json.loads(bytes(tensors.pop('json').numpy())), tensors)
+    try: return _unpack(json.loads(bytes(tensors.pop('json').numpy())), tensors)
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as e: raise ValueError(f'{f}: damaged, its parts do not belong together ({type(e).__name__}: {e}); begin again') from None
 
 # %% ../../nbs/05_train/02c_checkpoint.ipynb #7552302e
 def rng_state()->dict:
@@ -130,18 +133,19 @@ def _keep(cb, names):
     if isinstance(cb, CSVLogger): s['text'] = (cb.path/cb.fname).read_text()
     return s
 
-# %% ../../nbs/05_train/02c_checkpoint.ipynb #d4898b8a
-def _give_back(cb, s):
+# %% ../../nbs/05_train/02c_checkpoint.ipynb #2b86cda4
+def _give_back(cb, s, names):
     s = dict(s)
     if isinstance(cb, Recorder):
-        vars(cb.smooth_loss).update(s.pop('smooth'))
+        vars(cb.smooth_loss).update({k:v for k,v in s.pop('smooth').items() if k in vars(cb.smooth_loss)})
         s['values'] = [L(o) for o in s['values']]
     if isinstance(cb, CSVLogger): # opened and emptied when the fit began
         cb.file.seek(0)
         cb.file.truncate()
         cb.file.write(s.pop('text'))
         cb.file.flush()
-    for k,v in s.items(): setattr(cb, k, v)
+    for k in names: # and nothing else that a file may name
+        if k in s: setattr(cb, k, s[k])
     if hasattr(type(cb), 'after_resume'): cb.after_resume()
 
 # %% ../../nbs/05_train/02c_checkpoint.ipynb #08534970
@@ -188,27 +192,36 @@ class Checkpoint(Callback):
         save_state(self.path, training_state(self.learn, step, getattr(self, 'pending', False)))
         self.last = time.monotonic()
 
-# %% ../../nbs/05_train/02c_checkpoint.ipynb #8e80bdd8
+# %% ../../nbs/05_train/02c_checkpoint.ipynb #ab89dbb1
 def _check(path, learn, s):
     "ValueError if a checkpoint is of another task, of other networks, or of another number of steps"
-    here,there = learn.dls.task.classes,s['task']['classes']
+    for k,t in dict(where=dict, task=dict, rng=list, callbacks=dict, model=dict, opt=dict, grads=dict, scaler=dict).items():
+        if not isinstance(s.get(k), t): raise ValueError(f'{path}: holds no state of a training, for its {k!r} is missing or damaged; give the folder that `Checkpoint` writes to')
+    for k in ('epoch','step','train_iter','n_epoch','n_iter'):
+        if not isinstance(s['where'].get(k), int): raise ValueError(f'{path}: holds no state of a training, for it does not say {k!r}; give the folder that `Checkpoint` writes to')
+    here,there = learn.dls.task.classes,s['task'].get('classes', [])
     if len(here)!=len(there): raise ValueError(f'{path}: of another task, with {len(there)} classes; the data here have {len(here)}')
     other = [f'{b!r} there is {a!r} here' for a,b in zip(here, there) if a!=b]
     if other: raise ValueError(f'{path}: of another task; {", ".join(other[:3])}')
     here,there = ({k:tuple(v.shape) for k,v in o.items() if isinstance(v, torch.Tensor)} for o in (get_model(learn.model).state_dict(), s['model']))
-    other = [f'{k} {there.get(k, "absent")} there, {here.get(k, "absent")} here' for k in dict.fromkeys([*here, *there]) if here.get(k)!=there.get(k)]
-    if other: raise ValueError(f'{path}: of other networks, or another method; {len(other)} of {len(here)} weights differ: {"; ".join(other[:3])}')
-    n,k = len(learn.dls.train),s['where']['n_iter']
+    if other := differences(here, there): raise ValueError(f'{path}: of other networks, or another method; {len(other)} of {len(here)} weights differ: {"; ".join(other[:3])}')
+    n,k = len(learn.dls.train),s['where'].get('n_iter')
     if n!=k: raise ValueError(f'{path}: made with {k} steps an epoch, but here are {n}; load the same images in batches of the same size')
 
-# %% ../../nbs/05_train/02c_checkpoint.ipynb #78e817f8
+# %% ../../nbs/05_train/02c_checkpoint.ipynb #f9faf889
+@contextmanager
+def _taking(s, *more):
+    "What a damaged state makes of it is a ValueError that names the checkpoint"
+    try: yield
+    except (AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError, *more) as e: raise ValueError(f'{s["path"]}: damaged, its parts do not belong together ({type(e).__name__}: {" ".join(str(e).split())[:150]}); begin again') from None
+
 def _restore(learn, s):
     "Counters, callbacks and random numbers; when a fit begins, and once more in the middle of an epoch, since the beginning of one resets some"
     learn.train_iter,learn.pct_train = (s['where'][k] for k in ('train_iter','pct_train'))
-    for k,cb,_ in _callbacks(learn):
-        if k in s['callbacks']: _give_back(cb, s['callbacks'][k])
+    for k,cb,names in _callbacks(learn):
+        if k in s['callbacks']: _give_back(cb, s['callbacks'][k], names)
     rank = rank_distrib()
-    set_rng_state(s['rng'][min(rank, len(s['rng'])-1)])
+    with _taking(s, ValueError): set_rng_state(s['rng'][min(rank, len(s['rng'])-1)])
     if rank>=len(s['rng']): set_seed(random.randrange(2**31)+rank)
 
 def _restore_opt(learn, s):
@@ -224,11 +237,11 @@ def _restore_opt(learn, s):
         else: p.grad = torch.zeros_like(p) if s['grads'][k] is None else s['grads'][k].to(dev)
     if s['scaler'] and getattr(learn, 'scaler', None): learn.scaler.load_state_dict(s['scaler'])
 
-# %% ../../nbs/05_train/02c_checkpoint.ipynb #3e0eabd4
+# %% ../../nbs/05_train/02c_checkpoint.ipynb #c837d80f
 def _batches(learn, s):
     "The rest of an epoch; in place of `Learner.all_batches`, once"
     del learn.all_batches
-    _restore(learn, s)
+    with _taking(s): _restore(learn, s)
     k,learn.n_iter = s['where']['step'],len(learn.dl)
     for i,b in enumerate(learn.dl.rest(k), k): learn.one_batch(i, b)
 
@@ -239,8 +252,9 @@ def _epochs(learn):
     w = s['where']
     if learn.n_epoch!=w['n_epoch']: raise ValueError(f'n_epoch={learn.n_epoch}: the checkpoint is of a fit of {w["n_epoch"]} epochs; give the same')
     del learn.resuming,learn._do_fit
-    _restore_opt(learn, s)
-    _restore(learn, s)
+    with _taking(s):
+        _restore_opt(learn, s)
+        _restore(learn, s)
     if bar := getattr(getattr(learn, 'progress', None), 'mbar', None): bar.update(0) # it wants to begin there
     if w['step']: learn.all_batches = partial(_batches, learn, s)
     try:
@@ -255,5 +269,5 @@ def resume(self:Learner,
     s = load_state(path)
     _check(path, self, s)
     get_model(self.model).load_state_dict(s.pop('model'))
-    self.resuming,self._do_fit = s,MethodType(_epochs, self)
+    self.resuming,self._do_fit = dict(s, path=path),MethodType(_epochs, self)
     return self

@@ -8,20 +8,20 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/05_train/monitor.html.md"""
 __all__ = ['THRESHOLDS', 'LARGEST', 'NUMBERS', 'PSEUDO', 'TABLES', 'KeptConfusion', 'kept_quality', 'probe_pairs',
            'recorded_size', 'nearest', 'read_logits', 'Monitor', 'Probe']
 
-# %% ../../nbs/05_train/02a_monitor.ipynb #eda3ef9f
-import json, re
+# %% ../../nbs/05_train/02a_monitor.ipynb #d49205b0
+import re, zlib
 from itertools import combinations
 from pathlib import Path
-from zipfile import ZIP_DEFLATED, ZipFile, is_zipfile
+from zipfile import BadZipFile, ZIP_DEFLATED, ZipFile, is_zipfile
 import numpy as np, pandas as pd, torch
 from PIL import Image
 from fastcore.basics import patch
 from fastai.callback.core import Callback
 from fastai.learner import Learner
 from fastai.torch_core import get_model, rank_distrib
-from ..core.files import replacing, write_json, write_text
-from ..core.task import IGNORE, Task
-from ..data.labels import read_image
+from ..core.files import plain_name, read_json, replacing, write_json, write_text
+from ..core.task import IGNORE, as_task
+from ..data.labels import load_mask, read_image
 from ..data.loaders import SegDataset
 from ..methods.losses import _plain
 from ..models.cohort import evaluating
@@ -234,7 +234,7 @@ def _tables(self:Monitor,
     for k,df in dict(records=records, agreement=agreement, images=images).items(): self._add(f'probe/{k}.csv', df, TABLES[k])
     if kept: self._add('pseudo.csv', pd.concat([kept_quality(c, self.dls.task.classes).assign(network=k) for k,c in kept.items()]), PSEUDO)
 
-# %% ../../nbs/05_train/02a_monitor.ipynb #9449ed29
+# %% ../../nbs/05_train/02a_monitor.ipynb #c64ee2dd
 def _run_folder(of):
     if not isinstance(of, Learner): return Path(getattr(of, 'path', of))
     watch = next((cb for cb in of.cbs if isinstance(cb, Monitor)), None)
@@ -250,11 +250,14 @@ class Probe:
         self.path = run/'probe'
         remedy = 'train with probe=16 (the default of train_run), or with Monitor(folder) among the callbacks of a learner'
         if not (self.path/'probe.json').is_file(): raise FileNotFoundError(f'{run}: no probe images were recorded there (an earlier version, or probe=0); {remedy}')
-        d = json.loads((self.path/'probe.json').read_text(encoding='utf-8'))
-        if d.pop('format')!=1: raise ValueError(f'{self.path}: written by a newer version; update segkc_fastai')
-        self.task = Task(**d.pop('task'))
-        self.part,self.names,self.sizes,self.has_truth = d['part'],d['names'],[tuple(o) for o in d['sizes']],d['truth']
+        d = read_json(self.path/'probe.json', part=str, names=list, sizes=list, truth=list, networks=list, deployed=str, threshold=(int,float))
+        self.task = as_task(d['task'], self.path/'probe.json')
+        self.part,self.names,self.sizes,self.has_truth = d['part'],d['names'],[tuple(o) if isinstance(o, list) else () for o in d['sizes']],d['truth']
         self.networks,self.deployed,self.threshold = d['networks'],d['deployed'],d['threshold']
+        for k in (*self.names, *self.networks, self.deployed): plain_name(k, self.path/'probe.json')
+        fits = len(self.names)==len(self.sizes)==len(self.has_truth) and self.deployed in self.networks
+        if not fits or not all(len(o)==2 and all(isinstance(n, int) and 0<n<=LARGEST for n in o) for o in self.sizes):
+            raise ValueError(f'{self.path/"probe.json"}: names, sizes, truth and networks do not belong together; it was not written by segkc_fastai, or is damaged')
         self.refresh()
 
     def __len__(self): return len(self.names)
@@ -265,7 +268,7 @@ class Probe:
         self.records = sorted(tuple(map(int, m.groups())) for o,m in found if m and is_zipfile(o)) # a copy may have been cut short
         return self
 
-# %% ../../nbs/05_train/02a_monitor.ipynb #3fbd94c9
+# %% ../../nbs/05_train/02a_monitor.ipynb #a220ad12
 @patch
 def image_file(self:Probe, i:int)->Path: # JPEG
     "The file of an image"
@@ -279,9 +282,15 @@ def image(self:Probe, i:int)->np.ndarray: # (H,W,3) uint8
 @patch
 def truth(self:Probe, i:int): # (H,W) uint8, or None
     "The mask of an image, `IGNORE` where nothing counts; None if there is none"
-    return np.asarray(Image.open(self.path/'truth'/f'{range(len(self))[i]}.png')) if self.has_truth[i] else None
+    return np.asarray(load_mask(self.path/'truth'/f'{range(len(self))[i]}.png')) if self.has_truth[i] else None
 
-# %% ../../nbs/05_train/02a_monitor.ipynb #6630a56d
+# %% ../../nbs/05_train/02a_monitor.ipynb #7a4afc05
+def _map(z, name, size):
+    "A map in a record, which holds no objects, for these would be a pickle"
+    a = z[name]
+    if a.dtype!=np.uint8 or a.shape!=size: raise ValueError(f'{name} is {a.dtype} of shape {a.shape}, not uint8 of {size}')
+    return a
+
 @patch
 def maps(self:Probe,
     record:int,  # index into `records`
@@ -291,16 +300,21 @@ def maps(self:Probe,
     "What a network said of an image; ValueError for a network that was not recorded"
     if network not in self.networks: raise ValueError(f'network={network!r}: recorded are {", ".join(self.networks)}')
     (e,s),i = self.records[record],range(len(self))[i]
-    with np.load(self.path/f'e{e:04}-s{s:06}.npz') as z: return z[f'{network}/label/{i}'],z[f'{network}/confidence/{i}']
+    f = self.path/f'e{e:04}-s{s:06}.npz'
+    try:
+        with np.load(f, allow_pickle=False) as z: return tuple(_map(z, f'{network}/{k}/{i}', self.sizes[i]) for k in ('label','confidence'))
+    except (BadZipFile, EOFError, KeyError, MemoryError, ValueError, zlib.error) as why: raise ValueError(f'{f}: not a record of these images, or damaged ({why}); copy the run folder again, or remove the file') from None
 
-# %% ../../nbs/05_train/02a_monitor.ipynb #0c1ce858
+# %% ../../nbs/05_train/02a_monitor.ipynb #7f8881fc
 @patch
 def table(self:Probe,
     name:str # records, agreement or images
 )->pd.DataFrame: # columns as in `TABLES`
     "One of the tables"
     f,known = self.path/f'{name}.csv',set(self.records)
-    df = pd.read_csv(f) if known else pd.DataFrame(columns=TABLES[name])
+    try: df = pd.read_csv(f) if known else pd.DataFrame(columns=TABLES[name])
+    except ValueError as e: raise ValueError(f'{f}: not readable as a table ({" ".join(str(e).split())}); copy the run folder again') from None
+    if set(TABLES[name])-set(df): raise ValueError(f'{f}: has no column {min(set(TABLES[name])-set(df))!r}; copy the run folder again')
     return df[[o in known for o in zip(df.epoch, df.step)]]
 
 @patch

@@ -8,7 +8,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/05_train/runs.html.md"""
 __all__ = ['has_checkpoint', 'new_run', 'reset_peak', 'peak_memory', 'RunHistory', 'Run', 'hardware', 'versions', 'write_card',
            'old_run', 'train_run', 'resume_run']
 
-# %% ../../nbs/05_train/03_runs.ipynb #228ace08
+# %% ../../nbs/05_train/03_runs.ipynb #6c40f1fc
 import csv, ctypes, gc, inspect, io, json, math, platform, re, shutil, sys, time
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
@@ -22,8 +22,8 @@ from fastai.torch_core import get_model, num_distrib, rank_distrib, set_seed
 try: import resource
 except ImportError: resource = None # not on Windows
 import segkc_fastai
-from ..core.files import write_text, write_json
-from ..core.task import Task
+from ..core.files import check_types, plain_name, read_json, write_text, write_json
+from ..core.task import Task, as_task
 from ..data.benchmarks import load_source
 from ..data.loaders import SemiDataLoaders
 from ..data.sources import Source
@@ -108,18 +108,46 @@ class RunHistory(Callback):
         w.writerows({k:'' if isinstance(v, float) and math.isnan(v) else v for k,v in row.items()} for row in self.rows)
         write_text(self.path/'history.csv', out.getvalue())
 
-# %% ../../nbs/05_train/03_runs.ipynb #7c94a276
+# %% ../../nbs/05_train/03_runs.ipynb #300ef919
+_CONFIG = {k:t for t,names in {str:'data labelled method note deployed split split_hash schedule evaluate hardware', int:'epochs steps bs seed', list:'size scale streams',
+    dict:'method_args task networks strong images versions records', (int,float):'lr', (int,float,None):'lr_ratio', (str,None):'recipe'}.items() for k in names.split()}
+
+def _config_of(file):
+    "The settings of a run; ValueError if they are none"
+    c = read_json(file, **_CONFIG)
+    for k,v in c.get('networks', {}).items():
+        plain_name(k, f'{file}, networks')
+        if not isinstance(v, dict): raise ValueError(f'{file}: network {k!r} is not described there; it was not written by segkc_fastai, or is damaged')
+        check_types(v, spec=str, params=int, pretrained=bool, follows=(str,None), frozen=bool)
+    for k,n in dict(size=2, scale=2).items():
+        if k in c and not (len(c[k])==n and all(isinstance(v, (int,float)) and v>0 for v in c[k])): raise ValueError(f'{file}: {k!r} is {c[k]!r:.60}, not two numbers above 0; it was not written by segkc_fastai, or is damaged')
+    if 'task' in c: as_task(c['task'], file)
+    if 'images' in c: [check_types(c['images'], labelled=int, unlabelled=int, val=int)[k] for k in ('labelled','unlabelled','val')]
+    plain_name(c['deployed'], f'{file}, deployed')
+    if c['deployed'] not in c.get('networks', [c['deployed']]): raise ValueError(f'{file}: deploys {c["deployed"]!r}, but has {", ".join(c["networks"]) or "no networks"}; it was not written by segkc_fastai, or is damaged')
+    return c
+
+def _history(file):
+    "`history.csv` as a table; ValueError if it is none"
+    if not file.is_file(): raise FileNotFoundError(f'{file}: no such file; no epoch of this run is over yet')
+    try: h = pd.read_csv(file)
+    except ValueError as e: raise ValueError(f'{file}: not readable as a table ({" ".join(str(e).split())}); copy the run folder again') from None
+    bad = [k for k in h if h[k].dtype.kind not in 'ifb']
+    if bad or h.empty: raise ValueError(f'{file}: {f"column {bad[0]!r:.40} holds more than numbers" if bad else "no row"}; it was not written by segkc_fastai, or is damaged')
+    return h
+
+# %% ../../nbs/05_train/03_runs.ipynb #482deb35
 class Run:
     "A run folder, read on demand"
     def __init__(self, path:str|Path):
         self.path = Path(path)
         if not (self.path/'config.json').is_file(): raise FileNotFoundError(f'{self.path}: no run there (no config.json); give a folder that `segkc train` made')
-        self.config = json.loads((self.path/'config.json').read_text(encoding='utf-8'))
+        self.config = _config_of(self.path/'config.json')
 
     @property
-    def task(self)->Task: return Task(**self.config['task'])
+    def task(self)->Task: return as_task(self.config['task'], self.path/'config.json')
     @property
-    def history(self)->pd.DataFrame: return pd.read_csv(self.path/'history.csv')
+    def history(self)->pd.DataFrame: return _history(self.path/'history.csv')
     @property
     def last(self)->dict: return self.history.iloc[-1].to_dict()
     @property
@@ -129,7 +157,7 @@ class Run:
     def ended(self)->bool:
         "Did it come to an end of its own, be it an early one?"
         if not (self.path/'card.md').is_file(): return False
-        return not json.loads((self.path/'card.json').read_text(encoding='utf-8'))['note']
+        return not read_json(self.path/'card.json', note=str)['note']
 
     def source(self)->Source:
         "The data of the run, with its validation part; errors as for `load_source`"
@@ -174,7 +202,7 @@ def write_card(
     write_json(Path(path)/'card.json', card_facts(Run(path), note))
     write_text(Path(path)/'card.md', card(Run(path), note))
 
-# %% ../../nbs/05_train/03_runs.ipynb #3422b9c2
+# %% ../../nbs/05_train/03_runs.ipynb #a50cdc2b
 _SAME = ('task','source_layout','split_hash','val_hash','images','steps','deployed')
 
 @contextmanager
@@ -190,12 +218,15 @@ def old_run(
     if other: raise ValueError(f'{path}: {other[0]} was {said(other[0], was):.200}, and is {said(other[0], now):.200} now; bring back what the run began with, or begin another')
     if not has_checkpoint(path) and (path/'history.csv').exists() and was.get('records', {}).get('checkpoint') is None:
         raise ValueError(f'{path}: was trained without checkpoints, so there is nothing to go on from; remove it, and train again')
-    for f in path.rglob('.*.part'): f.unlink() # what was being written when it was killed
-    for k in ('card.json','card.md', *([] if has_checkpoint(path) else ['history.csv','pseudo.csv'])): (path/k).unlink(missing_ok=True)
-    if not has_checkpoint(path): shutil.rmtree(path/'probe', ignore_errors=True)
     yield path
 
-# %% ../../nbs/05_train/03_runs.ipynb #cfebcb2d
+def _clear(path):
+    "Take away what a run writes anew when it goes on, once its checkpoint is known to be good"
+    for f in path.rglob('.*.part'): f.unlink() # what was being written when it was killed
+    for k in ('card.md','card.json', *([] if has_checkpoint(path) else ['history.csv','pseudo.csv'])): (path/k).unlink(missing_ok=True)
+    if not has_checkpoint(path): shutil.rmtree(path/'probe', ignore_errors=True)
+
+# %% ../../nbs/05_train/03_runs.ipynb #69ce1166
 def train_run(
     out:str|Path,         # run folder to make
     data:str|Path,        # folder of images and masks
@@ -258,6 +289,7 @@ def train_run(
     with distributed(learn, sync_bn), (old_run(out, config) if resume else new_run(out)) if writes else nullcontext() as path:
         if begun: learn.resume(Path(out)/'checkpoint')
         if not writes: return fit()
+        if resume: _clear(path)
         if not begun:
             write_json(path/'config.json', config)
             dls.split.write(path)

@@ -8,8 +8,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/08_view/paper.html.md"""
 __all__ = ['QUANTILES', 'image_miou', 'at_quantiles', 'difference_boxes', 'qualitative_grid', 'compare_predictions', 'probe_flow',
            'probe_disagreement', 'all_figures']
 
-# %% ../../nbs/08_view/02b_paper.ipynb #7c742d0b
-import json
+# %% ../../nbs/08_view/02b_paper.ipynb #325514d0
 from functools import cache
 from pathlib import Path
 import matplotlib.patheffects as pe
@@ -17,7 +16,7 @@ import numpy as np, pandas as pd, torch
 from matplotlib.patches import Patch, Rectangle
 from ..core.task import Task, IGNORE
 from ..evaluate.grid import result, run_row, share_name
-from ..evaluate.report import Report
+from ..evaluate.report import read_report
 from ..train.card import conditions
 from ..train.metrics import Confusion
 from ..train.monitor import Probe
@@ -172,7 +171,7 @@ def probe_disagreement(
     cols = {_when(probe, r):tuple(zip(*(both(r, i) for i in chosen))) for r in spaced(range(last+1), stages)}
     return disagreement_grid([probe.image(i) for i in chosen], [probe.truth(i) for i in chosen], cols, probe.task, pair, [probe.names[i] for i in chosen])
 
-# %% ../../nbs/08_view/02b_paper.ipynb #c87a9377
+# %% ../../nbs/08_view/02b_paper.ipynb #90c1a91d
 class _Folder:
     "Figures of one folder, and why others were left out"
     def __init__(self, name, path, formats): self.name,self.path,self.formats,self.files,self.left = name,Path(path),formats,[],{}
@@ -188,7 +187,7 @@ def _reports(run):
     "Reports of the deployed network and of the others that were evaluated on the same part"
     part,dep = _part(run),run.config['deployed']
     files = {k:run.path/f'eval-{part}-{k}.json' for k in run.config['networks'] if k!=dep}
-    return {dep:result(run, part)} | {k:Report(**json.loads(f.read_text(encoding='utf-8'))) for k,f in files.items() if f.is_file()}
+    return {dep:result(run, part)} | {k:read_report(f) for k,f in files.items() if f.is_file()}
 
 # %% ../../nbs/08_view/02b_paper.ipynb #bd71f8e2
 def _of_run(run, label, path, formats):
@@ -237,7 +236,7 @@ def _of_runs(runs, labels, path, formats):
     for f in (classes, qualitative, size): res.add(f.__name__, f)
     return res
 
-# %% ../../nbs/08_view/02b_paper.ipynb #7430fb53
+# %% ../../nbs/08_view/02b_paper.ipynb #4fb946bf
 def all_figures(
     runs,            # `Run`s or their folders
     out=None,        # folder; if None, `figures` in each run, and beside the first one for what compares them
@@ -246,6 +245,8 @@ def all_figures(
     "Draw everything that saved runs allow; FileNotFoundError if one is no run, ValueError for a format that is not known"
     if not (formats and set(formats)<=set(FORMATS)): raise ValueError(f'formats={",".join(formats)!r}: give some of {", ".join(FORMATS)}')
     runs = [r if isinstance(r, Run) else Run(r) for r in runs]
+    for o in (Path(out), *Path(out).parents) if out else ():
+        if o.exists() and not o.is_dir(): raise FileExistsError(f'{out}: {o} is a file; give a folder')
     labels = _labels(runs)
     if len(set(labels))<len(labels): raise ValueError(f'runs: {max(labels, key=labels.count)} is given twice')
     place = lambda r,k: r.path/'figures' if out is None else Path(out)/k if len(runs)>1 else Path(out)

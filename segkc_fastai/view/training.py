@@ -7,8 +7,8 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/08_view/training.html.md"""
 # %% auto #0
 __all__ = ['CSS', 'panels', 'probe_pictures', 'TrainingCurves', 'still_picture', 'TrainingMonitor']
 
-# %% ../../nbs/08_view/05_training.ipynb #c381beaa
-import base64, io, json, math, threading, time, traceback, uuid, warnings
+# %% ../../nbs/08_view/05_training.ipynb #c3c4c683
+import base64, io, math, threading, time, traceback, uuid, warnings
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -21,6 +21,7 @@ from fastai.torch_core import get_model, rank_distrib
 from IPython import get_ipython
 from IPython.display import HTML, display
 from PIL import Image
+from ..core.files import read_json
 from ..core.task import IGNORE
 from ..train import monitor
 from ..train.numerics import InFlight
@@ -479,7 +480,7 @@ def after_fit(self:TrainingMonitor):
     if self.off: return
     with self._said(): self._end()
 
-# %% ../../nbs/08_view/05_training.ipynb #cdaae6da
+# %% ../../nbs/08_view/05_training.ipynb #18b7a0e7
 @patch
 def _read(self:TrainingMonitor):
     "Look at the folder; True if the run has ended"
@@ -489,7 +490,7 @@ def _read(self:TrainingMonitor):
     stamp = csv.stat().st_mtime_ns if csv.is_file() else None
     if (ended,stamp)!=self.stamp or not self.widget.chart:
         n,self.total,note = len(self.history),c['epochs'],''
-        if ended and (path/'card.json').is_file(): note = json.loads((path/'card.json').read_text(encoding='utf-8'))['note']
+        if ended and (path/'card.json').is_file(): note = read_json(path/'card.json', note=str)['note']
         said = f'ended after {n} of {self.total} epochs{note and ". "+note}' if ended else f'{n} of {self.total} epochs, the last at {time.strftime("%X", time.localtime(stamp/1e9))}' if n else 'waits for the end of the first epoch'
         self._update(f'{path.name}: {said}')
         self.stamp = ended,stamp
