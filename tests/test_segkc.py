@@ -7,7 +7,7 @@ from segkc_fastai.methods.losses import pseudo_label_loss
 from segkc_fastai.methods.segkc import VARIANTS, consultation, feature_distance, prediction_distance, segkc
 from segkc_fastai.methods.supervised import supervised
 from segkc_fastai.models.cohort import Adaptor, Cohort
-from segkc_fastai.models.segmenter import Segmenter, count_params
+from segkc_fastai.models.segmenter import Segmenter, count_params, load_segmenter, save_segmenter
 from segkc_fastai.train.learner import dual_learner
 from segkc_fastai.train.runs import Run, train_run
 
@@ -102,6 +102,8 @@ def test_a_plain_transformer_loads_weights(tmp_path):
     save_file(m.state_dict(), tmp_path/'w.safetensors')
     net = Segmenter('vit_tiny_patch16_224', 'dpt', 3, encoder_args=small | dict(pretrained_cfg_overlay=dict(file=str(tmp_path/'w.safetensors'))))
     assert net.pretrained and torch.equal(net.encoder.net.blocks[3].mlp.fc1.weight, m.blocks[3].mlp.fc1.weight)
+    save_segmenter(net, tmp_path/'n.safetensors') # does not say where its weights were from
+    assert load_segmenter(tmp_path/'n.safetensors')[0].config==net.config and net.config['encoder_args']==small
 
 def test_the_papers_pair_at_518():
     nets = {k:Segmenter(f'vit_{s}_patch14_dinov2', 'dpt', 21, pretrained=False) for k,s in dict(senior='base', junior='small').items()}

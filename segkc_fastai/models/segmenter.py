@@ -74,7 +74,7 @@ def check_encoder(
     if tag and tag not in tags: raise ValueError(f'encoder {name!r}: no weights of that tag; timm has {", ".join(tags) or "none"}')
     return name
 
-# %% ../../nbs/03_models/02_segmenter.ipynb #773dda7b
+# %% ../../nbs/03_models/02_segmenter.ipynb #b35f96fc
 def _make(encoder, decoder, width, pretrained, kw):
     "Encoder, decoder, and the channels that the classifier reads"
     if decoder=='dpt':
@@ -84,11 +84,11 @@ def _make(encoder, decoder, width, pretrained, kw):
     m = DECODERS[decoder](encoder_name=f'tu-{encoder}', encoder_weights='imagenet' if pretrained else None, classes=1, **(_channels(decoder, width) if width else {}), **kw)
     return m.encoder,m.decoder,m.segmentation_head[0].in_channels
 
+_WEIGHTS = {'checkpoint_path','cache_dir','pretrained','pretrained_cfg','pretrained_cfg_overlay'} # say timm where weights are, and so are no part of what describes a network
+
 def _build(encoder, decoder, width, pretrained, kw):
     "`_make`, and whether its weights are pretrained"
     if decoder not in DECODERS: raise ValueError(f'decoder {decoder!r}: not known; choose from {", ".join(DECODERS)}')
-    files = {'checkpoint_path','cache_dir','pretrained','pretrained_cfg','pretrained_cfg_overlay'} & set(kw or {}) # timm would read what these name, older versions of it by pickle
-    if files: raise ValueError(f'encoder_args: {min(files)!r} names a file of weights, which could hold a program; give pretrained=, or load a network with `load_segmenter`')
     kw = ({'strict_img_size':False} if check_encoder(encoder).startswith('swin') else {}) | (kw or {})
     if not pretrained: return *_make(encoder, decoder, width, False, kw),False
     try:
@@ -97,7 +97,7 @@ def _build(encoder, decoder, width, pretrained, kw):
         warnings.warn(f'encoder {encoder!r}: no pretrained weights to be had ({str(e).splitlines()[0][:120]}); it starts from random weights')
         return *_make(encoder, decoder, width, False, kw),False
 
-# %% ../../nbs/03_models/02_segmenter.ipynb #39f1fef8
+# %% ../../nbs/03_models/02_segmenter.ipynb #f85d123a
 class Segmenter(nn.Module):
     "A timm encoder, a decoder and a 1×1 classifier: (B,3,H,W) in 0…1 → `SegOutput`"
     def __init__(self,
@@ -110,7 +110,8 @@ class Segmenter(nn.Module):
         frozen:bool=False               # the encoder stays as it is: evaluation mode, no gradient
     ):
         super().__init__()
-        self.config = dict(encoder=encoder, decoder=decoder, classes=classes, width=width, encoder_args=encoder_args, frozen=frozen)
+        shape = {k:v for k,v in (encoder_args or {}).items() if k not in _WEIGHTS} or None
+        self.config = dict(encoder=encoder, decoder=decoder, classes=classes, width=width, encoder_args=shape, frozen=frozen)
         try: self.encoder,self.decoder,d,self.pretrained = _build(encoder, decoder, width, pretrained, encoder_args)
         except (KeyError, TypeError, ValueError, NotImplementedError) as e:
             if str(e).startswith(('encoder','decoder')): raise
@@ -211,7 +212,7 @@ def save_segmenter(
     head = dict(format=str(FORMAT), network=json.dumps(net.config), meta=json.dumps(meta))
     with replacing(path) as tmp: save_file({k:v.contiguous() for k,v in net.state_dict().items()}, tmp, metadata=head)
 
-# %% ../../nbs/03_models/02_segmenter.ipynb #2564752d
+# %% ../../nbs/03_models/02_segmenter.ipynb #81fc1520
 def differences(
     here:dict, # name → shape
     there:dict # of a file
@@ -229,6 +230,8 @@ def _numbers(o):
 def _described(path, spec, there):
     "The network that a file describes; ValueError if there can be none, or if the file holds the weights of another"
     check_types(spec, encoder=str, decoder=str, classes=int, width=(int,None), encoder_args=(dict,None), frozen=bool)
+    files = _WEIGHTS & set(spec.get('encoder_args') or {})
+    if files: raise ValueError(f'{path}: {min(files)!r} names a file of weights, which could hold a program; such a description was not written by segkc_fastai')
     if not all(0<=v<=_LARGEST for v in _numbers(spec)): raise ValueError(f'{path}: describes a network with a number that is not within 0…{_LARGEST}; it is damaged, or meant to fill the memory')
     try:
         with torch.device('meta'): shapes = {k:tuple(t.shape) for k,t in Segmenter(**spec, pretrained=False).state_dict().items()}
