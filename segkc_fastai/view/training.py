@@ -7,7 +7,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/08_view/training.html.md"""
 # %% auto #0
 __all__ = ['CSS', 'panels', 'probe_pictures', 'TrainingCurves', 'still_picture', 'TrainingMonitor']
 
-# %% ../../nbs/08_view/05_training.ipynb #c3c4c683
+# %% ../../nbs/08_view/05_training.ipynb #dce8cbb9
 import base64, io, math, threading, time, traceback, uuid, warnings
 from contextlib import contextmanager
 from itertools import count
@@ -28,6 +28,7 @@ from ..train.numerics import InFlight
 from ..train.runs import Run
 from .figures import curves, grid, legend, paint_pair
 from .overlay import overlay, PARTS_TASK, PART_COLORS
+from .viewer import _packed
 
 # %% ../../nbs/08_view/05_training.ipynb #57b19230
 _TITLES = dict(loss=('loss terms', 'unweighted, but for train_loss'), kc=('consultation terms', 'unweighted'), miou=('mIoU', '% on val'), kept=('kept', '% of unlabelled pixels'),
@@ -94,12 +95,7 @@ def probe_pictures(
         rows.append((name, row))
     return [*nets, *(['disagreement'] if len(nets)==2 else [])],rows,sorted(seen)
 
-# %% ../../nbs/08_view/05_training.ipynb #27a7c2fa
-def _jpeg(a):
-    out = io.BytesIO()
-    Image.fromarray(a).save(out, 'JPEG', quality=88, subsampling=0)
-    return out.getvalue()
-
+# %% ../../nbs/08_view/05_training.ipynb #34750197
 def _legends(probe, classes):
     css = lambda c: f'rgb{tuple(c)}'
     both,known = len(_pair(probe))==2,_known(probe)
@@ -109,7 +105,7 @@ def _legends(probe, classes):
 def _probe_state(probe):
     columns,rows,classes = probe_pictures(probe)
     epoch,step = probe.records[-1]
-    pics = [dict(name=n, images=[dict(data=_jpeg(a), width=a.shape[1], height=a.shape[0]) for a in row]) for n,row in rows]
+    pics = [dict(name=n, images=[dict(data=_packed(a), width=a.shape[1], height=a.shape[0]) for a in row]) for n,row in rows]
     return dict(title=f'probe images, epoch {epoch+1}, step {step}', columns=columns, rows=pics, legends=_legends(probe, classes))
 
 # %% ../../nbs/08_view/05_training.ipynb #d1ad4bec
