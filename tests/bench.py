@@ -29,24 +29,24 @@ from fastai.torch_core import set_seed
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchmetrics.classification import MulticlassConfusionMatrix
 from segkc_fastai.core.task import Task, IGNORE
-from segkc_fastai.compare import method_arms
+from segkc_fastai.runs.compare import method_arms
 from segkc_fastai.data.loaders import SegDL, SegDataset, SemiDataLoaders
 from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.data.sources import Pair, folder_source
 from segkc_fastai.data.views import WeakView, cutmix, cutmix_box
-from segkc_fastai.demo import DEMO, SCENES
+from segkc_fastai.runs.demo import DEMO, SCENES
 from segkc_fastai.deploy.export import Deployed, export
 from segkc_fastai.deploy.predict import OnnxNet
 from segkc_fastai.methods.gta import assistant_loss
 from segkc_fastai.methods.losses import class_map
 from segkc_fastai.methods.mkd import ClassCovariance, augmented
-from segkc_fastai.methods.table import METHODS, make_method
+from segkc_fastai.methods.registry import METHODS, make_method
 from segkc_fastai.methods.unimatch import complementary_masks
 from segkc_fastai.models.segmenter import save_segmenter, segmenter, spec_of
 from segkc_fastai.train.learner import dual_learner
 from segkc_fastai.train.metrics import Confusion
-from segkc_fastai.train.monitor import Monitor, Probe
-from segkc_fastai.train.runs import train_run
+from segkc_fastai.train.probe import Monitor, Probe
+from segkc_fastai.runs.folder import train_run
 
 ROOT = Path(__file__).resolve().parents[1]
 

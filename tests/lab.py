@@ -16,7 +16,7 @@ SETTINGS = {
 QUIET = '--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync'.split()
 HARMLESS = ('favicon','WebGL') # console errors that are not the page's
 KERNEL = 'window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status' # the page's indicator says idle before there is one
-WARM = 'import segkc_fastai.view.comparing, segkc_fastai.view.training, segkc_fastai.methods.cps'
+WARM = 'import segkc_fastai.view.comparing, segkc_fastai.view.live, segkc_fastai.methods.cps'
 
 def pytest_configure(config): config.addinivalue_line('markers', 'browser: looks at a page in Chromium')
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np, pandas as pd, torch
 from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.train.checkpoint import STATE
-from segkc_fastai.train.monitor import Probe
-from segkc_fastai.train.runs import Run, resume_run, train_run
+from segkc_fastai.train.probe import Probe
+from segkc_fastai.runs.folder import Run, resume_run, train_run
 
 CNN = 'mobilenetv4_conv_small+fpn:32'
 NETS = dict(method='segkc', method_args=dict(warmup=.2, ramp=.2), junior=CNN, senior=CNN, pretrained=False)
@@ -24,7 +24,7 @@ class Server:
     "Forks processes that have imported everything, from one that has computed nothing, as PyTorch wants it"
     def __init__(self):
         self.ctx = multiprocessing.get_context('forkserver')
-        self.ctx.set_forkserver_preload(['segkc_fastai.train.runs'])
+        self.ctx.set_forkserver_preload(['segkc_fastai.runs.folder'])
     def start(self, *args):
         p = self.ctx.Process(target=work, args=args)
         p.start()

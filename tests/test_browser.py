@@ -10,7 +10,7 @@ from lab import canvases, drag, settle
 from nbconvert import HTMLExporter
 from PIL import Image
 from segkc_fastai.data.scenes import write_scenes
-from segkc_fastai.train.runs import train_run
+from segkc_fastai.runs.folder import train_run
 from segkc_fastai.view.lab import write_workbench
 
 SETUP = '''

@@ -13,12 +13,12 @@ from safetensors.torch import save_file
 from segkc_fastai.cli import main
 from segkc_fastai.core.task import Task
 from segkc_fastai.data.loaders import SegDataset, SemiDataLoaders
-from segkc_fastai.evaluate.grid import find_or_train
-from segkc_fastai.methods.table import METHODS, make_method
+from segkc_fastai.runs.grid import find_or_train
+from segkc_fastai.methods.registry import METHODS, make_method
 from segkc_fastai.train import checkpoint
 from segkc_fastai.train.checkpoint import STATE, Checkpoint, load_state, save_state
 from segkc_fastai.train.learner import dual_learner
-from segkc_fastai.train.runs import Run, has_checkpoint, resume_run, train_run
+from segkc_fastai.runs.folder import Run, has_checkpoint, resume_run, train_run
 from soak import TIMES, soak
 
 class Stop(Callback):

@@ -4,11 +4,11 @@ from pathlib import Path
 import pandas as pd, pytest
 from filelock import FileLock
 from segkc_fastai.cli import main
-from segkc_fastai.compare import compare
+from segkc_fastai.runs.compare import compare
 from segkc_fastai.evaluate import grid
-from segkc_fastai.evaluate.grid import run_grid, run_path
-from segkc_fastai.train.recipes import RECIPES
-from segkc_fastai.train.runs import Run
+from segkc_fastai.runs.grid import run_grid, run_path
+from segkc_fastai.runs.recipes import RECIPES
+from segkc_fastai.runs.folder import Run
 
 NETS = '--junior mobilenetv4_conv_small+fpn:32 --senior resnet10t+fpn:32 --random --size 64,96 --bs 4'
 ENV = os.environ | dict(OMP_NUM_THREADS='1')

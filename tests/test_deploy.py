@@ -13,10 +13,10 @@ from segkc_fastai.data.labels import load_mask, open_image, read_mask
 from segkc_fastai.data.scenes import render_scene
 from segkc_fastai.deploy import hub
 from segkc_fastai.deploy.export import Deployed, export
-from segkc_fastai.deploy.folder import predict_folder
+from segkc_fastai.deploy.predict_folder import predict_folder
 from segkc_fastai.deploy.predict import Predictor
 from segkc_fastai.models.segmenter import save_segmenter, segmenter
-from segkc_fastai.train.runs import peak_memory, reset_peak, train_run
+from segkc_fastai.runs.folder import peak_memory, reset_peak, train_run
 
 TASK = Task([f'class {i}' for i in range(8)], name='eight')
 JUNIORS = dict(cnn=(CNN, None), segformer=('pvt_v2_b0+segformer:64', None), dinov2=('vit_small_patch14_dinov2+dpt:32', dict(depth=4, embed_dim=96, num_heads=3)))

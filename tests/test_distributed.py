@@ -14,12 +14,12 @@ from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.data.splits import split_source
 from segkc_fastai.methods.losses import OHEM, SHARED
 from segkc_fastai.methods.step import MoveEMA
-from segkc_fastai.methods.table import METHODS, make_method
+from segkc_fastai.methods.registry import METHODS, make_method
 from segkc_fastai.train.checkpoint import Checkpoint
 from segkc_fastai.train.distributed import distributed, launch
 from segkc_fastai.train.learner import dual_learner
-from segkc_fastai.train.monitor import Probe
-from segkc_fastai.train.runs import Run, resume_run, train_run
+from segkc_fastai.train.probe import Probe
+from segkc_fastai.runs.folder import Run, resume_run, train_run
 
 TINY = 'test_efficientnet+fpn:32' # 0.15 M parameters, with BatchNorm
 RAMPS = ('mean_teacher','cps','segkc')

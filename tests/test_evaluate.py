@@ -7,12 +7,12 @@ from scipy.ndimage import binary_erosion
 from conftest import SMALL, learner
 from segkc_fastai.core.task import Task, IGNORE
 from segkc_fastai.data.sources import Pair
-from segkc_fastai.evaluate.grid import evaluate_run, result
+from segkc_fastai.runs.grid import evaluate_run, result
 from segkc_fastai.evaluate.inference import Evaluation, evaluate_pairs, probabilities, sliding
 from segkc_fastai.evaluate.report import Report, make_report
 from segkc_fastai.models.segmenter import segmenter
 from segkc_fastai.train.metrics import BoundaryIoU, Calibration, Confusion
-from segkc_fastai.train.runs import Run, peak_memory, reset_peak, train_run
+from segkc_fastai.runs.folder import Run, peak_memory, reset_peak, train_run
 
 def random_maps(k, n=4, size=(40,56), ignore=.1, seed=0):
     "Blocks of classes, a prediction that is partly right, and ignored pixels"

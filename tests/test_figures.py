@@ -9,11 +9,11 @@ from segkc_fastai.core.task import IGNORE, Task
 from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.evaluate.inference import Evaluation
 from segkc_fastai.evaluate.report import make_report
-from segkc_fastai.train.runs import Run, train_run
-from segkc_fastai.view.dynamics import class_flow, disagreement_grid, flow_counts, pair_shares, pseudo_curves
+from segkc_fastai.runs.folder import Run, train_run
+from segkc_fastai.view.pseudo_figures import class_flow, disagreement_grid, flow_counts, pair_shares, pseudo_curves
 from segkc_fastai.view.figures import COLUMN, FORMATS, PAGE, arm_bars, class_bars, confusion_map, curves, error_grid
 from segkc_fastai.view.figures import prediction_grid, reliability_diagram, save_figure, size_scatter
-from segkc_fastai.view.paper import QUANTILES, all_figures, at_quantiles, difference_boxes, qualitative_grid
+from segkc_fastai.view.qualitative import QUANTILES, all_figures, at_quantiles, difference_boxes, qualitative_grid
 
 SIZES = ((40,60),(48,48))
 

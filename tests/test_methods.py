@@ -11,10 +11,10 @@ from segkc_fastai.methods.mean_teacher import mean_teacher
 from segkc_fastai.methods.mkd import ClassCovariance, augmented, halve, mkd
 from segkc_fastai.methods.step import Term
 from segkc_fastai.methods.supervised import Supervised
-from segkc_fastai.methods.table import METHODS, make_method
+from segkc_fastai.methods.registry import METHODS, make_method
 from segkc_fastai.methods.unimatch import unimatch
 from segkc_fastai.models.cohort import Cohort, ema_decay, encoder_split
-from segkc_fastai.train.runs import train_run
+from segkc_fastai.runs.folder import train_run
 
 NOW = dict(warmup=0)
 TAUGHT = dict(mean_teacher=mean_teacher(**NOW), gta=gta(**NOW), mkd=mkd(**NOW), unimatch=unimatch(**NOW))

@@ -9,10 +9,10 @@ from fastai.torch_core import set_seed
 from segkc_fastai.core.task import IGNORE, Task
 from segkc_fastai.data.loaders import SemiDataLoaders
 from segkc_fastai.data.sources import Pair
-from segkc_fastai.methods.table import make_method
+from segkc_fastai.methods.registry import make_method
 from segkc_fastai.train.learner import dual_learner
-from segkc_fastai.train.monitor import Monitor, NUMBERS, Probe, nearest
-from segkc_fastai.train.runs import Run, train_run
+from segkc_fastai.train.probe import Monitor, NUMBERS, Probe, nearest
+from segkc_fastai.runs.folder import Run, train_run
 from segkc_fastai.view.explorers import PseudoLabelExplorer
 
 def learner(dls, cbs, senior=None, method=None):
@@ -161,8 +161,8 @@ def test_other_processes_record_nothing(scenes, tmp_path, monkeypatch):
 
 KILLED = '''
 import os, signal, sys
-from segkc_fastai.train.monitor import Monitor
-from segkc_fastai.train.runs import train_run
+from segkc_fastai.train.probe import Monitor
+from segkc_fastai.runs.folder import train_run
 class Killed(Monitor):
     "Ended by the system in the middle of its tenth record"
     def _image(self, i, z, kept):

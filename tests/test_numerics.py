@@ -13,10 +13,10 @@ from segkc_fastai.methods.cps import cps
 from segkc_fastai.methods.mean_teacher import mean_teacher
 from segkc_fastai.methods.step import SemiStep, Term, UnlabelledBatch
 from segkc_fastai.methods.supervised import supervised
-from segkc_fastai.methods.table import METHODS, make_method
+from segkc_fastai.methods.registry import METHODS, make_method
 from segkc_fastai.train.learner import dual_learner
-from segkc_fastai.train.numerics import Accumulate, FiniteLoss, InFlight, NonFiniteLoss, batch_files, step_callbacks
-from segkc_fastai.train.runs import train_run
+from segkc_fastai.train.precision import Accumulate, FiniteLoss, InFlight, NonFiniteLoss, batch_files, step_callbacks
+from segkc_fastai.runs.folder import train_run
 
 LAST = 1000
 

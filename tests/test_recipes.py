@@ -4,8 +4,8 @@ import numpy as np, pandas as pd, pytest
 from PIL import Image
 from segkc_fastai.cli import main
 from segkc_fastai.data.benchmarks import VOC
-from segkc_fastai.evaluate.grid import run_path
-from segkc_fastai.train.runs import Run
+from segkc_fastai.runs.grid import run_path
+from segkc_fastai.runs.folder import Run
 
 CNN,SENIOR = 'mobilenetv4_conv_small+fpn:32','resnet10t+fpn:32'
 NETS = f'--junior {CNN} --senior {SENIOR} --random --bs 2 --epochs 1'

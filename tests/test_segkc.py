@@ -9,7 +9,7 @@ from segkc_fastai.methods.supervised import supervised
 from segkc_fastai.models.cohort import Adaptor, Cohort
 from segkc_fastai.models.segmenter import Segmenter, count_params, load_segmenter, save_segmenter
 from segkc_fastai.train.learner import dual_learner
-from segkc_fastai.train.runs import Run, train_run
+from segkc_fastai.runs.folder import Run, train_run
 
 HIER = 'pvt_v2_b0+segformer:32'
 PAIRS = dict(cnn_cnn=(CNN, 'resnet10t+fpn:32'), cnn_hierarchical=(CNN, HIER), vit_cnn=(vit, CNN), cnn_vit=(CNN, vit))

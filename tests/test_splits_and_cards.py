@@ -6,8 +6,8 @@ from conftest import CNN, SMALL
 from segkc_fastai.cli import main
 from segkc_fastai.data.sources import folder_source
 from segkc_fastai.data.splits import split_source
-from segkc_fastai.evaluate.grid import evaluate_run, grid_table, run_row
-from segkc_fastai.train.runs import Run, train_run
+from segkc_fastai.runs.grid import evaluate_run, grid_table, run_row
+from segkc_fastai.runs.folder import Run, train_run
 
 CAMVID = Path(os.environ.get('SEGKC_CAMVID', Path(__file__).parents[2]/'shared'/'data'/'camvid'))
 ARGS = f'--junior {CNN} --epochs 1 --size 64,96 --bs 4 --random --method supervised'

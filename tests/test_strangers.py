@@ -15,13 +15,13 @@ from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.data.splits import hold_out, split_source
 from segkc_fastai.deploy import hub
 from segkc_fastai.deploy.predict import Predictor
-from segkc_fastai.evaluate.grid import result
+from segkc_fastai.runs.grid import result
 from segkc_fastai.models.cohort import load_cohort
 from segkc_fastai.models.segmenter import load_segmenter
-from segkc_fastai.train.card import card, conditions
+from segkc_fastai.runs.run_card import card, conditions
 from segkc_fastai.train.checkpoint import load_state, save_state
-from segkc_fastai.train.monitor import Probe
-from segkc_fastai.train.runs import Run, peak_memory, reset_peak, train_run
+from segkc_fastai.train.probe import Probe
+from segkc_fastai.runs.folder import Run, peak_memory, reset_peak, train_run
 from segkc_fastai.view import lab
 
 CUT = dict(SMALL, senior='resnet10t+fpn:32', probe=2, method='segkc', method_args=dict(warmup=0, ramp=0))
@@ -212,7 +212,7 @@ def test_states_that_hold_anything(run, odd):
 def test_a_checkpoint_names_no_attributes(run):
     "A state can set what its callbacks keep, and nothing else: a path, say"
     from segkc_fastai.train.checkpoint import _callbacks, _give_back
-    from segkc_fastai.train.runs import RunHistory
+    from segkc_fastai.runs.folder import RunHistory
     cb = RunHistory(run)
     _give_back(cb, dict(path='/elsewhere', rows=[dict(epoch=0)], spent=1.), cb.resumable)
     assert cb.path==run and cb.rows==[dict(epoch=0)] and _callbacks

@@ -12,8 +12,8 @@ from segkc_fastai.methods.cps import cps
 from segkc_fastai.methods.losses import cross_entropy, pseudo_label_loss
 from segkc_fastai.models.cohort import encoder_split
 from segkc_fastai.train.learner import dual_learner
-from segkc_fastai.train.monitor import Probe
-from segkc_fastai.train.runs import train_run
+from segkc_fastai.train.probe import Probe
+from segkc_fastai.runs.folder import train_run
 
 NETS = {k:SMALL[k] for k in ('junior','senior','pretrained')}
 

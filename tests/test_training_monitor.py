@@ -6,7 +6,7 @@ from fastai.callback.core import Callback
 from segkc_fastai.core.files import write_json, write_text
 from segkc_fastai.core.task import Task
 from segkc_fastai.train import monitor
-from segkc_fastai.view.training import CSS, InFlight, TrainingMonitor, panels, probe_pictures, still_picture
+from segkc_fastai.view.live import CSS, InFlight, TrainingMonitor, panels, probe_pictures, still_picture
 
 def history(n, **more): return pd.DataFrame(dict(epoch=range(n), lr=[1e-3]*n, train_loss=np.linspace(2, 1, n), junior_miou=np.linspace(.1, .5, n), **more))
 def by_title(p): return {o['title']:{s['name']:s for s in o['series']} for o in p['panels']}
@@ -68,7 +68,7 @@ def test_training_is_the_same_with_it(scenes):
 
 def test_what_fails_in_it_stops_nothing(scenes, monkeypatch):
     mon = TrainingMonitor()
-    monkeypatch.setattr('segkc_fastai.view.training.panels', lambda *a: 1/0)
+    monkeypatch.setattr('segkc_fastai.view.live.panels', lambda *a: 1/0)
     learn = learner(scenes)
     with learn.no_bar(), learn.no_logging(), pytest.warns(UserWarning, match='the training goes on'): learn.fit(1, cbs=mon)
     assert mon.widget.error=='ZeroDivisionError: division by zero' and len(mon.history)==1
@@ -182,7 +182,7 @@ from segkc_fastai.data.loaders import SemiDataLoaders
 from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.methods.cps import cps
 from segkc_fastai.train.learner import dual_learner
-from segkc_fastai.view.training import TrainingMonitor
+from segkc_fastai.view.live import TrainingMonitor
 TrainingMonitor.every = .1
 data = write_scenes('scenes', n_train=48, n_val=4, n_test=2)
 dls = SemiDataLoaders.from_folder(data, labelled=8, size=(64,96), bs=4, device='cpu')
