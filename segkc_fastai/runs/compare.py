@@ -13,12 +13,9 @@ from pathlib import Path
 import pandas as pd
 from fastcore.meta import delegates
 from ..core.files import replacing, write_text
-from ..data.benchmarks import load_source
 from .grid import grid_table, run_grid
-from .published import FAMILIES, published
 from ..methods.cps import cps
 from ..methods.registry import METHODS, make_method
-from ..view.figures import arm_bars, save_figure, share_lines, size_scatter
 
 # %% ../../nbs/07_runs/07_compare.ipynb #5a0cb2af
 def method_arms(
@@ -43,35 +40,30 @@ def method_arms(
     return arms
 
 # %% ../../nbs/07_runs/07_compare.ipynb #893d72c0
-def _write(df, out, figures):
-    "Table and CSV of a grid, then its figures; the table once more on the screen"
+def _write(df, out):
+    "CSV and table of a grid; the table once more on the screen"
     with replacing(Path(out)/'results.csv') as f: df.to_csv(f, index=False)
     table = grid_table(df)
     write_text(Path(out)/'table.md', table+'\n')
-    pics = [save_figure(f(), Path(out)/f'{k}.png') for k,f in figures.items()]
-    print('\n'.join(['', table, '', 'Pictures:', *(f'  {p}' for p in pics)]))
+    print(f'\n{table}\n')
     return df
 
 @delegates(run_grid, but='arms')
 def compare(
     data,                 # folder of images and masks
-    out,                  # folder for runs, table and figures
+    out,                  # folder for runs and table
     methods=tuple(METHODS), # names, keys of `METHODS`
     junior='mobilenetv4_conv_small', # the network that is deployed
     senior='resnet50',    # for methods that train one
     method_args:dict=None,# argument, or `method.argument`, → value, see `method_arms`
     split='test',         # part of the data that counts
-    beside:bool=False,    # draw what is published for the data's family of splits beside the runs
     layout:str=None,      # a key of `LAYOUTS`; recognised if None
     frozen=(),            # networks whose encoder stays as it is, for methods that train them
     **kwargs
 )->pd.DataFrame: # see `run_grid`
-    "Run methods × labelled × seeds and write `results.csv`, `table.md`, `share.png` (mIoU against labelled share, bars if there is one share) and `size.png` (against deployed size)"
-    theirs = published(*FAMILIES.get(load_source(data, layout=layout).layout, ('none for such data',))) if beside else None
-    df = run_grid(method_arms(methods, junior, senior, method_args, frozen), data, out, split=split, layout=layout, **kwargs)
-    title,one = f'mIoU on {split}, last epoch',df.labelled_images.nunique()==1 and not beside
-    figures = dict(share=lambda: arm_bars(df, title) if one else share_lines(df, title, theirs), size=lambda: size_scatter(df, title, theirs))
-    return _write(df, out, figures)
+    "Run methods × labelled × seeds, write `results.csv` and `table.md`, and print the table"
+    arms = method_arms(methods, junior, senior, method_args, frozen)
+    return _write(run_grid(arms, data, out, split=split, layout=layout, **kwargs), out)
 
 # %% ../../nbs/07_runs/07_compare.ipynb #c2b6fc86
 def ablation_arms(
@@ -90,13 +82,12 @@ def ablation_arms(
 @delegates(run_grid, but='arms')
 def ablate(
     data,                 # folder of images and masks
-    out,                  # folder for runs, table and figure
+    out,                  # folder for runs and table
     junior='mobilenetv4_conv_small', # the network that is deployed
     senior='resnet50',    # the network that it learns with
     method_args:dict=None,# of `segkc`
     split='test',         # part of the data that counts
     **kwargs
 )->pd.DataFrame: # see `run_grid`
-    "Run the arms of SegKC's ablation and write `results.csv`, `table.md` and `arms.png`"
-    df = run_grid(ablation_arms(junior, senior, method_args), data, out, split=split, **kwargs)
-    return _write(df, out, dict(arms=lambda: arm_bars(df, f'mIoU on {split}, last epoch')))
+    "Run the arms of SegKC's ablation, write `results.csv` and `table.md`, and print the table"
+    return _write(run_grid(ablation_arms(junior, senior, method_args), data, out, split=split, **kwargs), out)
