@@ -52,7 +52,7 @@ def kill(server, out, data, rng, took, at_writing):
     return p.exitcode==-signal.SIGKILL,writing(out)
 
 def check_same(a, b):
-    "AssertionError if two runs differ in a bit of a network, in a number of the history, or in a record of the monitor; times aside"
+    "AssertionError if two runs differ in a bit of a network, in a number of the history, or in a record of the probe set; times aside"
     a,b = Run(a),Run(b)
     assert a.finished and b.finished and not list(b.path.rglob('*.part'))
     for k in a.config['networks']:

@@ -258,7 +258,7 @@ def test_page_loaded_again(stripes, opened, lab):
         assert list(was)==list(now) and all(np.array_equal(was[o], now[o]) for o in was)
 
 def write_probe(path, sizes=((96,144),)*4, k=5, records=3, networks=('senior','junior'), truth=True):
-    "What `Monitor` leaves of a training, with labels that get better from record to record"
+    "What `ProbeRecorder` leaves of a training, with labels that get better from record to record"
     rng,d,n = np.random.default_rng(0),Path(path)/'probe',len(sizes)
     for o in ('images','truth'): (d/o).mkdir(parents=True)
     truths,rows = [],[]

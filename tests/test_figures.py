@@ -177,7 +177,7 @@ def runs(trained, tmp_path):
     return [tmp_path/'runs'/k for k in ('supervised','cps')]
 
 def write_probe(path, records, truth=True, networks=('senior','junior'), k=8):
-    "Records of two probe images, as `Monitor` writes them"
+    "Records of two probe images, as `ProbeRecorder` writes them"
     d,task = path/'probe',Run(path).task
     for o in ('images','truth'): (d/o).mkdir(parents=True, exist_ok=True)
     for i,(im,t) in enumerate(zip(images(), maps(k))):

@@ -36,7 +36,7 @@ from .run_card import card, card_facts
 from ..train.checkpoint import STATE, Checkpoint
 from ..train.distributed import distributed, join_launch
 from ..train.learner import ADAMW, dual_learner, lr_slice
-from ..train.probe import Monitor
+from ..train.probe import ProbeRecorder
 from ..train.precision import step_callbacks
 
 # %% ../../nbs/07_runs/02_folder.ipynb #5da0bd6d
@@ -259,7 +259,7 @@ def train_run(
     evaluate='whole',     # a key of `MODES`, for later evaluation; recorded
     recipe:str=None,      # name of the recipe that the settings come from; recorded
     sync_bn:bool=False,   # BatchNorm over the images of all GPUs
-    probe:int=16,         # images that `Monitor` reads after each epoch; 0 for none
+    probe:int=16,         # images that `ProbeRecorder` reads after each epoch; 0 for none
     checkpoint:float=10,  # minutes between checkpoints within an epoch; None for no checkpoints, also none after an epoch
     resume:bool=False,    # go on with the run at `out`, which was made with these arguments; `resume_run` knows them
     cbs=(),               # further callbacks
@@ -275,7 +275,7 @@ def train_run(
     nets = dict(junior=junior, senior=senior, pretrained=pretrained, frozen=list(frozen), method=method, method_args=method_args)
     views = dict(size=list(size), scale=list(scale), strong=strong or {}, bs=bs)
     args = what | nets | views | dict(epochs=epochs, lr=lr, lr_ratio=lr_ratio, schedule=schedule, sync_bn=sync_bn)
-    m,watch = make_method(method, **method_args),[RunHistory(out)] + ([Monitor(out, probe)] if probe else [])
+    m,watch = make_method(method, **method_args),[RunHistory(out)] + ([ProbeRecorder(out, probe)] if probe else [])
     if checkpoint is not None: watch.append(Checkpoint(Path(out)/'checkpoint', checkpoint))
     begun = Run(out).config['networks'] if resume and has_checkpoint(out) else {} # its networks
     writes,loaders['device'] = not rank_distrib(),join_launch(loaders.get('device'))

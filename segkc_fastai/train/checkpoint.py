@@ -60,7 +60,7 @@ def _unpack(o, tensors):
     return {k:_unpack(v, tensors) for k,v in o.items()}
 
 # %% ../../nbs/05_train/05_checkpoint.ipynb #5f2d7b89
-FORMAT = 1
+FORMAT = 2
 STATE = 'state.safetensors'
 _KIND = 'segkc checkpoint'
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -83,6 +83,11 @@ def save_state(
         raise OSError(errno.ENOSPC, f'{path}: the disk is full; a checkpoint needs {need:.1f} MiB beside the last one, {free:.1f} MiB are free. The last one is whole: make room, and resume from it') from None
 
 # %% ../../nbs/05_train/05_checkpoint.ipynb #55516808
+def _lifted(s, n):
+    "A state of format `n` as that of today"
+    if n<2 and 'monitor' in s.get('callbacks', {}): s['callbacks']['probe_recorder'] = s['callbacks'].pop('monitor')
+    return s
+
 def load_state(
     path:str|Path # folder of the checkpoint
 )->dict: # as given to `save_state`, tuples as lists
@@ -91,9 +96,8 @@ def load_state(
     if not f.is_file(): raise FileNotFoundError(f'{path}: no checkpoint there (no {STATE}); give the folder that `Checkpoint` writes to')
     kind,_,n = read_header(f)[0].get('format', '').rpartition(' ')
     if kind!=_KIND: raise ValueError(f'{f}: holds tensors, but no state of a training; give the folder that `Checkpoint` writes to')
-    check_format(f, n, FORMAT)
-    tensors = load_file(f)
-    try: return _unpack(json.loads(bytes(tensors.pop('json').numpy())), tensors)
+    n,tensors = check_format(f, n, FORMAT),load_file(f)
+    try: return _lifted(_unpack(json.loads(bytes(tensors.pop('json').numpy())), tensors), n)
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as e: raise ValueError(f'{f}: damaged, its parts do not belong together ({type(e).__name__}: {e}); begin again') from None
 
 # %% ../../nbs/05_train/05_checkpoint.ipynb #7552302e
