@@ -34,7 +34,8 @@ from segkc_fastai.data.loaders import SegDL, SegDataset, SemiDataLoaders
 from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.data.sources import Pair, folder_source
 from segkc_fastai.data.views import WeakView, cutmix, cutmix_box
-from segkc_fastai.runs.demo import DEMO, SCENES
+from segkc_fastai.runs.demo import SCENES
+from segkc_fastai.runs.recipes import Scenes
 from segkc_fastai.deploy.export import Deployed, export
 from segkc_fastai.deploy.predict import OnnxNet
 from segkc_fastai.methods.gta import assistant_loss
@@ -46,7 +47,7 @@ from segkc_fastai.models.segmenter import save_segmenter, segmenter, spec_of
 from segkc_fastai.train.learner import dual_learner
 from segkc_fastai.train.metrics import Confusion
 from segkc_fastai.train.probe import ProbeRecorder, Probe
-from segkc_fastai.runs.folder import train_run
+from segkc_fastai.runs.training import train_run
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -212,11 +213,11 @@ class StopCounting(Callback):
 
 def small_learner(data, name, cbs):
     set_seed(0)
-    keys = {k:DEMO[k] for k in ('labelled','size','bs','scale')}
-    dls = SemiDataLoaders.from_folder(data, **keys, device='cpu')
+    c = Scenes(data, method_args=dict(warmup=0, ramp=0))
+    dls = SemiDataLoaders.from_folder(data, labelled=c.labelled, size=c.size, bs=c.bs, scale=c.scale, device='cpu')
     dls.loaders[1] = dls.valid.new(dls.valid.dataset, n=8)
-    arm = method_arms([name], DEMO['junior'], DEMO['senior'], dict(warmup=0, ramp=0))[name]
-    return dual_learner(dls, arm['junior'], arm['senior'], make_method(name, **arm['method_args']), pretrained=False, cbs=cbs)
+    arm = method_arms(['segkc', name], c)[name]
+    return dual_learner(dls, c.junior, arm['senior'], make_method(name, **arm['method_args']), pretrained=False, cbs=cbs)
 
 def bench_methods(names=tuple(METHODS), rounds=2):
     names,times,syncs = list(names),{},{}
@@ -316,7 +317,7 @@ def bench_probe(epochs=2):
     "The recipe of the scenes; the epoch is everything that history.csv calls its seconds"
     data,out,n = write_scenes(ROOT/'data'/'scenes', **SCENES),Path(tempfile.mkdtemp())/'run',16
     watch = TimedRecorder(out, n)
-    with redirect_stdout(io.StringIO()): run = train_run(out, data, **DEMO|dict(epochs=epochs), device='cpu', probe=0, cbs=watch)
+    with redirect_stdout(io.StringIO()): run = train_run(out, Scenes(data, epochs=epochs, probe=0), watch, device='cpu')
     probe = Probe(run)
     pixels,size = len(probe.networks)*sum(h*w for h,w in probe.sizes),[o.stat().st_size for o in (out/'probe').glob('*.npz')]
     print('| networks | images | a record, ms | share of the epoch, % | bytes a pixel, image and network | compressed | a record, KiB |\n|---:|---:|---:|---:|---:|---:|---:|')

@@ -4,12 +4,13 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np, pandas as pd, pytest, torch
 from PIL import Image
+from conftest import train
 from segkc_fastai.cli import main
 from segkc_fastai.core.task import IGNORE, Task
 from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.evaluate.inference import Evaluation
 from segkc_fastai.evaluate.report import make_report
-from segkc_fastai.runs.folder import Run, train_run
+from segkc_fastai.runs.folder import Run
 from segkc_fastai.view.pseudo_figures import class_flow, disagreement_grid, flow_counts, pair_shares, pseudo_curves
 from segkc_fastai.view.figures import COLUMN, FORMATS, PAGE, arm_bars, class_bars, confusion_map, curves, error_grid
 from segkc_fastai.view.figures import prediction_grid, reliability_diagram, save_figure, size_scatter
@@ -167,7 +168,7 @@ def trained(tmp_path_factory):
     data = write_scenes(d/'scenes', n_train=16, n_val=4, n_test=6)
     small = dict(junior='mobilenetv4_conv_small+fpn:32', labelled=8, epochs=1, size=(64,96), bs=4, pretrained=False, device='cpu')
     for m,s in (('supervised',None), ('cps','resnet10t+fpn:32')):
-        run = train_run(d/'runs'/m, data, m, senior=s, **small)
+        run = train(d/'runs'/m, data, m, senior=s, **small)
         shutil.rmtree(run.path/'probe', ignore_errors=True)
     return d
 

@@ -3,7 +3,7 @@ import os, signal, subprocess, sys, time
 from pathlib import Path
 import numpy as np, pandas as pd, pytest, torch
 from PIL import Image
-from conftest import CNN, SMALL
+from conftest import CNN, SMALL, train
 from fastai.callback.fp16 import MixedPrecision
 from fastai.torch_core import set_seed
 from segkc_fastai.core.task import IGNORE, Task
@@ -12,7 +12,7 @@ from segkc_fastai.data.sources import Pair
 from segkc_fastai.methods.registry import make_method
 from segkc_fastai.train.learner import dual_learner
 from segkc_fastai.train.probe import ProbeRecorder, NUMBERS, Probe, nearest
-from segkc_fastai.runs.folder import Run, train_run
+from segkc_fastai.runs.folder import Run
 from segkc_fastai.view.explorers import PseudoLabelExplorer
 
 def learner(dls, cbs, senior=None, method=None):
@@ -41,16 +41,16 @@ def from_lists(tmp_path, sizes, k=3):
     return SemiDataLoaders.from_lists(known[:2], drawn(tmp_path/'other', sizes, masks=False), known[2:], Task([f'c{i}' for i in range(k)]), size=(32,32), bs=2, device='cpu')
 
 def test_nothing_is_recorded_if_nothing_is_asked(scenes, tmp_path):
-    run = train_run(tmp_path/'r', scenes, **SMALL|dict(senior=None, epochs=1), method='supervised', probe=0)
+    run = train(tmp_path/'r', scenes, **SMALL|dict(senior=None, epochs=1), method='supervised', probe=0)
     assert not (run.path/'probe').exists() and not (run.path/'pseudo.csv').exists()
     with pytest.raises(FileNotFoundError, match='no probe images were recorded there .*probe=16'): Probe(run)
-    with pytest.raises(ValueError, match='n=-1: give 1 or more'): train_run(tmp_path/'s', scenes, **SMALL, probe=-1)
+    with pytest.raises(ValueError, match='probe=-1: give a whole number of at least 0'): train(tmp_path/'s', scenes, **SMALL, probe=-1)
     assert not (tmp_path/'s').exists()
 
 def test_records_are_what_the_networks_say(scenes, tmp_path):
-    run = train_run(tmp_path/'r', scenes, **SMALL|dict(epochs=1), method='mkd', probe=3)
+    run = train(tmp_path/'r', scenes, **SMALL|dict(epochs=1), method='mkd', probe=3)
     probe = Probe(run)
-    assert probe.networks==list(run.config['networks']) and len(probe.networks)==4 and probe.task==run.task and probe.records==[(0,4)]
+    assert probe.networks==list(run.facts.networks) and len(probe.networks)==4 and probe.task==run.task and probe.records==[(0,4)]
     labels = {}
     for k,net in run.networks().items():
         for i,name in enumerate(probe.names):
@@ -162,13 +162,15 @@ def test_other_processes_record_nothing(scenes, tmp_path, monkeypatch):
 KILLED = '''
 import os, signal, sys
 from segkc_fastai.train.probe import ProbeRecorder
-from segkc_fastai.runs.folder import train_run
+from segkc_fastai.runs.config import RunConfig
+from segkc_fastai.runs.training import train_run
 class Killed(ProbeRecorder):
     "Ended by the system in the middle of its tenth record"
     def _image(self, i, z, kept):
         if self.steps==10 and i==3: os.kill(os.getpid(), signal.SIGKILL)
         return super()._image(i, z, kept)
-train_run(sys.argv[1], sys.argv[2], 'supervised', sys.argv[3], labelled=8, epochs=9, size=(64,96), bs=4, pretrained=False, device='cpu', probe=0, cbs=[Killed(sys.argv[1], n=6, every=1)])
+config = RunConfig(sys.argv[2], method='supervised', junior=sys.argv[3], labelled=8, epochs=9, size=(64,96), bs=4, pretrained=False, probe=0)
+train_run(sys.argv[1], config, cbs=[Killed(sys.argv[1], n=6, every=1)], device='cpu')
 '''
 
 def look(run):
