@@ -49,7 +49,7 @@ docs: $(READY) ## the documentation in _docs, by quarto where there is one
 readme: $(READY) ## README.md from nbs/index.ipynb
 	$(BIN)/python .ci/docs.py readme
 
-bench: $(READY) ## a step of each method beside a hand-written loop, metrics, loading, the monitor, ONNX beside PyTorch
+bench: $(READY) ## a step of each method beside a hand-written loop, metrics, loading, the probe recorder, ONNX beside PyTorch
 	$(BIN)/python tests/bench.py
 
 # Two processes divide the runs, each with half of the cores; started again, they go on

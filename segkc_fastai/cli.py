@@ -13,8 +13,7 @@ import argparse, json, math, os, re, sys, warnings
 # %% ../nbs/10_cli.ipynb #a9e9f635
 def _demo(data, out, seed):
     from segkc_fastai.runs.demo import demo
-    from segkc_fastai.view.results import demo_figures
-    _pictures(demo_figures(demo(data, out, seed), out))
+    demo(data, out, seed)
 
 def _scenes(data, recipe):
     "The built-in scenes are made where they are missing; all other data must be there"
@@ -56,12 +55,11 @@ def _split(data, out, layout, val, labelled, seed, group, stratified):
 # %% ../nbs/10_cli.ipynb #6ab3aab1
 def _told(run):
     from segkc_fastai.train.distributed import leave_launch
-    from segkc_fastai.view.results import run_figures
+    from segkc_fastai.view.figures import run_figures
     leave_launch()
     if run is None: return # of several processes only the first has one
     pics = run_figures(run)
-    print((run.path/'card.md').read_text(encoding='utf-8'), f'Run: {run.path}', sep='\n')
-    _pictures(pics)
+    print('\n'.join([(run.path/'card.md').read_text(encoding='utf-8'), f'Run: {run.path}', 'Pictures:', *(f'  {p}' for p in pics)]))
 
 def _resume(run, given):
     default = vars(parser().parse_args(['train']))
@@ -88,27 +86,16 @@ def _train(data, out, random, method_arg, resume=None, method_args=None, **kw):
     _told(run)
 
 # %% ../nbs/10_cli.ipynb #baa01cf1
-def _grid(run, draw, data, labelled, **kw):
+def _grid(what, data, labelled, **kw):
+    import segkc_fastai.runs.compare as c
+    _scenes(data, kw['recipe'])
     kw = _settings(**kw)
     kw.pop('method', None) # each arm has its own
-    df = run(data, labelled=labelled.split(','), **kw)
-    _pictures(draw(kw['out'], kw['split']))
+    df = getattr(c, what)(data, labelled=labelled.split(','), **kw)
     if df.attrs['failed']: raise ValueError(f'{len(df.attrs["failed"])} runs could not be finished: {", ".join(df.attrs["failed"])}; their errors are in {kw["out"]}/failed, and the same command tries them again')
 
-def _compare(data, beside, **kw):
-    from segkc_fastai.data.benchmarks import FAMILIES, load_source
-    from segkc_fastai.runs.compare import compare
-    from segkc_fastai.runs.published import published
-    from segkc_fastai.view.results import comparison_figures
-    _scenes(data, kw['recipe'])
-    theirs = published(*FAMILIES.get(load_source(data, layout=kw['layout']).layout, ('none for such data',))) if beside else None
-    _grid(compare, lambda out,split: comparison_figures(out, split, theirs), data, **kw)
-
-def _ablate(data, **kw):
-    from segkc_fastai.runs.compare import ablate
-    from segkc_fastai.view.results import ablation_figures
-    _scenes(data, kw['recipe'])
-    _grid(ablate, ablation_figures, data, **kw)
+def _compare(**kw): _grid('compare', **kw)
+def _ablate(**kw): _grid('ablate', **kw)
 
 # %% ../nbs/10_cli.ipynb #c3424ec9
 def _card(runs):
@@ -148,12 +135,9 @@ def _export(file, to, out, images, int8, split, dynamic):
     print(f'{r["file"]}: mIoU {r["int8"]:.2f} %, and {r["float"]:.2f} % before, on {split} of {int8}')
 
 # %% ../nbs/10_cli.ipynb #2efbd6d1
-def _pictures(files): print('\n'.join(['Pictures:', *(f'  {o}' for o in files)]))
-
 def _figures(runs, out, formats):
-    from segkc_fastai.runs.grid import evaluate_run
-    from segkc_fastai.view.results import all_figures
-    files,left = all_figures(runs, out, formats, evaluate_run)
+    from segkc_fastai.view.qualitative import all_figures
+    files,left = all_figures(runs, out, formats)
     if not files: raise ValueError(f'no figure could be drawn. {". ".join(left)}')
     print('\n'.join(['Figures:', *(f'  {o}' for o in files), *(f'Left out: {o}' for o in left)]))
 

@@ -11,7 +11,7 @@ step, as far as they show among dispatched operations (not `.cpu()` or `tolist`)
 releases of the field have them: the whole image resized by Pillow, padded, then cut. And the share of a CPU training epoch that is spent waiting for
 data.
 
-`monitor`: what it takes to record what every network says of sixteen images after each epoch, of two epochs of SegKC on the scenes, as a share of the
+`probe`: what it takes to record what every network says of sixteen images after each epoch, of two epochs of SegKC on the scenes, as a share of the
 epochs' time with validation; and the bytes of a record.
 
 `export`: a convolutional junior, a SegFormer and DINOv2-S with DPT, with random weights, read one image of 512 × 512 pixels on the CPU: torch eager and
@@ -34,7 +34,8 @@ from segkc_fastai.data.loaders import SegDL, SegDataset, SemiDataLoaders
 from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.data.sources import Pair, folder_source
 from segkc_fastai.data.views import WeakView, cutmix, cutmix_box
-from segkc_fastai.runs.demo import DEMO, SCENES
+from segkc_fastai.runs.demo import SCENES
+from segkc_fastai.runs.recipes import Scenes
 from segkc_fastai.deploy.export import Deployed, export
 from segkc_fastai.deploy.predict import OnnxNet
 from segkc_fastai.methods.gta import assistant_loss
@@ -45,8 +46,8 @@ from segkc_fastai.methods.unimatch import complementary_masks
 from segkc_fastai.models.segmenter import save_segmenter, segmenter, spec_of
 from segkc_fastai.train.learner import dual_learner
 from segkc_fastai.train.metrics import Confusion
-from segkc_fastai.train.probe import Monitor, Probe
-from segkc_fastai.runs.folder import train_run
+from segkc_fastai.train.probe import ProbeRecorder, Probe
+from segkc_fastai.runs.training import train_run
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -212,11 +213,11 @@ class StopCounting(Callback):
 
 def small_learner(data, name, cbs):
     set_seed(0)
-    keys = {k:DEMO[k] for k in ('labelled','size','bs','scale')}
-    dls = SemiDataLoaders.from_folder(data, **keys, device='cpu')
+    c = Scenes(data, method_args=dict(warmup=0, ramp=0))
+    dls = SemiDataLoaders.from_folder(data, labelled=c.labelled, size=c.size, bs=c.bs, scale=c.scale, device='cpu')
     dls.loaders[1] = dls.valid.new(dls.valid.dataset, n=8)
-    arm = method_arms([name], DEMO['junior'], DEMO['senior'], dict(warmup=0, ramp=0))[name]
-    return dual_learner(dls, arm['junior'], arm['senior'], make_method(name, **arm['method_args']), pretrained=False, cbs=cbs)
+    arm = method_arms(['segkc', name], c)[name]
+    return dual_learner(dls, c.junior, arm['senior'], make_method(name, **arm['method_args']), pretrained=False, cbs=cbs)
 
 def bench_methods(names=tuple(METHODS), rounds=2):
     names,times,syncs = list(names),{},{}
@@ -304,7 +305,7 @@ def bench_loading(rounds=3):
         print(f'| {size[0]}×{size[1]} | {statistics.median(a):.0f} | {statistics.median(b):.0f} | {statistics.median(x/y for x,y in zip(a, b)):.2f} |')
     print('\nWaiting for data, on the CPU: '+', '.join(f'{k} {100*waiting(k):.1f} %' for k in ('supervised','cps','segkc')))
 
-class TimedMonitor(Monitor):
+class TimedRecorder(ProbeRecorder):
     "Keeps the seconds that each record took"
     took = ()
     def record(self, ended=False):
@@ -312,11 +313,11 @@ class TimedMonitor(Monitor):
         super().record(ended)
         self.took += (perf_counter()-t,)
 
-def bench_monitor(epochs=2):
+def bench_probe(epochs=2):
     "The recipe of the scenes; the epoch is everything that history.csv calls its seconds"
     data,out,n = write_scenes(ROOT/'data'/'scenes', **SCENES),Path(tempfile.mkdtemp())/'run',16
-    watch = TimedMonitor(out, n)
-    with redirect_stdout(io.StringIO()): run = train_run(out, data, **DEMO|dict(epochs=epochs), device='cpu', probe=0, cbs=watch)
+    watch = TimedRecorder(out, n)
+    with redirect_stdout(io.StringIO()): run = train_run(out, Scenes(data, epochs=epochs, probe=0), watch, device='cpu')
     probe = Probe(run)
     pixels,size = len(probe.networks)*sum(h*w for h,w in probe.sizes),[o.stat().st_size for o in (out/'probe').glob('*.npz')]
     print('| networks | images | a record, ms | share of the epoch, % | bytes a pixel, image and network | compressed | a record, KiB |\n|---:|---:|---:|---:|---:|---:|---:|')
@@ -340,7 +341,7 @@ def bench_export(rounds=7):
         ours,theirs = (1e3*statistics.median(o) for o in zip(*times[1:]))
         print(f'| {spec_of(net)} | {ours:.0f} | {theirs:.0f} | {statistics.median(b/a for a,b in times[1:]):.2f} | {onnx.stat().st_size/2**20:.1f} |')
 
-BENCHES = dict(methods=bench_methods, metrics=bench_metrics, loading=bench_loading, monitor=bench_monitor, export=bench_export)
+BENCHES = dict(methods=bench_methods, metrics=bench_metrics, loading=bench_loading, probe=bench_probe, export=bench_export)
 
 if __name__=='__main__':
     warnings.filterwarnings('ignore')

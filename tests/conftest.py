@@ -8,6 +8,8 @@ from segkc_fastai.data.loaders import SemiDataLoaders
 from segkc_fastai.methods.segkc import segkc
 from segkc_fastai.methods.step import Term
 from segkc_fastai.models.segmenter import Segmenter
+from segkc_fastai.runs.config import RunConfig
+from segkc_fastai.runs.training import train_run
 from segkc_fastai.train.learner import dual_learner
 
 pytest_plugins = ['lab'] # JupyterLab in a browser
@@ -15,6 +17,16 @@ pytest_plugins = ['lab'] # JupyterLab in a browser
 GOLDEN = Path(os.environ.get('SEGKC_GOLDEN', Path(__file__).parents[2]/'shared'/'golden'))
 CNN = 'mobilenetv4_conv_small+fpn:32'
 SMALL = dict(junior=CNN, senior='resnet18+fpn:32', labelled=8, epochs=2, size=(64,96), bs=4, pretrained=False, device='cpu')
+
+def settings(data, method='cps', **kw):
+    "A `RunConfig` of settings, and what remains: how to load"
+    how = {k:kw.pop(k) for k in ('device','num_workers') if k in kw}
+    return RunConfig(data, method=method, **kw),how
+
+def train(out, data, method='cps', cbs=(), **kw):
+    "`train_run` by settings and by how to load, given together"
+    config,how = settings(data, method, **kw)
+    return train_run(out, config, cbs, **how)
 
 @pytest.fixture
 def golden():

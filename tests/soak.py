@@ -6,11 +6,13 @@ import numpy as np, pandas as pd, torch
 from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.train.checkpoint import STATE
 from segkc_fastai.train.probe import Probe
-from segkc_fastai.runs.folder import Run, resume_run, train_run
+from segkc_fastai.runs.config import RunConfig
+from segkc_fastai.runs.folder import Run
+from segkc_fastai.runs.training import resume_run, train_run
 
 CNN = 'mobilenetv4_conv_small+fpn:32'
 NETS = dict(method='segkc', method_args=dict(warmup=.2, ramp=.2), junior=CNN, senior=CNN, pretrained=False)
-ARGS = NETS | dict(labelled=8, epochs=3, size=(64,96), bs=4, device='cpu', probe=2, checkpoint=0)
+ARGS = NETS | dict(labelled=8, epochs=3, size=(64,96), bs=4, probe=2, checkpoint=0)
 TIMES = ['seconds','step','gib']
 
 def work(out, data, resume):
@@ -18,13 +20,13 @@ def work(out, data, resume):
     torch.set_num_threads(1)
     with open(os.devnull, 'w') as f, redirect_stdout(f):
         if resume: resume_run(out, device='cpu')
-        else: train_run(out, data, **ARGS)
+        else: train_run(out, RunConfig(data, **ARGS), device='cpu')
 
 class Server:
     "Forks processes that have imported everything, from one that has computed nothing, as PyTorch wants it"
     def __init__(self):
         self.ctx = multiprocessing.get_context('forkserver')
-        self.ctx.set_forkserver_preload(['segkc_fastai.runs.folder'])
+        self.ctx.set_forkserver_preload(['segkc_fastai.runs.training'])
     def start(self, *args):
         p = self.ctx.Process(target=work, args=args)
         p.start()
@@ -52,10 +54,10 @@ def kill(server, out, data, rng, took, at_writing):
     return p.exitcode==-signal.SIGKILL,writing(out)
 
 def check_same(a, b):
-    "AssertionError if two runs differ in a bit of a network, in a number of the history, or in a record of the monitor; times aside"
+    "AssertionError if two runs differ in a bit of a network, in a number of the history, or in a record of the probe set; times aside"
     a,b = Run(a),Run(b)
     assert a.finished and b.finished and not list(b.path.rglob('*.part'))
-    for k in a.config['networks']:
+    for k in a.facts.networks:
         x,y = (o.network(k).state_dict() for o in (a,b))
         assert list(x)==list(y) and all(torch.equal(x[n], y[n]) for n in x), k
     pd.testing.assert_frame_equal(*(o.history.drop(columns=TIMES) for o in (a,b)), check_exact=True)

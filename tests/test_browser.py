@@ -9,8 +9,8 @@ import nbformat, numpy as np, pandas as pd, pytest
 from lab import canvases, drag, settle
 from nbconvert import HTMLExporter
 from PIL import Image
+from conftest import train
 from segkc_fastai.data.scenes import write_scenes
-from segkc_fastai.runs.folder import train_run
 from segkc_fastai.view.lab import write_workbench
 
 SETUP = '''
@@ -258,7 +258,7 @@ def test_page_loaded_again(stripes, opened, lab):
         assert list(was)==list(now) and all(np.array_equal(was[o], now[o]) for o in was)
 
 def write_probe(path, sizes=((96,144),)*4, k=5, records=3, networks=('senior','junior'), truth=True):
-    "What `Monitor` leaves of a training, with labels that get better from record to record"
+    "What `ProbeRecorder` leaves of a training, with labels that get better from record to record"
     rng,d,n = np.random.default_rng(0),Path(path)/'probe',len(sizes)
     for o in ('images','truth'): (d/o).mkdir(parents=True)
     truths,rows = [],[]
@@ -424,7 +424,7 @@ def workbench(lab):
     "The notebook that `segkc lab` writes, over two runs that were trained"
     data = write_scenes(lab.path/'few_scenes', n_train=16, n_val=4, n_test=1)
     small = dict(junior='mobilenetv4_conv_small+fpn:32', labelled=8, epochs=2, size=(64,96), bs=4, pretrained=False, device='cpu', probe=4)
-    runs = [train_run(lab.path/'trained'/m, data, m, senior=s, **small) for m,s in (('supervised',None), ('cps','resnet10t+fpn:32'))]
+    runs = [train(lab.path/'trained'/m, data, m, senior=s, **small) for m,s in (('supervised',None), ('cps','resnet10t+fpn:32'))]
     with chdir(lab.path): path = write_workbench(runs[1].path) # it goes where `segkc lab` was called
     with lab.open(str(path.relative_to(lab.path)), warm=True) as nb:
         nb.run_all()

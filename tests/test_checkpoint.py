@@ -1,7 +1,7 @@
 "A training that goes on after it was cut short is bit for bit the one that was left alone; what does not fit, and what cannot be written, is said"
 import errno, math, os, pickle, random, shutil, subprocess
 import numpy as np, pandas as pd, pytest, torch
-from conftest import CNN, SMALL
+from conftest import CNN, SMALL, train
 from fastai.callback.core import Callback
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.progress import CSVLogger
@@ -18,7 +18,8 @@ from segkc_fastai.methods.registry import METHODS, make_method
 from segkc_fastai.train import checkpoint
 from segkc_fastai.train.checkpoint import STATE, Checkpoint, load_state, save_state
 from segkc_fastai.train.learner import dual_learner
-from segkc_fastai.runs.folder import Run, has_checkpoint, resume_run, train_run
+from segkc_fastai.runs.folder import Run, has_checkpoint
+from segkc_fastai.runs.training import resume_run
 from soak import TIMES, soak
 
 class Stop(Callback):
@@ -238,14 +239,14 @@ RUN = SMALL|dict(senior=CNN, method_args=dict(warmup=.2, ramp=.2), probe=2)
 
 def check_runs(a, b):
     assert a.finished and b.finished and not has_checkpoint(b.path) and not list(b.path.rglob('*.part'))
-    for k in a.config['networks']: assert equal(*(dict(o.network(k).state_dict()) for o in (a,b)))
+    for k in a.facts.networks: assert equal(*(dict(o.network(k).state_dict()) for o in (a,b)))
     pd.testing.assert_frame_equal(*(o.history.drop(columns=TIMES) for o in (a,b)), check_exact=True)
 
 def test_runs(scenes, tmp_path, capsys, monkeypatch):
     "On the command line too; a run without a checkpoint begins anew, one that is finished or lacks its data says so"
     monkeypatch.setattr('segkc_fastai.data.loaders.default_device', lambda: torch.device('cpu'))
-    whole,out = train_run(tmp_path/'a', scenes, 'segkc', **RUN),tmp_path/'b'
-    with pytest.raises(KeyboardInterrupt): train_run(out, scenes, 'segkc', **RUN|dict(checkpoint=0), cbs=[Stop(2)])
+    whole,out = train(tmp_path/'a', scenes, 'segkc', **RUN),tmp_path/'b'
+    with pytest.raises(KeyboardInterrupt): train(out, scenes, 'segkc', **RUN|dict(checkpoint=0), cbs=[Stop(2)])
     assert has_checkpoint(out) and not (out/'history.csv').exists() and not Run(out).ended
     shutil.move(scenes/'train'/'images'/'scene_00003.jpg', tmp_path)
     with pytest.raises(ValueError, match='b: split_hash was .* now; bring back what the run began with'): resume_run(out)
@@ -257,16 +258,16 @@ def test_runs(scenes, tmp_path, capsys, monkeypatch):
     with pytest.raises(SystemExit, match='segkc: .*b: this run is finished, after 2 epochs; its results are in .*card.md'): main(['train','--resume',str(out)])
 
 def test_runs_without_a_checkpoint(scenes, tmp_path):
-    whole,out = train_run(tmp_path/'a', scenes, 'segkc', **RUN),tmp_path/'b'
+    whole,out = train(tmp_path/'a', scenes, 'segkc', **RUN),tmp_path/'b'
     shutil.copytree(whole.path, out)
     for f in (out/'card.md', out/'card.json', out/'history.csv', *out.glob('*.safetensors')): f.unlink() # as it is in the first epoch
     check_runs(whole, resume_run(out, device='cpu'))
-    with pytest.raises(KeyboardInterrupt): train_run(tmp_path/'c', scenes, 'segkc', **RUN|dict(checkpoint=None), cbs=[Stop(6)])
+    with pytest.raises(KeyboardInterrupt): train(tmp_path/'c', scenes, 'segkc', **RUN|dict(checkpoint=None), cbs=[Stop(6)])
     with pytest.raises(ValueError, match='c: was trained without checkpoints'): resume_run(tmp_path/'c')
     assert len(Run(tmp_path/'c').history)==1 and 'Stopped early' in (tmp_path/'c'/'card.md').read_text()
 
 def test_an_early_end_is_an_end(scenes, tmp_path):
-    run = train_run(tmp_path/'a', scenes, 'segkc', **RUN|dict(epochs=3), cbs=[EarlyStoppingCallback('junior_miou', min_delta=2., patience=1)])
+    run = train(tmp_path/'a', scenes, 'segkc', **RUN|dict(epochs=3), cbs=[EarlyStoppingCallback('junior_miou', min_delta=2., patience=1)])
     assert run.ended and not run.finished
     with pytest.raises(ValueError, match='this run is finished, after 2 epochs'): resume_run(run.path)
 
@@ -279,11 +280,11 @@ def test_how_networks_began_is_remembered(scenes, tmp_path, monkeypatch):
         return *real(enc, dec, width, False, kw)[:3],pretrained
     monkeypatch.setattr(segmenter, '_build', build)
     kw = RUN|dict(pretrained=True)
-    whole = train_run(tmp_path/'a', scenes, 'cps', **kw)
-    with pytest.raises(KeyboardInterrupt): train_run(tmp_path/'b', scenes, 'cps', **kw|dict(checkpoint=0), cbs=[Stop(6)])
+    whole = train(tmp_path/'a', scenes, 'cps', **kw)
+    with pytest.raises(KeyboardInterrupt): train(tmp_path/'b', scenes, 'cps', **kw|dict(checkpoint=0), cbs=[Stop(6)])
     asked.clear()
     done = resume_run(tmp_path/'b', device='cpu')
-    assert not any(asked[:2]) and {o['pretrained'] for o in done.config['networks'].values()}=={True}
+    assert not any(asked[:2]) and {o['pretrained'] for o in done.facts.networks.values()}=={True}
     check_runs(whole, done)
 
 class Trained(Callback):
@@ -292,8 +293,8 @@ class Trained(Callback):
 
 def test_a_comparison_goes_on(scenes, tmp_path):
     kw,steps = RUN|dict(senior=None, method='supervised', method_args={}),Trained()
-    whole = train_run(tmp_path/'a', scenes, **kw)
-    with pytest.raises(KeyboardInterrupt): train_run(tmp_path/'b', scenes, **kw|dict(checkpoint=0), cbs=[Stop(6)])
+    whole = train(tmp_path/'a', scenes, **kw)
+    with pytest.raises(KeyboardInterrupt): train(tmp_path/'b', scenes, **kw|dict(checkpoint=0), cbs=[Stop(6)])
     check_runs(whole, find_or_train(tmp_path/'b', scenes, **kw, cbs=[steps]))
     assert steps.n==2
 

@@ -5,10 +5,11 @@ import pandas as pd, pytest
 from filelock import FileLock
 from segkc_fastai.cli import main
 from segkc_fastai.runs.compare import compare
-from segkc_fastai.evaluate import grid
-from segkc_fastai.runs.grid import run_grid, run_path
-from segkc_fastai.runs.recipes import RECIPES
+from segkc_fastai.runs import grid
+from segkc_fastai.runs.config import RunConfig
 from segkc_fastai.runs.folder import Run
+from segkc_fastai.runs.grid import run_grid, run_path
+from segkc_fastai.runs.recipes import Scenes
 
 NETS = '--junior mobilenetv4_conv_small+fpn:32 --senior resnet10t+fpn:32 --random --size 64,96 --bs 4'
 ENV = os.environ | dict(OMP_NUM_THREADS='1')
@@ -48,8 +49,10 @@ def test_two_processes_share_the_cells(scenes, tmp_path):
     assert len(trained[0])+len(trained[1])==len(set(trained[0]) | set(trained[1]))==4 and all(trained)
     assert len(pd.read_csv(tmp_path/'c'/'results.csv'))==4
 
-SMALL = dict(junior='mobilenetv4_conv_small+fpn:32', epochs=1, size=(64,96), bs=4, pretrained=False, device='cpu')
+SMALL = dict(junior='mobilenetv4_conv_small+fpn:32', epochs=1, size=(64,96), bs=4, pretrained=False)
 ONE = {'a':dict(method='supervised')}
+
+def grid_of(arms, scenes, out, seeds=(0,), labelled=8, split='test', **kw): return run_grid(arms, RunConfig(scenes, **SMALL|kw), out, seeds, labelled, split, device='cpu')
 
 def test_a_cell_that_another_process_has_is_left_to_it(scenes, tmp_path, monkeypatch):
     path,seen = run_path(tmp_path, 'a', 8, 0),[]
@@ -60,24 +63,24 @@ def test_a_cell_that_another_process_has_is_left_to_it(scenes, tmp_path, monkeyp
         seen.append(path.exists())
         lock.release()
     monkeypatch.setattr(grid.time, 'sleep', sleep)
-    assert len(run_grid(ONE, scenes, tmp_path, (0,), 8, **SMALL))==1 and seen==[False]
+    assert len(grid_of(ONE, scenes, tmp_path))==1 and seen==[False]
 
 @pytest.mark.parametrize('left', [['config.json','card.md','labelled.txt'], ['labelled.txt.1.part'], ['config.json']])
 def test_what_a_killed_process_leaves_is_no_obstacle(scenes, tmp_path, left):
     path = run_path(tmp_path, 'a', 8, 0)
-    run_grid(ONE, scenes, tmp_path, (0,), 8, **SMALL)
+    grid_of(ONE, scenes, tmp_path)
     for o in path.iterdir():
         if o.name not in left: shutil.rmtree(o) if o.is_dir() else o.unlink()
     if left[0].endswith('.part'): (path/left[0]).touch()
-    assert len(run_grid(ONE, scenes, tmp_path, (0,), 8, **SMALL))==1 and Run(path).finished and not list(tmp_path.glob('*.part'))
+    assert len(grid_of(ONE, scenes, tmp_path))==1 and Run(path).finished and not list(tmp_path.glob('*.part'))
 
 def test_a_failed_evaluation_costs_one_row(scenes, tmp_path, monkeypatch, capsys):
     whole = grid.result
     def broken(run, split):
-        if run.config['method']=='fixmatch': raise OSError('no test image')
+        if run.config.method=='fixmatch': raise OSError('no test image')
         return whole(run, split)
     monkeypatch.setattr(grid, 'result', broken)
-    df = run_grid(ONE | {'b':dict(method='fixmatch')}, scenes, tmp_path, (0,), 8, **SMALL)
+    df = grid_of(ONE | {'b':dict(method='fixmatch')}, scenes, tmp_path)
     assert list(df.arm)==['a'] and df.attrs['failed']==['b-8-seed0']
 
 @pytest.mark.parametrize('kw, words', [
@@ -91,12 +94,12 @@ def test_a_grid_that_cannot_be_is_refused(scenes, tmp_path, kw, words):
         (tmp_path/d/'92').mkdir(parents=True)
         (tmp_path/d/'92'/'l.txt').write_text('scene_00001\n')
     if isinstance(kw.get('labelled'), list): kw = kw | dict(labelled=[str(tmp_path/o) for o in kw['labelled']])
-    with pytest.raises(ValueError) as e: run_grid(ONE, scenes, tmp_path/'c', **(dict(seeds=(0,), labelled=8) | kw), **SMALL)
+    with pytest.raises(ValueError) as e: grid_of(ONE, scenes, tmp_path/'c', **kw)
     assert words in str(e.value) and not list(tmp_path.glob('c/*/config.json'))
 
 def test_defaults_count_as_settings(scenes, tmp_path):
-    run_grid(ONE, scenes, tmp_path, (0,), 8, lr=1e-2, **SMALL)
-    with pytest.raises(ValueError) as e: run_grid(ONE, scenes, tmp_path, (0,), 8, **SMALL)
+    grid_of(ONE, scenes, tmp_path, lr=1e-2)
+    with pytest.raises(ValueError) as e: grid_of(ONE, scenes, tmp_path)
     assert 'lr=0.01, not 0.001' in str(e.value)
 
 def test_a_failed_run_is_recorded_and_tried_again(scenes, tmp_path, capsys):
@@ -117,12 +120,13 @@ def test_some_fail_and_the_rest_goes_on(scenes, tmp_path, capsys):
     assert 'Not finished: cps-8-seed0.' in table and '| supervised |' in table
 
 def test_all_methods_from_a_recipe(scenes, tmp_path, capsys):
-    small = dict(junior='mobilenetv4_conv_small+fpn:32', senior='resnet10t+fpn:32', labelled=8, epochs=1, device='cpu')
-    df = compare(scenes, tmp_path/'c', seeds=(0,), **(RECIPES['scenes'].comparison | small)).set_index('arm')
+    config = Scenes(scenes, junior='mobilenetv4_conv_small+fpn:32', senior='resnet10t+fpn:32', labelled=8, epochs=1)
+    df = compare(config.comparison(), tmp_path/'c', seeds=(0,), device='cpu').set_index('arm')
     assert list(df.index)==['supervised','mean_teacher','fixmatch','unimatch','cps','segkc','gta','mkd'] and df.deployed.nunique()==1
     assert (df.trained>df.deployed).to_dict()==dict.fromkeys(df.index, False) | dict(cps=True, segkc=True, gta=True, mkd=True)
-    configs = {a:Run(p).config for a,p in df.path.items()}
-    assert len({c['split_hash'] for c in configs.values()})==1 and configs['cps']['method_args']['weight']==.6 and 'weight_senior' not in configs['cps']['method_args']
+    runs = {a:Run(p) for a,p in df.path.items()}
+    args = runs['cps'].config.method_args
+    assert len({r.facts.split_hash for r in runs.values()})==1 and args['weight']==.6 and 'weight_senior' not in args
 
 @pytest.mark.parametrize('more, words', [
     ('--methods supervised,spc', "method 'spc': not known; choose from supervised"),

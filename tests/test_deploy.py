@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np, pytest, torch
 from PIL import Image
 from torch import nn
-from conftest import CNN, SMALL
+from conftest import CNN, SMALL, train
 from segkc_fastai.cli import main
 from segkc_fastai.core.task import Task, load_task
 from segkc_fastai.data.labels import load_mask, open_image, read_mask
@@ -16,7 +16,7 @@ from segkc_fastai.deploy.export import Deployed, export
 from segkc_fastai.deploy.predict_folder import predict_folder
 from segkc_fastai.deploy.predict import Predictor
 from segkc_fastai.models.segmenter import save_segmenter, segmenter
-from segkc_fastai.runs.folder import peak_memory, reset_peak, train_run
+from segkc_fastai.runs.training import peak_memory, reset_peak
 
 TASK = Task([f'class {i}' for i in range(8)], name='eight')
 JUNIORS = dict(cnn=(CNN, None), segformer=('pvt_v2_b0+segformer:64', None), dinov2=('vit_small_patch14_dinov2+dpt:32', dict(depth=4, embed_dim=96, num_heads=3)))
@@ -110,7 +110,7 @@ def test_torch_program_of_a_transformer(tmp_path):
 
 def test_export_of_a_run(scenes, tmp_path):
     pytest.importorskip('onnxruntime')
-    run = train_run(tmp_path/'run', scenes, 'supervised', **SMALL|dict(epochs=1, senior=None), probe=0)
+    run = train(tmp_path/'run', scenes, 'supervised', **SMALL|dict(epochs=1, senior=None), probe=0)
     card = Path(f'{export(run.path)}.md').read_text()
     assert 'validation images' in card and '### run' in card and '8 labelled' in card and 'mIoU on val' in card
     (run.path/'config.json').unlink()

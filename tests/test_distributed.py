@@ -19,7 +19,8 @@ from segkc_fastai.train.checkpoint import Checkpoint
 from segkc_fastai.train.distributed import distributed, launch
 from segkc_fastai.train.learner import dual_learner
 from segkc_fastai.train.probe import Probe
-from segkc_fastai.runs.folder import Run, resume_run, train_run
+from segkc_fastai.runs.folder import Run
+from segkc_fastai.runs.training import resume_run
 
 TINY = 'test_efficientnet+fpn:32' # 0.15 M parameters, with BatchNorm
 RAMPS = ('mean_teacher','cps','segkc')
@@ -95,7 +96,7 @@ class Halts(Callback):
 
 HALVED = SMALL | dict(junior=TINY, senior=TINY, epochs=3, probe=4, checkpoint=0)
 
-def halve(folder, out): train_run(out, folder, 'segkc', cbs=[Halts()], **HALVED)
+def halve(folder, out): train(out, folder, 'segkc', cbs=[Halts()], **HALVED)
 
 def run(*args):
     env = os.environ | dict(CUDA_VISIBLE_DEVICES='', OMP_NUM_THREADS='1')
@@ -146,7 +147,7 @@ def test_accelerate_launch(two, tmp_path):
     res = run(*launcher.split(), '-m', 'segkc_fastai.cli', 'train', *args.split())
     assert res.returncode==0, res.stdout+res.stderr
     r = Run(tmp_path/'run')
-    assert r.finished and len(r.history)==1 and '2 processes' in r.config['hardware'] and res.stdout.count('Run: ')==1
+    assert r.finished and len(r.history)==1 and '2 processes' in r.facts.hardware and res.stdout.count('Run: ')==1
 
 def test_workers_read_the_same_share(two):
     src = load_source(two[0])
@@ -168,5 +169,5 @@ if __name__=='__main__':
     for k,n in dict(one=1, two=2).items():
         with suppress(KeyboardInterrupt, Exception): halve(folder, out/k) if n==1 else launch(halve, folder, out/k, processes=2)
     launch(resume_run, out/'one', device='cpu', processes=2)
-    try: launch(train_run, out/'odd', folder, 'cps', **(SMALL|dict(bs=3)), processes=2)
+    try: launch(train, out/'odd', folder, 'cps', **(SMALL|dict(bs=3)), processes=2)
     except Exception as e: (out/'odd.txt').write_text(str(e))

@@ -4,15 +4,16 @@ from types import SimpleNamespace
 import numpy as np, pytest, torch, torch.nn.functional as F
 from PIL import Image
 from scipy.ndimage import binary_erosion
-from conftest import SMALL, learner
+from conftest import SMALL, learner, train
 from segkc_fastai.core.task import Task, IGNORE
 from segkc_fastai.data.sources import Pair
-from segkc_fastai.runs.grid import evaluate_run, result
+from segkc_fastai.runs.evaluating import evaluate_run, result
 from segkc_fastai.evaluate.inference import Evaluation, evaluate_pairs, probabilities, sliding
 from segkc_fastai.evaluate.report import Report, make_report
 from segkc_fastai.models.segmenter import segmenter
 from segkc_fastai.train.metrics import BoundaryIoU, Calibration, Confusion
-from segkc_fastai.runs.folder import Run, peak_memory, reset_peak, train_run
+from segkc_fastai.runs.folder import Run
+from segkc_fastai.runs.training import peak_memory, reset_peak
 
 def random_maps(k, n=4, size=(40,56), ignore=.1, seed=0):
     "Blocks of classes, a prediction that is partly right, and ignored pixels"
@@ -211,7 +212,7 @@ def test_result_does_not_depend_on_the_batch(tmp_path):
 def run(tmp_path_factory):
     from segkc_fastai.data.scenes import write_scenes
     tmp = tmp_path_factory.mktemp('run')
-    return train_run(tmp/'r', write_scenes(tmp/'scenes', n_train=16, n_val=2, n_test=5), **SMALL|dict(epochs=1))
+    return train(tmp/'r', write_scenes(tmp/'scenes', n_train=16, n_val=2, n_test=5), **SMALL|dict(epochs=1))
 
 def test_report_files(run):
     r = evaluate_run(run)
@@ -226,7 +227,7 @@ def test_report_files(run):
 
 def test_every_member_and_other_readings(run):
     reports = evaluate_run(run, member='all', bs=2)
-    assert list(reports)==['senior','junior']==list(run.config['networks']) and reports['junior'].miou==result(run).miou
+    assert list(reports)==['senior','junior']==list(run.facts.networks) and reports['junior'].miou==result(run).miou
     ms = evaluate_run(run, mode='sliding', scales=(.75,1.), flip=True)
     assert ms.mode=='sliding 64×96, scales 0.75 1, flip' and (run.path/'eval-test-junior-sliding-x0.75-x1-flip.csv').is_file()
     assert result(run).mode=='whole'

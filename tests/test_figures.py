@@ -4,13 +4,14 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np, pandas as pd, pytest, torch
 from PIL import Image
+from conftest import train
 from segkc_fastai.cli import main
 from segkc_fastai.core.task import IGNORE, Task
 from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.evaluate.inference import Evaluation
 from segkc_fastai.evaluate.report import make_report
-from segkc_fastai.runs.folder import Run, train_run
-from segkc_fastai.runs.grid import evaluate_run
+from segkc_fastai.runs.evaluating import evaluate_run
+from segkc_fastai.runs.folder import Run
 from segkc_fastai.view.charts import arm_bars, class_bars, confusion_map, curves, reliability_diagram, size_scatter
 from segkc_fastai.view.figures import COLUMN, FORMATS, PAGE, error_grid, prediction_grid, save_figure
 from segkc_fastai.view.pseudo_figures import class_flow, disagreement_grid, flow_counts, pair_shares, pseudo_curves
@@ -169,7 +170,7 @@ def trained(tmp_path_factory):
     data = write_scenes(d/'scenes', n_train=16, n_val=4, n_test=6)
     small = dict(junior='mobilenetv4_conv_small+fpn:32', labelled=8, epochs=1, size=(64,96), bs=4, pretrained=False, device='cpu')
     for m,s in (('supervised',None), ('cps','resnet10t+fpn:32')):
-        run = train_run(d/'runs'/m, data, m, senior=s, **small)
+        run = train(d/'runs'/m, data, m, senior=s, **small)
         shutil.rmtree(run.path/'probe', ignore_errors=True)
     return d
 
@@ -179,7 +180,7 @@ def runs(trained, tmp_path):
     return [tmp_path/'runs'/k for k in ('supervised','cps')]
 
 def write_probe(path, records, truth=True, networks=('senior','junior'), k=8):
-    "Records of two probe images, as `Monitor` writes them"
+    "Records of two probe images, as `ProbeRecorder` writes them"
     d,task = path/'probe',Run(path).task
     for o in ('images','truth'): (d/o).mkdir(parents=True, exist_ok=True)
     for i,(im,t) in enumerate(zip(images(), maps(k))):

@@ -1,6 +1,6 @@
 "What each method promises: who learns from what, how its teachers move, what is deployed"
 import pytest, torch
-from conftest import CNN, Gradients, learner, one_step, vit
+from conftest import CNN, Gradients, learner, one_step, vit, train
 from fastai.callback.core import Callback, CancelStepException
 from fastai.callback.fp16 import MixedPrecision
 from segkc_fastai.core.task import IGNORE
@@ -14,7 +14,6 @@ from segkc_fastai.methods.supervised import Supervised
 from segkc_fastai.methods.registry import METHODS, make_method
 from segkc_fastai.methods.unimatch import unimatch
 from segkc_fastai.models.cohort import Cohort, ema_decay, encoder_split
-from segkc_fastai.runs.folder import train_run
 
 NOW = dict(warmup=0)
 TAUGHT = dict(mean_teacher=mean_teacher(**NOW), gta=gta(**NOW), mkd=mkd(**NOW), unimatch=unimatch(**NOW))
@@ -27,9 +26,9 @@ def fit(learn, n=1):
 @pytest.mark.parametrize('name', METHODS)
 def test_every_method_trains_and_leaves_a_run(scenes, tmp_path, name):
     senior = dict(senior='pvt_v2_b0+segformer:32') if 'senior' in make_method(name).members else {}
-    run = train_run(tmp_path/'r', scenes, name, junior=CNN, **senior, labelled=8, epochs=1, size=(64,96), bs=4, pretrained=False, device='cpu')
+    run = train(tmp_path/'r', scenes, name, junior=CNN, **senior, labelled=8, epochs=1, size=(64,96), bs=4, pretrained=False, device='cpu')
     assert run.finished and not run.history.isna().any().any()
-    method,nets = make_method(name),run.config['networks']
+    method,nets = make_method(name),run.facts.networks
     assert set(nets)==set(method.members)|set(method.ema) and {k:v['follows'] for k,v in nets.items() if v['follows']}==method.ema
     assert f'Deployed | {method.deployed}' in (run.path/'card.md').read_text()
     with torch.no_grad(): assert run.network()(torch.rand(1,3,60,90)).logits.shape==(1,8,60,90)

@@ -1,7 +1,7 @@
 "What keeps the numbers of a training right: batches with nothing in them, losses that are not finite, half precision, accumulated and clipped gradients"
 import math
 import pytest, torch
-from conftest import CNN, SMALL, learner, one_step, vit
+from conftest import CNN, SMALL, learner, one_step, vit, train
 from fastai.callback.core import Callback
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.training import GradientClip
@@ -16,7 +16,6 @@ from segkc_fastai.methods.supervised import supervised
 from segkc_fastai.methods.registry import METHODS, make_method
 from segkc_fastai.train.learner import dual_learner
 from segkc_fastai.train.precision import Accumulate, FiniteLoss, InFlight, NonFiniteLoss, batch_files, step_callbacks
-from segkc_fastai.runs.folder import train_run
 
 LAST = 1000
 
@@ -173,11 +172,11 @@ def test_lr_find_may_diverge(data, tmp_path):
 
 def test_a_run_says_what_happened(data, tmp_path):
     args = SMALL | dict(method='supervised', senior=None)
-    with pytest.raises(NonFiniteLoss): train_run(tmp_path/'a', data, cbs=Broken(5), **args)
+    with pytest.raises(NonFiniteLoss): train(tmp_path/'a', data, cbs=Broken(5), **args)
     card = (tmp_path/'a'/'card.md').read_text()
     assert 'Stopped early: NonFiniteLoss epoch 2, step 2: not finite: mine (nan)' in card
-    run = train_run(tmp_path/'b', data, cbs=Broken(5), precision='bf16', clip=1., skip_nonfinite=True, **args)
-    assert run.history['skipped'].tolist()==[0,1] and (run.config['precision'], run.config['clip'])==('bf16',1.)
+    run = train(tmp_path/'b', data, cbs=Broken(5), precision='bf16', clip=1., skip_nonfinite=True, **args)
+    assert run.history['skipped'].tolist()==[0,1] and (run.config.precision, run.config.clip)==('bf16',1.)
     assert ', bf16, gradients clipped to a norm of 1.0, 1 batches skipped' in (run.path/'card.md').read_text()
 
 # Half precision

@@ -30,15 +30,15 @@ def test_pascal(voc, tmp_path):
     out = tmp_path/'run'
     main(f'train --recipe pascal_original --data {voc} --labelled-list {tmp_path}/labeled.txt {NETS} --size 64,64 --out {out}'.split())
     c = Run(out).config
-    assert (c['recipe'], c['lr'], c['lr_ratio'], c['schedule'], c['evaluate']) == ('pascal_original', 2e-4, 40, 'poly', 'resize')
-    assert c['images']==dict(labelled=2, unlabelled=4, val=1) and c['method_args']['threshold']==.95
+    assert (c.recipe, c.lr, c.lr_ratio, c.schedule, c.evaluate) == ('pascal_original', 2e-4, 40, 'poly', 'resize')
+    assert Run(out).facts.images==dict(labelled=2, unlabelled=4, val=1) and c.method_args['threshold']==.95
     assert 'recipe pascal_original' in (out/'card.md').read_text() and (out/'figures'/'grid.png').exists()
     main(f'eval {out} --split val'.split())
     assert json.loads((out/'eval-val-junior.json').read_text())['images']==1
 
 def test_blended_pascal_takes_masks_of_sbd(voc, tmp_path):
     main(f'train --recipe pascal_blended --data {voc} --labelled 4 {NETS} --size 64,64 --out {tmp_path}/run'.split())
-    assert Run(tmp_path/'run').config['images']==dict(labelled=4, unlabelled=2, val=1)
+    assert Run(tmp_path/'run').facts.images==dict(labelled=4, unlabelled=2, val=1)
 
 def test_cityscapes(tmp_path):
     rng = np.random.default_rng(0)
@@ -49,7 +49,7 @@ def test_cityscapes(tmp_path):
             image(rng, str(f).format('leftImg8bit','leftImg8bit'), (96,192))
             Image.fromarray(rng.integers(0, 34, (96,192), dtype=np.uint8)).save(str(f).format('gtFine','gtFine_labelIds'))
     main(f'train --recipe cityscapes --data {tmp_path}/city --labelled 2 {NETS} --size 64,64 --out {tmp_path}/run'.split())
-    assert Run(tmp_path/'run').config['method_args']['criterion']=='ohem'
+    assert Run(tmp_path/'run').config.method_args['criterion']=='ohem'
     main(f'eval {tmp_path}/run --split val'.split())
 
 def test_ablation_resumes(scenes, tmp_path, capsys):
@@ -58,7 +58,7 @@ def test_ablation_resumes(scenes, tmp_path, capsys):
     results,runs = (tmp_path/'a'/'results.csv').read_text(),sorted(o.name for o in (tmp_path/'a').glob('*-seed0'))
     assert runs==[f'{k}-8-seed0' for k in ('cps','cps-features','cps-predictions','labelled-only','segkc','segkc-same-backbone')]
     assert results.count('\n')==7 and (tmp_path/'a'/'arms.png').stat().st_size>5000 and '| SegKC |' in (tmp_path/'a'/'table.md').read_text()
-    c = Run(run_path(tmp_path/'a', 'SegKC, same backbone', 8, 0)).config['networks']
+    c = Run(run_path(tmp_path/'a', 'SegKC, same backbone', 8, 0)).facts.networks
     assert c['senior']['spec']==c['junior']['spec']
     when = {o:o.stat().st_mtime_ns for o in (tmp_path/'a').glob('*/history.csv')}
     (tmp_path/'a'/'cps-8-seed0'/'card.md').unlink()
@@ -71,8 +71,8 @@ def test_ablation_resumes(scenes, tmp_path, capsys):
 def test_a_recipe_serves_other_methods(voc, tmp_path, name):
     main(f'train --recipe pascal_original --data {voc} --labelled 2 --method {name} --junior {CNN}'.split() + ['--senior',SENIOR]*(name=='mkd') + f'--random --bs 2 --epochs 1 --size 64,64 --out {tmp_path}/run'.split())
     c = Run(tmp_path/'run').config
-    assert c['method']==name and set(c['method_args'])==dict(supervised=set(), gta={'warmup'}, mkd={'threshold','warmup','ramp'})[name] and (c['senior'] is None)==(name!='mkd')
-    assert c['method_args'].get('threshold', 0)==0
+    assert c.method==name and set(c.method_args)==dict(supervised=set(), gta={'warmup'}, mkd={'threshold','warmup','ramp'})[name] and (c.senior is None)==(name!='mkd')
+    assert c.method_args.get('threshold', 0)==0
 
 def test_a_senior_that_is_given_is_not_dropped_in_silence(voc, tmp_path):
     with pytest.raises(SystemExit) as e: main(f'train --recipe pascal_original --data {voc} --labelled 2 --method gta {NETS} --size 64,64 --out {tmp_path}/run'.split())

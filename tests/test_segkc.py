@@ -1,6 +1,6 @@
 "What the reconstruction of SegKC promises (methods.md's invariants), on heterogeneous pairs of networks"
 import pytest, torch
-from conftest import CNN, SMALL, Gradients, learner, one_step, vit
+from conftest import CNN, SMALL, Gradients, learner, one_step, vit, train
 from segkc_fastai.data.loaders import SemiDataLoaders
 from segkc_fastai.data.views import cutmix
 from segkc_fastai.methods.losses import pseudo_label_loss
@@ -9,7 +9,7 @@ from segkc_fastai.methods.supervised import supervised
 from segkc_fastai.models.cohort import Adaptor, Cohort
 from segkc_fastai.models.segmenter import Segmenter, count_params, load_segmenter, save_segmenter
 from segkc_fastai.train.learner import dual_learner
-from segkc_fastai.runs.folder import Run, train_run
+from segkc_fastai.runs.folder import Run
 
 HIER = 'pvt_v2_b0+segformer:32'
 PAIRS = dict(cnn_cnn=(CNN, 'resnet10t+fpn:32'), cnn_hierarchical=(CNN, HIER), vit_cnn=(vit, CNN), cnn_vit=(CNN, vit))
@@ -43,7 +43,7 @@ def test_deployed_junior_is_the_cohorts(scenes, variant):
 
 @pytest.mark.parametrize('variant', VARIANTS)
 def test_adaptors_are_saved_with_the_cohort(scenes, tmp_path, variant):
-    run = train_run(tmp_path/'r', scenes, 'segkc', method_args=dict(variant=variant, warmup=0, ramp=.5), **(SMALL | dict(epochs=1)))
+    run = train(tmp_path/'r', scenes, 'segkc', method_args=dict(variant=variant, warmup=0, ramp=.5), **(SMALL | dict(epochs=1)))
     assert (run.path/'adaptors.safetensors').exists() and 'reconstruction' in (run.path/'card.md').read_text() and Run(run.path).finished
     assert not run.history.filter(like='kc_').isna().any().any() and {'agree','kept','sup','cps_senior'} <= set(run.history)
     net,x = run.network('senior'),torch.rand(1,3,64,96)

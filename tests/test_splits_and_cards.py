@@ -2,12 +2,14 @@
 import json, os, shutil
 from pathlib import Path
 import pandas as pd, pytest
-from conftest import CNN, SMALL
+from conftest import CNN, SMALL, train
 from segkc_fastai.cli import main
 from segkc_fastai.data.sources import folder_source
 from segkc_fastai.data.splits import split_source
-from segkc_fastai.runs.grid import evaluate_run, grid_table, run_row
-from segkc_fastai.runs.folder import Run, train_run
+from segkc_fastai.runs.evaluating import evaluate_run
+from segkc_fastai.runs.folder import run_row
+from segkc_fastai.runs.grid import grid_table
+from segkc_fastai.runs.folder import Run
 
 CAMVID = Path(os.environ.get('SEGKC_CAMVID', Path(__file__).parents[2]/'shared'/'data'/'camvid'))
 ARGS = f'--junior {CNN} --epochs 1 --size 64,96 --bs 4 --random --method supervised'
@@ -41,7 +43,7 @@ def test_split_command_and_training_on_it(scenes, tmp_path, capsys):
     assert '5 labelled, 15 unlabelled, 4 for validation; 1/4 at random, seed 3, stratified; drawn at random; hash ' in said
     main(f'train --data {scenes} --labelled {tmp_path}/s/labelled.txt --val {tmp_path}/s/val.txt --out {tmp_path}/r {ARGS}'.split())
     run = Run(tmp_path/'r')
-    assert run.config['split_hash']==said.split('hash ')[1].split()[0] and run.config['split_family']=='own list'
+    assert run.facts.split_hash==said.split('hash ')[1].split()[0] and run.facts.split_family=='own list'
     assert {o.name for o in run.source().val}=={o for o in (tmp_path/'s'/'val.txt').read_text().split('\n')[1:] if o}
     assert evaluate_run(run, 'val').images==4
     with pytest.raises(SystemExit, match='--val 0.2'): main(f'train --data {scenes} --out {tmp_path}/q {ARGS}'.split())
@@ -51,7 +53,7 @@ def test_groups_do_not_straddle(scenes, tmp_path):
     for part in ('images','masks'):
         for i,f in enumerate(sorted((scenes/'train'/part).iterdir())): f.rename(f.with_name(f'drive{i//4}_{i%4}{f.suffix}'))
     for k in ('val','test'): shutil.rmtree(scenes/k)
-    run = train_run(tmp_path/'r', scenes, **ONE|dict(labelled='1/4', val='1/6', group='^drive[0-9]'))
+    run = train(tmp_path/'r', scenes, **ONE|dict(labelled='1/4', val='1/6', group='^drive[0-9]'))
     parts = [{o[:6] for o in (run.path/f'{k}.txt').read_text().split('\n')[1:] if o} for k in ('labelled','unlabelled','val')]
     assert [len(o) for o in parts]==[1,4,1] and not (parts[0]&parts[1] or parts[0]&parts[2] or parts[1]&parts[2])
     assert 'whole groups of ^drive[0-9]' in (run.path/'card.md').read_text()
@@ -62,7 +64,7 @@ def runs(tmp_path_factory):
     d = tmp_path_factory.mktemp('cards')
     data = write_scenes(d/'scenes', n_train=24, n_val=4, n_test=4)
     kinds = dict(a={}, method=dict(method='mean_teacher'), crop=dict(size=(48,64)), seed=dict(seed=1), amount=dict(labelled=12))
-    return {k:train_run(d/k, data, **ONE|kw) for k,kw in kinds.items()}
+    return {k:train(d/k, data, **ONE|kw) for k,kw in kinds.items()}
 
 def test_card(runs, capsys):
     run = runs['a']
@@ -72,7 +74,7 @@ def test_card(runs, capsys):
     for words in ('drawn at random; hash', '8 labelled (8 at random, seed 0)', 'seed 0', 'torch ', 'last epoch', 'mIoU on val (95 % interval)', 'Deployed | junior, '): assert words in said, words
     last,h = facts['results']['last']['junior'],run.history.iloc[-1]
     assert last['miou']==round(100*h.junior_miou, 2) and last['interval'][0]<=last['miou']<=last['interval'][1]
-    assert facts['data']['family']=='drawn at random' and facts['data']['hash']==run.config['split_hash'] and facts['selection'].startswith('last epoch')
+    assert facts['data']['family']=='drawn at random' and facts['data']['hash']==run.facts.split_hash and facts['selection'].startswith('last epoch')
 
 def test_why_cards_cannot_be_compared(runs, capsys):
     main(['card', *(str(o.path) for o in runs.values())])
@@ -105,7 +107,7 @@ def test_camvid_by_drive(tmp_path):
     "Real road scenes: split by sequence, trained briefly, evaluated in all modes"
     if not (CAMVID/'task.json').is_file(): pytest.skip(f'no CamVid at {CAMVID}; set SEGKC_CAMVID to its folder')
     with pytest.warns(UserWarning, match='0016E5 is in train and in val'):
-        run = train_run(tmp_path/'r', CAMVID, **ONE|dict(size=(96,128), labelled='1/4', group='^[^_]+', bs=8))
+        run = train(tmp_path/'r', CAMVID, **ONE|dict(size=(96,128), labelled='1/4', group='^[^_]+', bs=8))
     drives = [{o.split('_')[0] for o in (run.path/f'{k}.txt').read_text().split('\n')[1:] if o} for k in ('labelled','unlabelled')]
     assert not drives[0]&drives[1] and drives[0]|drives[1]=={'0001TP','0006R0','0016E5'}
     src = run.source()

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np, pytest, torch
 from fastai.callback.core import Callback
 from hypothesis import HealthCheck, given, settings, strategies as st
-from conftest import SMALL
+from conftest import SMALL, train
 from segkc_fastai.cli import main
 from segkc_fastai.core.files import write_json
 from segkc_fastai.core.task import Task, load_task
@@ -15,13 +15,15 @@ from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.data.splits import hold_out, split_source
 from segkc_fastai.deploy import hub
 from segkc_fastai.deploy.predict import Predictor
-from segkc_fastai.runs.grid import result
+from segkc_fastai.runs.evaluating import result
 from segkc_fastai.models.cohort import load_cohort
 from segkc_fastai.models.segmenter import load_segmenter
-from segkc_fastai.runs.run_card import card, conditions
+from segkc_fastai.runs.folder import conditions
+from segkc_fastai.runs.run_card import card
 from segkc_fastai.train.checkpoint import load_state, save_state
 from segkc_fastai.train.probe import Probe
-from segkc_fastai.runs.folder import Run, peak_memory, reset_peak, train_run
+from segkc_fastai.runs.folder import Run
+from segkc_fastai.runs.training import peak_memory, reset_peak
 from segkc_fastai.view import lab
 
 CUT = dict(SMALL, senior='resnet10t+fpn:32', probe=2, method='segkc', method_args=dict(warmup=0, ramp=0))
@@ -41,8 +43,8 @@ def made(tmp_path_factory):
     "Scenes, a finished run, and one that was cut short"
     d = tmp_path_factory.mktemp('strange')
     write_scenes(d/'scenes', n_train=16, n_val=2, n_test=2)
-    train_run(d/'run', d/'scenes', **CUT | dict(epochs=1))
-    with pytest.raises(RuntimeError, match='gone'): train_run(d/'cut', d/'scenes', **CUT, cbs=[Stop()])
+    train(d/'run', d/'scenes', **CUT | dict(epochs=1))
+    with pytest.raises(RuntimeError, match='gone'): train(d/'cut', d/'scenes', **CUT, cbs=[Stop()])
     main(f'eval {d}/run'.split())
     return d
 
@@ -212,22 +214,24 @@ def test_states_that_hold_anything(run, odd):
 def test_a_checkpoint_names_no_attributes(run):
     "A state can set what its callbacks keep, and nothing else: a path, say"
     from segkc_fastai.train.checkpoint import _callbacks, _give_back
-    from segkc_fastai.runs.folder import RunHistory
+    from segkc_fastai.runs.training import RunHistory
     cb = RunHistory(run)
     _give_back(cb, dict(path='/elsewhere', rows=[dict(epoch=0)], spent=1.), cb.resumable)
     assert cb.path==run and cb.rows==[dict(epoch=0)] and _callbacks
 
 # ---- paths
 
+def facts(c, **kw): return c | dict(facts=c['facts']|kw)
+
 @pytest.mark.parametrize('file, change', [
-    ('config.json', lambda c: c | dict(deployed='../../x')), ('config.json', lambda c: c | dict(deployed='/etc/passwd')), ('config.json', lambda c: c | dict(deployed='..\\x')),
-    ('config.json', lambda c: c | dict(networks=c['networks'] | {'../../x':c['networks']['senior']})), ('probe/probe.json', lambda c: c | dict(names=['../../x']*len(c['names']))),
+    *(('config.json', lambda c, v=v: facts(c, deployed=v)) for v in ('../../x','/etc/passwd','..\\x')),
+    ('config.json', lambda c: facts(c, networks=c['facts']['networks'] | {'../../x':c['facts']['networks']['senior']})), ('probe/probe.json', lambda c: c | dict(names=['../../x']*len(c['names']))),
     ('probe/probe.json', lambda c: c | dict(networks=['../../x','junior'])), ('probe/probe.json', lambda c: c | dict(deployed='/x'))])
 def test_names_in_a_run_folder_stay_in_it(run, file, change):
     write_json(run/file, change(json.loads((run/file).read_text())))
     refused(lambda: (Run(run), Probe(run)), file, 'is no plain name, and could lead out of its folder')
     if file!='config.json': return
-    commands = ['eval {}', 'card {}', 'figures {}', 'train --resume {}'] + ['predict {} {}/probe/images --out {}/o', 'export {}']*(Path(json.loads((run/file).read_text())['deployed']).name!='junior')
+    commands = ['eval {}', 'card {}', 'figures {}', 'train --resume {}'] + ['predict {} {}/probe/images --out {}/o', 'export {}']*(Path(json.loads((run/file).read_text())['facts']['deployed']).name!='junior')
     for command in commands: refused(lambda c=command: main(c.format(*[run]*3).split()), 'is no plain name')
 
 @pytest.mark.parametrize('line', ['../../scene_00001', '../scene_00001.jpg', 'a/../../scene_00001.jpg', '..\\scene_00001.jpg', '/etc/passwd', '/scenes/../scene_00001.jpg', '~/x', 'C:\\x', '..'])
@@ -303,14 +307,14 @@ def test_anything_in_json(made, tmp_path_factory, file):
     assert not wrong, wrong
 
 @pytest.mark.parametrize('file', ['config.json','probe/probe.json','card.json','task.json'])
-@pytest.mark.parametrize('text', ['', '{', '[]', '3', 'null', '"x"', '{"format": 2}', '{"format": "x"}', '{"format": null}', '{}', '['*100000, '{"classes": NaN}', '\ud800'])
+@pytest.mark.parametrize('text', ['', '{', '[]', '3', 'null', '"x"', '{"format": 3}', '{"format": "x"}', '{"format": null}', '{}', '['*100000, '{"classes": NaN}', '\ud800'])
 def test_json_that_is_none_of_ours(run, file, text):
     d = run if file!='task.json' else run/'data'
     d.mkdir(exist_ok=True)
     (d/file).write_text(text, errors='surrogatepass')
     call = lambda: load_task(d) if file=='task.json' else look(d)
     refused(call, Path(file).name)
-    if text=='{"format": 2}' and file!='task.json': refused(call, 'format 2, made by a newer version, and this one reads up to 1; update segkc_fastai')
+    if text=='{"format": 3}' and file!='task.json': refused(call, f'format 3, made by a newer version, and this one reads up to {2 if file=="config.json" else 1}; update segkc_fastai')
 
 @pytest.mark.parametrize('text', ['', 'a', 'epoch,lr\n', 'epoch,lr,seconds,step,gib,junior_miou\n', 'epoch,lr,seconds,step,gib,junior_miou\nx,x,x,x,x,x\n', '"', 'a,b\n1,2,3\n1,2\n', '\0'])
 def test_histories(run, text):

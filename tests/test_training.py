@@ -1,6 +1,6 @@
 "What a training run must never do, and what fastai users expect of one"
 import pytest, torch
-from conftest import SMALL
+from conftest import SMALL, train
 from fastai.callback.core import Callback
 from fastai.callback.tracker import SaveModelCallback, EarlyStoppingCallback
 from fastai.callback.fp16 import MixedPrecision
@@ -13,7 +13,6 @@ from segkc_fastai.methods.losses import cross_entropy, pseudo_label_loss
 from segkc_fastai.models.cohort import encoder_split
 from segkc_fastai.train.learner import dual_learner
 from segkc_fastai.train.probe import Probe
-from segkc_fastai.runs.folder import train_run
 
 NETS = {k:SMALL[k] for k in ('junior','senior','pretrained')}
 
@@ -28,12 +27,12 @@ def fit(learn, n=1, **kw):
     return learn
 
 def test_masks_of_unlabelled_images_are_never_read(scenes, tmp_path):
-    runs = [train_run(tmp_path/'with', scenes, **SMALL)]
+    runs = [train(tmp_path/'with', scenes, **SMALL)]
     names = (runs[0].path/'unlabelled.txt').read_text().splitlines()[1:]
     for n in names: (scenes/'train'/'masks'/f'{n}.png').unlink()
     labelled = SMALL | dict(labelled=str(runs[0].path/'labelled.txt'))
-    runs += [train_run(tmp_path/k, scenes, **labelled, probe=n) for k,n in dict(without=16, off=0).items()]
-    assert len(names)==16 and len({r.config['split_hash'] for r in runs})==1
+    runs += [train(tmp_path/k, scenes, **labelled, probe=n) for k,n in dict(without=16, off=0).items()]
+    assert len(names)==16 and len({r.facts.split_hash for r in runs})==1
     assert [Probe(r).has_truth for r in runs[:2]]==[[True]*16, [False]*16]
     same = [c for c in runs[0].history if c not in ('seconds','step','gib')]
     assert all(r.history[same].equals(runs[0].history[same]) for r in runs)

@@ -5,7 +5,7 @@ from conftest import learner
 from fastai.callback.core import Callback
 from segkc_fastai.core.files import write_json, write_text
 from segkc_fastai.core.task import Task
-from segkc_fastai.train import monitor
+from segkc_fastai.train import probe as probing
 from segkc_fastai.view.live import CSS, InFlight, TrainingMonitor, panels, probe_pictures, still_picture
 
 def history(n, **more): return pd.DataFrame(dict(epoch=range(n), lr=[1e-3]*n, train_loss=np.linspace(2, 1, n), junior_miou=np.linspace(.1, .5, n), **more))
@@ -140,7 +140,7 @@ class Recorded:
 
 @pytest.mark.parametrize('truths,said', [(2,'only senior right'), (1,'disagree, both sure'), (0,'disagree, both sure')])
 def test_probe_images(half, watching, monkeypatch, truths, said):
-    monkeypatch.setattr(monitor, 'Probe', lambda path: Recorded(path, truths), raising=False)
+    monkeypatch.setattr(probing, 'Probe', lambda path: Recorded(path, truths), raising=False)
     columns,rows,classes = probe_pictures(Recorded(truths=truths))
     assert (columns,classes,[n for n,_ in rows])==(['senior','junior','disagreement'],[0,2],['x','y'])
     assert {a.shape for _,r in rows for a in r}=={(150,240,3)}

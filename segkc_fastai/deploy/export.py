@@ -24,6 +24,7 @@ from ..data.scenes import render_scene
 from .model_card import write_model_card
 from .predict import OnnxNet, Predictor, as_image, list_images, need, network_file
 from ..models.segmenter import load_segmenter, spec_of
+from ..runs.folder import Run
 from ..train.metrics import Confusion
 
 # %% ../../nbs/08_deploy/04_export.ipynb #1f5790cc
@@ -90,7 +91,6 @@ def check_images(
     if isinstance(images, (str,Path)): images,what = list_images(images),f'images of `{Path(images).name}`'
     elif images is not None: what = 'given images'
     elif (run/'config.json').is_file() and (run/'labelled.txt').is_file():
-        from segkc_fastai.runs.folder import Run
         try: images,what = [o.image for o in Run(run).source().val],'validation images'
         except (OSError, ValueError): pass # the data have moved away
     images = images or [render_scene(np.random.default_rng([9,i]), (96,144))[0] for i in range(n)]

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from fastcore.basics import patch
-from ..core.files import parse_json, plain_name, read_json
+from ..core.files import parse_json
 from ..core.task import Task, as_task
 from ..data.labels import read_image
 from ..data.sources import IMAGE_TYPES
@@ -129,7 +129,8 @@ def network_file(
     path,file = Path(path),Path(path)
     if path.is_dir() and not (file := path/'model.safetensors').is_file():
         if not (path/'config.json').is_file(): raise FileNotFoundError(f'{path}: neither a run folder nor one from the hub; give a .safetensors or .onnx file')
-        file = path/f'{plain_name(read_json(path/"config.json")["deployed"], path/"config.json")}.safetensors'
+        from segkc_fastai.runs.folder import Run
+        file = path/f'{Run(path).deployed}.safetensors'
     if not file.is_file(): raise FileNotFoundError(f'{file}: no such file')
     return file
 

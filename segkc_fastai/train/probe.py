@@ -6,7 +6,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/05_train/probe.html.md"""
 
 # %% auto #0
 __all__ = ['THRESHOLDS', 'LARGEST', 'NUMBERS', 'PSEUDO', 'TABLES', 'KeptConfusion', 'kept_quality', 'probe_pairs',
-           'recorded_size', 'nearest', 'read_logits', 'Monitor', 'Probe']
+           'recorded_size', 'nearest', 'read_logits', 'main_pair', 'ProbeRecorder', 'Probe']
 
 # %% ../../nbs/05_train/04_probe.ipynb #d49205b0
 import re, zlib
@@ -117,8 +117,15 @@ def read_logits(
     means = of_known(loss),of_known(label!=target),-(lp.exp()*lp).sum(0).mean(),conf.mean(),(conf>=threshold).float().mean()
     return label,conf,torch.stack(means).tolist()
 
+# %% ../../nbs/05_train/04_probe.ipynb #59504dec
+def main_pair(
+    names # of networks
+)->tuple: # of two, or of one if there are no more
+    "The two networks that are compared: senior and junior if both are there, else the first two"
+    return ('senior','junior') if {'senior','junior'}<=set(names) else tuple(names)[:2]
+
 # %% ../../nbs/05_train/04_probe.ipynb #cb42f686
-class Monitor(Callback):
+class ProbeRecorder(Callback):
     "Reads the same few images with every network after each epoch, and records what they say in the folder of a run"
     order,run_valid,on = 70,False,False # after the run's clock
     resumable = ('epochs','steps','text')
@@ -149,7 +156,7 @@ class Monitor(Callback):
 
 # %% ../../nbs/05_train/04_probe.ipynb #8c4f149a
 @patch
-def _begin(self:Monitor, again=False):
+def _begin(self:ProbeRecorder, again=False):
     "Write the probe set; FileExistsError if there is one, unless training goes on"
     d,dls,c = self.path/'probe',self.dls,get_model(self.model)
     if (d/'probe.json').exists() and not again: raise FileExistsError(f'{d}: holds the records of another training; give another folder, or remove it')
@@ -165,11 +172,11 @@ def _begin(self:Monitor, again=False):
     what = dict(part=part, names=[o.name for o in ds.pairs], sizes=sizes, truth=truth)
     write_json(d/'probe.json', dict(format=1, **what, networks=c.names, deployed=c.deployed, threshold=self.threshold, task=dls.task.to_dict()))
     self.ds,self.sizes,self.truth,self.counted = ds,sizes,truth,part=='unlabelled' and any(truth)
-    self.pairs = sorted(combinations(c.names, 2), key=lambda o: set(o)!={'senior','junior'}) # these two first, if they are there
+    self.pairs = sorted(combinations(c.names, 2), key=lambda o: set(o)!=set(main_pair(c.names))) # these two first
 
 # %% ../../nbs/05_train/04_probe.ipynb #26e71f3e
 @patch
-def _image(self:Monitor, i, z, kept):
+def _image(self:ProbeRecorder, i, z, kept):
     "Read image `i`, write its maps into the archive `z`, count what is kept; means of each network, and agreement of each pair"
     cohort = get_model(self.model)
     x,y = (_plain(o).to(next(cohort.parameters()).device) for o in self.ds[i])
@@ -184,7 +191,7 @@ def _image(self:Monitor, i, z, kept):
     return means,[float((labels[a]==labels[b]).float().mean()) for a,b in self.pairs],y.numel()
 
 @patch
-def record(self:Monitor,
+def record(self:ProbeRecorder,
     ended=False # is the epoch over?
 ):
     "Read the probe set with every network, and write a record"
@@ -202,7 +209,7 @@ TABLES = dict(records=('network','entropy','confidence','kept'), agreement=('fir
 TABLES = {k:('epoch','step',*v) for k,v in TABLES.items()}
 
 @patch
-def after_resume(self:Monitor):
+def after_resume(self:ProbeRecorder):
     "Take back records and rows that are later than what was resumed from"
     if not self.on: return
     for f in (self.path/'probe').glob('e*-s*.npz'):
@@ -212,14 +219,14 @@ def after_resume(self:Monitor):
         else: (self.path/k).unlink(missing_ok=True)
 
 @patch
-def _add(self:Monitor, file, df, cols):
+def _add(self:ProbeRecorder, file, df, cols):
     "Add rows to a table"
     df,new = df.assign(epoch=self.epochs, step=self.steps)[list(cols)],file not in self.text
     self.text[file] = self.text.get(file, '') + df.to_csv(index=False, header=new, float_format='%.5f', lineterminator='\n')
     write_text(self.path/file, self.text[file])
 
 @patch
-def _tables(self:Monitor,
+def _tables(self:ProbeRecorder,
     means, # (images, networks, `NUMBERS`)
     same,  # (images, pairs of networks)
     pixels,# (images)
@@ -237,18 +244,18 @@ def _tables(self:Monitor,
 # %% ../../nbs/05_train/04_probe.ipynb #c64ee2dd
 def _run_folder(of):
     if not isinstance(of, Learner): return Path(getattr(of, 'path', of))
-    watch = next((cb for cb in of.cbs if isinstance(cb, Monitor)), None)
-    if watch is None: raise FileNotFoundError('the learner has no Monitor, so nothing is recorded; make it with cbs=Monitor(folder), and fit')
+    watch = next((cb for cb in of.cbs if isinstance(cb, ProbeRecorder)), None)
+    if watch is None: raise FileNotFoundError('the learner has no ProbeRecorder, so nothing is recorded; make it with cbs=ProbeRecorder(folder), and fit')
     return watch.path
 
 class Probe:
     "What was recorded of the probe set; FileNotFoundError if nothing was"
     def __init__(self,
-        path # a run folder, a `Run`, or a `Learner` with a `Monitor`
+        path # a run folder, a `Run`, or a `Learner` with a `ProbeRecorder`
     ):
         run = _run_folder(path)
         self.path = run/'probe'
-        remedy = 'train with probe=16 (the default of train_run), or with Monitor(folder) among the callbacks of a learner'
+        remedy = 'train with probe=16 (the default of train_run), or with ProbeRecorder(folder) among the callbacks of a learner'
         if not (self.path/'probe.json').is_file(): raise FileNotFoundError(f'{run}: no probe images were recorded there (an earlier version, or probe=0); {remedy}')
         d = read_json(self.path/'probe.json', part=str, names=list, sizes=list, truth=list, networks=list, deployed=str, threshold=(int,float))
         self.task = as_task(d['task'], self.path/'probe.json')

@@ -121,7 +121,7 @@ class Explorer:
     jumps['whole probe set'] = 'whole'
     _moving,_later,_was,seen = False,None,(0,0),None
     def __init__(self,
-        of,             # a run folder, a `Run`, or a `Learner` with a `Monitor`
+        of,             # a run folder, a `Run`, or a `Learner` with a `ProbeRecorder`
         height:int=260, # of a panel, in CSS pixels
         **kwargs        # initial values of the viewer's traits
     ):

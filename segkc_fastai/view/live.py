@@ -23,7 +23,7 @@ from IPython.display import HTML, display
 from PIL import Image
 from ..core.files import read_json
 from ..core.task import IGNORE
-from ..train import monitor
+from ..train import probe as probing
 from ..train.precision import InFlight
 from ..runs.folder import Run
 from .figures import curves, grid, legend, paint_pair
@@ -78,7 +78,7 @@ def _pair(probe): # the two networks that are shown
     return [k for k in ('senior','junior') if k in probe.networks] if {'senior','junior'}<=set(probe.networks) else list(probe.networks)[:2]
 
 # %% ../../nbs/09_view/09_live.ipynb #8f4f219a
-def _thin(o): return monitor.nearest(torch.tensor(o), monitor.recorded_size(o.shape, 240)).numpy()
+def _thin(o): return probing.nearest(torch.tensor(o), probing.recorded_size(o.shape, 240)).numpy()
 
 def probe_pictures(
     probe, # `Probe` with at least one record
@@ -376,11 +376,11 @@ class TrainingMonitor(Callback):
 
     def _see(self):
         "Show the newest record of the probe, if it is new"
-        path = self.source.path if self.source is not None else getattr(getattr(self.learn, 'monitor', None), 'path', None)
+        path = self.source.path if self.source is not None else getattr(getattr(self.learn, 'probe_recorder', None), 'path', None)
         if path is None or not (Path(path)/'probe'/'probe.json').is_file(): return
         stamp = (Path(path)/'probe').stat().st_mtime_ns # of the folder: new when a record is renamed into it
         if self.probe is not None and stamp==self.seen: return
-        if self.probe is None: self.probe = monitor.Probe(path)
+        if self.probe is None: self.probe = probing.Probe(path)
         else: self.probe.refresh()
         if self.probe.records: self.widget.probe = _probe_state(self.probe)
         self.seen = stamp

@@ -13,11 +13,8 @@ import warnings
 from functools import cache
 from pathlib import Path
 import pandas as pd
-from ..evaluate.report import read_report
-from ..runs.folder import Run
-from ..runs.grid import run_row, share_name
-from ..runs.run_card import conditions
-from ..train.probe import Probe
+from ..runs.folder import Run, conditions, run_row, share_name
+from ..train.probe import main_pair
 from .charts import arm_bars, class_bars, confusion_map, curves, reliability_diagram, share_lines, size_scatter
 from .figures import FORMATS, prediction_grid, save_figure
 from .pseudo_figures import class_flow, disagreement_grid, flow_counts, pair_shares, pseudo_curves
@@ -45,19 +42,14 @@ def run_figures(
     return res
 
 # %% ../../nbs/09_view/12_results.ipynb #36b9b061
-def _saved(run, part, member=None):
-    "A report in the folder of a run, None if it was not evaluated"
-    f = run.path/f'eval-{part}-{member or run.config["deployed"]}.json'
-    return read_report(f) if f.is_file() else None
-
 def _part(run):
     "The part of the data that the run's result is of: what was evaluated, or else test, or val where there is no test"
-    saved = next((o for o in ('test','val') if _saved(run, o) is not None), None)
-    return saved or ('test' if run.source().test else 'val')
+    evaluated = next((o for o in ('test','val') if run.report(o) is not None), None)
+    return evaluated or ('test' if run.source().test else 'val')
 
 def _result(run, part, evaluate):
     "The report of the deployed network; ValueError if there is none, and nothing to make one"
-    rep = _saved(run, part)
+    rep = run.report(part)
     if rep is None and evaluate: rep = evaluate(run, part)
     if rep is None: raise ValueError(f'it was not evaluated on {part}')
     return rep
@@ -87,8 +79,7 @@ def probe_disagreement(
     stages=3  # records, evenly spaced
 ):
     "Where two networks of a run disagree, over its records; returns the figure, ValueError if there is one network only, or no record"
-    nets = [k for k in ('senior','junior') if k in probe.networks]
-    pair = tuple(nets if len(nets)==2 else probe.networks[:2])
+    pair = main_pair(probe.networks)
     if len(pair)<2: raise ValueError('there is one network only')
     if not probe.records: raise ValueError('there is no record of the probe images')
     both = lambda r,i: [probe.maps(r, k, i)[0] for k in pair]
@@ -136,7 +127,7 @@ def demo_figures(
     out   # folder of the demo
 )->list: # paths of what was drawn
     "Draw `classes.png` and `grid.png` of a demo, and the figures of its runs"
-    bars = class_bars({k:_saved(r, 'test') for k,r in runs.items()})
+    bars = class_bars({k:r.report('test') for k,r in runs.items()})
     pics = [save_figure(bars, Path(out)/'classes.png'), save_figure(demo_grid(runs), Path(out)/'grid.png')]
     return pics + [p for r in runs.values() for p in run_figures(r)]
 
@@ -159,14 +150,14 @@ def _pseudo(run):
 # %% ../../nbs/09_view/12_results.ipynb #bd71f8e2
 def _reports(run, evaluate):
     "Reports of the deployed network and of the others that were evaluated on the same part"
-    part,dep = _part(run),run.config['deployed']
-    others = {k:_saved(run, part, k) for k in run.config['networks'] if k!=dep}
-    return {dep:_result(run, part, evaluate)} | {k:o for k,o in others.items() if o is not None}
+    part = _part(run)
+    others = {k:run.report(part, k) for k in run.facts.networks if k!=run.deployed}
+    return {run.deployed:_result(run, part, evaluate)} | {k:o for k,o in others.items() if o is not None}
 
 def _of_run(run, label, path, formats, evaluate):
     "Draw what one run allows"
-    res,probe,reports = _Folder(label, path, formats),cache(lambda: Probe(run.path)),cache(lambda: _reports(run, evaluate))
-    deployed = lambda: reports()[run.config['deployed']]
+    res,probe,reports = _Folder(label, path, formats),cache(run.probe),cache(lambda: _reports(run, evaluate))
+    deployed = lambda: reports()[run.deployed]
     jobs = dict(curves=lambda: curves(run.history), grid=lambda: run_grid_figure(run), pseudo=lambda: _pseudo(run))
     jobs |= dict(classes=lambda: class_bars(reports()), reliability=lambda: reliability_diagram(deployed()), confusion=lambda: confusion_map(deployed()))
     jobs |= dict(flow=lambda: probe_flow(probe()), disagreement=lambda: probe_disagreement(probe()))
@@ -174,9 +165,7 @@ def _of_run(run, label, path, formats, evaluate):
     return res
 
 # %% ../../nbs/09_view/12_results.ipynb #9cbc6c09
-def _arm(run):
-    c = run.config
-    return run.path.name.removesuffix(f'-{share_name(c["labelled"])}-seed{c["seed"]}')
+def _arm(run): return run.path.name.removesuffix(f'-{share_name(run.config.labelled)}-seed{run.config.seed}')
 
 def _labels(runs):
     "A name for each run: its folder's, with the one above where two are alike"
@@ -205,8 +194,8 @@ def _of_runs(runs, labels, path, formats, evaluate):
     def size():
         _same(runs)
         part = _part(runs[0])
-        for r in runs: _result(r, part, evaluate)
-        return size_scatter(pd.DataFrame([run_row(r, _arm(r), part) for r in runs]), f'{part}, last epoch')
+        rows = [run_row(r, _arm(r), _result(r, part, evaluate)) for r in runs]
+        return size_scatter(pd.DataFrame(rows), f'{part}, last epoch')
     for f in (classes, qualitative, size): res.add(f.__name__, f)
     return res
 

@@ -3,7 +3,7 @@ import os, signal, subprocess, sys, time
 from pathlib import Path
 import numpy as np, pandas as pd, pytest, torch
 from PIL import Image
-from conftest import CNN, SMALL
+from conftest import CNN, SMALL, train
 from fastai.callback.fp16 import MixedPrecision
 from fastai.torch_core import set_seed
 from segkc_fastai.core.task import IGNORE, Task
@@ -11,8 +11,8 @@ from segkc_fastai.data.loaders import SemiDataLoaders
 from segkc_fastai.data.sources import Pair
 from segkc_fastai.methods.registry import make_method
 from segkc_fastai.train.learner import dual_learner
-from segkc_fastai.train.probe import Monitor, NUMBERS, Probe, nearest
-from segkc_fastai.runs.folder import Run, train_run
+from segkc_fastai.train.probe import ProbeRecorder, NUMBERS, Probe, nearest
+from segkc_fastai.runs.folder import Run
 from segkc_fastai.view.explorers import PseudoLabelExplorer
 
 def learner(dls, cbs, senior=None, method=None):
@@ -41,16 +41,16 @@ def from_lists(tmp_path, sizes, k=3):
     return SemiDataLoaders.from_lists(known[:2], drawn(tmp_path/'other', sizes, masks=False), known[2:], Task([f'c{i}' for i in range(k)]), size=(32,32), bs=2, device='cpu')
 
 def test_nothing_is_recorded_if_nothing_is_asked(scenes, tmp_path):
-    run = train_run(tmp_path/'r', scenes, **SMALL|dict(senior=None, epochs=1), method='supervised', probe=0)
+    run = train(tmp_path/'r', scenes, **SMALL|dict(senior=None, epochs=1), method='supervised', probe=0)
     assert not (run.path/'probe').exists() and not (run.path/'pseudo.csv').exists()
     with pytest.raises(FileNotFoundError, match='no probe images were recorded there .*probe=16'): Probe(run)
-    with pytest.raises(ValueError, match='n=-1: give 1 or more'): train_run(tmp_path/'s', scenes, **SMALL, probe=-1)
+    with pytest.raises(ValueError, match='probe=-1: give a whole number of at least 0'): train(tmp_path/'s', scenes, **SMALL, probe=-1)
     assert not (tmp_path/'s').exists()
 
 def test_records_are_what_the_networks_say(scenes, tmp_path):
-    run = train_run(tmp_path/'r', scenes, **SMALL|dict(epochs=1), method='mkd', probe=3)
+    run = train(tmp_path/'r', scenes, **SMALL|dict(epochs=1), method='mkd', probe=3)
     probe = Probe(run)
-    assert probe.networks==list(run.config['networks']) and len(probe.networks)==4 and probe.task==run.task and probe.records==[(0,4)]
+    assert probe.networks==list(run.facts.networks) and len(probe.networks)==4 and probe.task==run.task and probe.records==[(0,4)]
     labels = {}
     for k,net in run.networks().items():
         for i,name in enumerate(probe.names):
@@ -72,7 +72,7 @@ def test_records_are_what_the_networks_say(scenes, tmp_path):
 def test_any_sizes_and_no_truth(tmp_path):
     "Large images are recorded smaller, by the pixels in the middle of each cell; without masks nothing is judged"
     sizes = [(40,56), (16,2100), (1300,40), (33,47)]
-    learn = fit(learner(from_lists(tmp_path, sizes), Monitor(tmp_path/'new'/'run')))
+    learn = fit(learner(from_lists(tmp_path, sizes), ProbeRecorder(tmp_path/'new'/'run')))
     probe = Probe(learn)
     assert probe.sizes==[(40,56), (8,1024), (1024,32), (33,47)] and [probe.truth(i) for i in range(4)]==[None]*4
     for i,size in enumerate(probe.sizes): assert [probe.image(i).shape[:2], *(o.shape for o in probe.maps(0, 'junior', i))]==[size]*3
@@ -89,31 +89,31 @@ def test_nearest_takes_no_class_that_is_not_there():
 
 @pytest.mark.parametrize('k', [1,150,255])
 def test_any_number_of_classes(tmp_path, k):
-    probe = Probe(fit(learner(from_lists(tmp_path, [(32,40)], k), Monitor(tmp_path/'r'))))
+    probe = Probe(fit(learner(from_lists(tmp_path, [(32,40)], k), ProbeRecorder(tmp_path/'r'))))
     label,conf = probe.maps(0, 'junior', 0)
     assert len(probe)==1 and label.max()<k and (k>1 or (conf==255).all())
 
 def test_500_images(tmp_path):
-    probe = Probe(fit(learner(from_lists(tmp_path, [(40,40)]*520), Monitor(tmp_path/'r', n=500))))
+    probe = Probe(fit(learner(from_lists(tmp_path, [(40,40)]*520), ProbeRecorder(tmp_path/'r', n=500))))
     assert len(set(probe.names))==500 and len(probe.per_image())==500 and probe.maps(0, 'junior', 499)[0].shape==(40,40)
     assert probe.names[0]=='0' and probe.names[-1]=='518' # from the whole list
 
 def test_all_labelled(scenes, tmp_path):
     "Validation images stand in, and no pseudo labels are judged"
-    probe = Probe(fit(learner(loaders(scenes, '1/1'), Monitor(tmp_path/'r'))))
+    probe = Probe(fit(learner(loaders(scenes, '1/1'), ProbeRecorder(tmp_path/'r'))))
     assert (probe.part, len(probe))==('val', 4) and all(probe.has_truth) and probe.per_image().loss.notna().all() and not (tmp_path/'r'/'pseudo.csv').exists()
 
 def test_void_pixels_are_not_judged(scenes, tmp_path):
     dls = loaders(scenes)
     for p in dls.source.train: Image.fromarray(np.where(np.arange(96)<48, 3, np.array(Image.open(p.mask)))).save(p.mask)
     object.__setattr__(dls.task, 'ignore', (3,))
-    probe = Probe(fit(learner(dls, Monitor(tmp_path/'r', n=2))))
+    probe = Probe(fit(learner(dls, ProbeRecorder(tmp_path/'r', n=2))))
     truth,label = probe.truth(0),probe.maps(0, 'junior', 0)[0]
     assert (truth[:,:48]==IGNORE).all() and probe.per_image().error[0]==pytest.approx((label!=truth)[truth!=IGNORE].mean(), abs=1e-4)
 
 def test_every_step_and_further_fits(scenes, tmp_path):
     "Finding a rate, predicting and validating leave no record; a second fit goes on"
-    learn = learner(loaders(scenes), Monitor(tmp_path/'r', n=2, every=3))
+    learn = learner(loaders(scenes), ProbeRecorder(tmp_path/'r', n=2, every=3))
     with learn.no_bar(), learn.no_logging(): learn.lr_find(show_plot=False, num_it=6)
     assert not (tmp_path/'r').exists()
     fit(learn, 2)
@@ -128,30 +128,30 @@ def test_every_step_and_further_fits(scenes, tmp_path):
 
 def test_inside_autocast_and_after_divergence(scenes, tmp_path):
     "Networks are read in float32 whatever surrounds the callback, and NaN weights are no reason to stop"
-    learn = fit(learner(loaders(scenes), Monitor(tmp_path/'r', n=1), 'resnet10t+fpn:32', make_method('cps', warmup=0)))
-    with torch.autocast('cpu', torch.bfloat16): learn.monitor.record()
+    learn = fit(learner(loaders(scenes), ProbeRecorder(tmp_path/'r', n=1), 'resnet10t+fpn:32', make_method('cps', warmup=0)))
+    with torch.autocast('cpu', torch.bfloat16): learn.probe_recorder.record()
     probe = Probe(learn)
     assert probe.records==[(0,4),(1,4)] and all((a==b).all() for k in probe.networks for a,b in zip(probe.maps(0, k, 0), probe.maps(1, k, 0)))
     for p in learn.model.parameters(): p.data.fill_(torch.nan)
-    learn.monitor.epochs = 2
-    learn.monitor.record(ended=True)
+    learn.probe_recorder.epochs = 2
+    learn.probe_recorder.record(ended=True)
     assert probe.refresh().per_image().entropy.isna().all() and (probe.maps(-1, 'junior', 0)[1]==0).all()
 
 def test_exported_learner(scenes, tmp_path):
-    learn = fit(learner(loaders(scenes), Monitor(tmp_path/'r', n=1)))
+    learn = fit(learner(loaders(scenes), ProbeRecorder(tmp_path/'r', n=1)))
     learn.path = tmp_path
     learn.export('x.pkl')
     assert (tmp_path/'x.pkl').stat().st_size>0
 
 def test_a_truncated_copy_is_left_out(scenes, tmp_path):
-    learn = fit(learner(loaders(scenes), Monitor(tmp_path/'r', n=1)), 2)
+    learn = fit(learner(loaders(scenes), ProbeRecorder(tmp_path/'r', n=1)), 2)
     f = tmp_path/'r'/'probe'/'e0001-s000008.npz'
     f.write_bytes(f.read_bytes()[:-40])
     assert Probe(learn).records==[(0,4)] and len(Probe(learn).table('images'))==1
 
 def test_other_processes_record_nothing(scenes, tmp_path, monkeypatch):
     monkeypatch.setenv('RANK', '1')
-    m = Monitor(tmp_path/'r')
+    m = ProbeRecorder(tmp_path/'r')
     learn = learner(loaders(scenes), ())
     m.learn = learn
     m.before_fit()
@@ -161,14 +161,16 @@ def test_other_processes_record_nothing(scenes, tmp_path, monkeypatch):
 
 KILLED = '''
 import os, signal, sys
-from segkc_fastai.train.probe import Monitor
-from segkc_fastai.runs.folder import train_run
-class Killed(Monitor):
+from segkc_fastai.train.probe import ProbeRecorder
+from segkc_fastai.runs.config import RunConfig
+from segkc_fastai.runs.training import train_run
+class Killed(ProbeRecorder):
     "Ended by the system in the middle of its tenth record"
     def _image(self, i, z, kept):
         if self.steps==10 and i==3: os.kill(os.getpid(), signal.SIGKILL)
         return super()._image(i, z, kept)
-train_run(sys.argv[1], sys.argv[2], 'supervised', sys.argv[3], labelled=8, epochs=9, size=(64,96), bs=4, pretrained=False, device='cpu', probe=0, cbs=[Killed(sys.argv[1], n=6, every=1)])
+config = RunConfig(sys.argv[2], method='supervised', junior=sys.argv[3], labelled=8, epochs=9, size=(64,96), bs=4, pretrained=False, probe=0)
+train_run(sys.argv[1], config, cbs=[Killed(sys.argv[1], n=6, every=1)], device='cpu')
 '''
 
 def look(run):
