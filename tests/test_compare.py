@@ -133,6 +133,7 @@ def test_all_methods_from_a_recipe(scenes, tmp_path, capsys):
     ('--method-arg tau=1', "method argument 'tau': no method takes it"),
     ('--method-arg cps.cap=.9', "method argument 'cps.cap': no method takes it"),
     ('--data nowhere', 'nowhere'),
+    ('--published', 'no published numbers'),
     ('--methods supervised,cps --senior zzz', "encoder 'zzz'"),
 ])
 def test_mistakes_are_found_before_anything_is_trained(scenes, tmp_path, more, words):

@@ -10,11 +10,13 @@ from segkc_fastai.core.task import IGNORE, Task
 from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.evaluate.inference import Evaluation
 from segkc_fastai.evaluate.report import make_report
+from segkc_fastai.runs.evaluating import evaluate_run
 from segkc_fastai.runs.folder import Run
+from segkc_fastai.view.charts import arm_bars, class_bars, confusion_map, curves, reliability_diagram, size_scatter
+from segkc_fastai.view.figures import COLUMN, FORMATS, PAGE, error_grid, prediction_grid, save_figure
 from segkc_fastai.view.pseudo_figures import class_flow, disagreement_grid, flow_counts, pair_shares, pseudo_curves
-from segkc_fastai.view.figures import COLUMN, FORMATS, PAGE, arm_bars, class_bars, confusion_map, curves, error_grid
-from segkc_fastai.view.figures import prediction_grid, reliability_diagram, save_figure, size_scatter
-from segkc_fastai.view.qualitative import QUANTILES, all_figures, at_quantiles, difference_boxes, qualitative_grid
+from segkc_fastai.view.qualitative import QUANTILES, at_quantiles, difference_boxes, qualitative_grid
+from segkc_fastai.view.results import all_figures
 
 SIZES = ((40,60),(48,48))
 
@@ -206,30 +208,35 @@ def test_command_draws_everything_in_every_format(runs, tmp_path, capsys):
 
 def test_what_is_missing_is_said_once_and_the_rest_drawn(runs):
     (runs[1]/'pseudo.csv').unlink()
-    files,left = all_figures([runs[1]])
+    files,left = all_figures([runs[1]], evaluate=evaluate_run)
     assert stems(runs[1]/'figures')==ALL-{'pseudo','flow','disagreement'} and len(files)==5
     assert len(left)==2 and 'cps: no pseudo, because there is no pseudo.csv' in left[0] and left[1].startswith('cps: no flow, disagreement, because')
     c = json.loads((runs[1]/'config.json').read_text())
     (runs[1]/'config.json').write_text(json.dumps(c | dict(data='/moved/away')))
-    _,left = all_figures(runs[1:], runs[1]/'again')
+    _,left = all_figures(runs[1:], runs[1]/'again', evaluate=evaluate_run)
     assert stems(runs[1]/'again')==ALL-{'pseudo','flow','disagreement','grid'}, 'the report was kept'
     assert sum('no grid' in o for o in left)==1
     for f in runs[1].glob('eval-*'): f.unlink()
-    _,left = all_figures(runs[1:], runs[1]/'bare')
+    _,left = all_figures(runs[1:], runs[1]/'bare', evaluate=evaluate_run)
     assert stems(runs[1]/'bare')=={'curves'} and any('no grid, classes, reliability, confusion' in o for o in left)
+
+def test_nothing_is_evaluated_unasked(runs):
+    _,left = all_figures(runs)
+    assert any('no classes, reliability, confusion, because it was not evaluated on test' in o for o in left)
+    assert not list(runs[0].glob('eval-*')) and stems(runs[0].parent/'figures')=={'qualitative'}
 
 def test_thin_records(runs):
     write_probe(runs[1], [(0,5)])
-    _,left = all_figures([runs[1]])
+    _,left = all_figures([runs[1]], evaluate=evaluate_run)
     assert left==['cps: no flow, because there are fewer than two records'] and 'disagreement' in stems(runs[1]/'figures')
     write_probe(runs[0], [(0,5),(0,10)], truth=False, networks=('junior',))
-    _,left = all_figures([runs[0]])
+    _,left = all_figures([runs[0]], evaluate=evaluate_run)
     assert left==['supervised: no disagreement, because there is one network only'] and 'flow' in stems(runs[0]/'figures')
 
 def test_runs_of_other_data_are_not_compared(runs):
     c = json.loads((runs[1]/'config.json').read_text())
     (runs[1]/'config.json').write_text(json.dumps(c | dict(val_hash='other')))
-    _,left = all_figures(runs)
+    _,left = all_figures(runs, evaluate=evaluate_run)
     assert any('no classes, qualitative, size' in o and 'other validation images' in o for o in left)
 
 def test_mistakes_end_in_one_line(runs, tmp_path, capsys):

@@ -6,8 +6,8 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/benchmarks.html.md"""
 
 # %% auto #0
 __all__ = ['VOC', 'VOC_GET', 'SBD_GET', 'CITYSCAPES', 'CITY_GET', 'ADE20K', 'ADE_GET', 'COCO_STUFF', 'COCO_GET', 'CAMVID',
-           'CAMVID_GET', 'SEGNET_GET', 'LAYOUTS', 'voc_source', 'write_sbd', 'cityscapes_source', 'ade20k_source',
-           'coco_stuff_source', 'camvid_source', 'camvid_segnet_source', 'load_source']
+           'CAMVID_GET', 'SEGNET_GET', 'LAYOUTS', 'FAMILIES', 'voc_source', 'write_sbd', 'cityscapes_source',
+           'ade20k_source', 'coco_stuff_source', 'camvid_source', 'camvid_segnet_source', 'load_source']
 
 # %% ../../nbs/02_data/03_benchmarks.ipynb #c0f3eebe
 import shutil, warnings
@@ -209,6 +209,7 @@ def camvid_segnet_source(
 # %% ../../nbs/02_data/03_benchmarks.ipynb #5b3364f6
 LAYOUTS = dict(folder=folder_source, voc=voc_source, voc_blended=partial(voc_source, blended=True), cityscapes=cityscapes_source, ade20k=ade20k_source,
     coco_stuff=coco_stuff_source, camvid=camvid_source, camvid_segnet=camvid_segnet_source)
+FAMILIES = dict(voc=('voc','original'), voc_blended=('voc','blended'), cityscapes=('cityscapes','fine')) # data set and family of splits, where papers have one
 _MARKS = dict(folder='train/images masks', voc='JPEGImages', cityscapes='leftImg8bit', ade20k='annotations/training', coco_stuff='train2017 images/train2017', camvid='codes.txt', camvid_segnet='trainannot')
 
 def load_source(

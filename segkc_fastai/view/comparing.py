@@ -11,9 +11,7 @@ __all__ = ['SharedProbe', 'CompareExplorer']
 import html, pandas as pd
 from fastcore.basics import patch
 from seaborn import color_palette
-from ..runs.run_card import not_comparable, run_results
-from ..train.probe import Probe
-from ..runs.folder import Run
+from ..runs.folder import Run, not_comparable, run_results
 from .explorers import PairExplorer
 from .viewer import Panel
 
@@ -23,7 +21,7 @@ class SharedProbe:
     def __init__(self,
         runs # name → `Run`
     ):
-        self.probes = {k:Probe(r) for k,r in runs.items()}
+        self.probes = {k:r.probe() for k,r in runs.items()}
         for k,p in self.probes.items():
             if not p.records: raise FileNotFoundError(f'{p.path}: no record yet; the first is written at the end of the first epoch')
         first,*others = self.probes.values()
@@ -148,17 +146,17 @@ def results(self:CompareExplorer)->pd.DataFrame: # a row a run; mIoU in percent
     "What the runs reached on the validation part"
     epoch,rows = self.probe.records[self.nav.record][0],[]
     for k,r in self.runs.items():
-        dep,last = r.config['deployed'],run_results(r)['last']
-        size,col = r.config['networks'][dep]['params']/1e6,100*r.history[f'{dep}_miou']
+        dep,last = r.deployed,run_results(r)['last']
+        size,col = r.facts.networks[dep]['params']/1e6,100*r.history[f'{dep}_miou']
         low,high = last[dep].get('interval', [None]*2)
         reached = {'this epoch':round(col.iloc[min(epoch, len(col)-1)], 2), 'last':last[dep]['miou'], 'low':low, 'high':high}
-        rows.append({'run':k, 'method':r.config['method'], 'deployed':dep, 'million weights':round(size, 1)} | reached)
+        rows.append({'run':k, 'method':r.config.method, 'deployed':dep, 'million weights':round(size, 1)} | reached)
     return pd.DataFrame(rows)
 
 @patch
 def results_html(self:CompareExplorer)->str:
     "The same as HTML, with curves, and why which cannot be compared"
-    percent = lambda r: [None if v!=v else 100*v for v in r.history[f'{r.config["deployed"]}_miou']]
+    percent = lambda r: [None if v!=v else 100*v for v in r.history[f'{r.deployed}_miou']]
     df = self.results().astype(object)
     df.insert(0, '', [f'<span style="color:{c}">■</span>' for c in _colors(len(df))])
     df['run'] = [html.escape(o) for o in df.run]

@@ -24,7 +24,7 @@ from ..methods.step import UnlabelledBatch
 from ..models.cohort import evaluating
 from ..train.probe import Probe
 from ..runs.folder import Run
-from .figures import PAGE, _styled
+from .figures import PAGE, styled
 from .overlay import PARTS, five_parts
 from .viewer import MaskViewer, Panel, as_bytes, display_both, _DOM, _STYLE
 
@@ -530,7 +530,7 @@ def agreement(self:DisagreementExplorer)->pd.DataFrame: # a row a record, a colu
     return pd.DataFrame(rows, columns=self.probe.task.classes, index=pd.MultiIndex.from_tuples(self.probe.records, names=['epoch','step']))
 
 @patch
-@_styled
+@styled
 def agreement_figure(self:DisagreementExplorer):
     "Agreement on each class over records, in the colours of the classes; returns the figure"
     df,at = self.agreement(),np.arange(len(self.probe.records))

@@ -12,11 +12,12 @@ import matplotlib.pyplot as plt
 import numpy as np, seaborn as sns
 from matplotlib.ticker import PercentFormatter
 from ..core.task import Task, IGNORE
-from .figures import COLUMN, PAGE, _epochs, _fit, _known, _legend, _pair_legend, _styled, _trim, grid, legend, paint_pair, parts_task
+from .charts import epoch_axis
+from .figures import COLUMN, PAGE, fit_text, grid, legend, outside_legend, pair_legend, paint_pair, parts_task, styled, trim_grid
 from .overlay import five_parts, overlay
 
 # %% ../../nbs/09_view/03_pseudo_figures.ipynb #21ec5d52
-@_styled
+@styled
 def pseudo_curves(
     df,         # of `pseudo.csv`: epoch, network, threshold, class, kept, precision, …
     name='all', # class
@@ -33,11 +34,11 @@ def pseudo_curves(
             for ax,what in zip(col, ('kept','precision')): ax.plot(at.epoch+1, at[what], color=c, lw=1.2, marker='o' if len(at)==1 else None, ms=4, label=f'{t:g}')
         col[0].set_title(net)
         col[1].set_xlabel('epoch')
-        _epochs(col[1], o.epoch+1)
+        epoch_axis(col[1], o.epoch+1)
     for ax,what in zip(axs[:,0], ('kept, % of pixels','right, % of the kept')): ax.set_ylabel(what)
     for ax in axs.flat: ax.yaxis.set_major_formatter(PercentFormatter(1, symbol=''))
     handles,labels = axs[0,0].get_legend_handles_labels()
-    _legend(fig, handles, [f'confidence ≥ {o}' for o in labels])
+    outside_legend(fig, handles, [f'confidence ≥ {o}' for o in labels])
     return fig
 
 # %% ../../nbs/09_view/03_pseudo_figures.ipynb #274831f3
@@ -54,7 +55,7 @@ def pair_shares(
     return (float((a!=b)[on].mean()),float((parts==4).mean())) if on.any() else (np.nan,np.nan)
 
 # %% ../../nbs/09_view/03_pseudo_figures.ipynb #b229d697
-def _said(a, b, truth):
+def _shares_text(a, b, truth):
     d,w = pair_shares(a, b, truth)
     return '' if np.isnan(d) else f'differ {100*d:.0f} %' + ('' if np.isnan(w) else f'\nwrong alike {100*w:.0f} %')
 
@@ -68,7 +69,7 @@ def disagreement_grid(
     width=None  # inches, see `grid`
 ):
     "Image, ground truth where there is any, and who of two networks is right at several times; returns the figure"
-    truths = _known(truths, len(images))
+    truths = [None]*len(images) if truths is None else truths
     known = [t for t in truths if t is not None]
     rows = [[im]+[im if t is None else overlay(im, t, task, .75)]*bool(known) for im,t in zip(images, truths)]
     for a,b in stages.values():
@@ -76,10 +77,10 @@ def disagreement_grid(
     fig = grid(rows, ['image', *['ground truth']*bool(known), *stages], names, width)
     axs = np.array(fig.axes).reshape(len(rows), -1)[:,-len(stages):]
     for col,(a,b) in zip(axs.T, stages.values()):
-        for ax,*o in zip(col, a, b, truths): ax.set_xlabel(_said(*o), fontsize=6, labelpad=2)
+        for ax,*o in zip(col, a, b, truths): ax.set_xlabel(_shares_text(*o), fontsize=6, labelpad=2)
     if known: legend(fig, task, known)
-    _pair_legend(fig, truths, parts_task(*pair))
-    return _trim(fig)
+    pair_legend(fig, truths, parts_task(*pair))
+    return trim_grid(fig)
 
 # %% ../../nbs/09_view/03_pseudo_figures.ipynb #a1e060d8
 def flow_counts(
@@ -120,7 +121,7 @@ def _band(ax, left, right, thick, color, alpha):
 
 def _tops(sizes, gap): return -np.concatenate([[0], np.cumsum(sizes[:-1]+gap)])
 
-@_styled
+@styled
 def class_flow(
     flow,        # (K,K) pixels, from row to column, see `flow_counts`
     task:Task,
@@ -148,6 +149,6 @@ def class_flow(
         ax.bar([x+.03*(1-2*x)]*len(names), -size, .06, top, color=colours, edgecolor='.3', lw=.4)
         for y,n,s in zip(_spread(top-size/2, step, -height), names, size): ax.text(x-.02*(1-2*x), y, f'{n} {100*s:.1f} %', ha=ha, va='center', fontsize=6.5)
     for x,t,ha in zip((0,1), ends, ('left','right')): ax.text(x, .03, t, ha=ha, va='bottom')
-    ax.set(xlim=(-.03, 1.03), ylim=(-height-.01, .1), title=_fit(title or f'{100*(1-f.trace()):.1f} % of pixels changed class', .8*width))
+    ax.set(xlim=(-.03, 1.03), ylim=(-height-.01, .1), title=fit_text(title or f'{100*(1-f.trace()):.1f} % of pixels changed class', .8*width))
     ax.axis('off')
     return fig

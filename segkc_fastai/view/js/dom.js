@@ -1,0 +1,33 @@
+// What every widget needs of the page: bytes, elements, keys, files
+
+export const u8 = d => d ? new Uint8Array(d.buffer, d.byteOffset, d.byteLength) : null
+
+export function el(parent, tag, cls, text) {
+  const e = document.createElement(tag)
+  if (cls) e.className = cls
+  if (text != null) e.textContent = text
+  parent?.append(e)
+  return e
+}
+
+// A text that stays the same is not written again, because that would lay out the page anew
+export function put(e, text) {
+  if (e.textContent !== text) e.textContent = text
+}
+
+export const commanding = ev => ev.ctrlKey || ev.metaKey || ev.altKey
+
+// Notebook 7 looks for its shortcuts before any listener of ours. Inside `root` only commands are its own
+export function ownKeys(root) {
+  const mark = ev => root.toggleAttribute('data-lm-suppress-shortcuts', !commanding(ev))
+  window.addEventListener('keydown', mark, true)
+  return () => window.removeEventListener('keydown', mark, true)
+}
+
+export function save(name, bytes) {
+  const a = el(null, 'a')
+  a.href = URL.createObjectURL(new Blob([u8(bytes)]))
+  a.download = name
+  a.click()
+  setTimeout(() => URL.revokeObjectURL(a.href), 1000)
+}
