@@ -31,6 +31,9 @@ browser: ## install Chromium for the tests of the viewers, where that can be don
 	@command -v chromium || command -v chromium-browser || command -v google-chrome || { test "$$(id -u)" = 0 && command -v apt-get && \
 	 { apt-get -qq -o Acquire::Retries=1 -o Acquire::http::Timeout=20 update; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; }; } || echo 'No Chromium, and none could be installed: the tests of the viewers will be skipped.'
 
+quick: $(READY) ## check one notebook and the tests of its module in under a minute: make quick NB=nbs/01_core/01_task.ipynb
+	@$(BIN)/python .ci/quick.py '$(NB)'
+
 # On a copy, so that it also works while something is uncommitted, and changes nothing
 same: $(READY) ## check that nbdev-export and nbdev-clean would change nothing
 	@rm -rf build/same && mkdir -p build/same && cp -r nbs segkc_fastai pyproject.toml build/same
@@ -43,7 +46,8 @@ lab: $(READY) ## JupyterLab on this machine only, with the tutorials open
 
 # nbdev's own commands would download quarto where it is missing
 docs: $(READY) ## the documentation in _docs, by quarto where there is one
-	if command -v quarto; then $(BIN)/python .ci/docs.py sidebar && PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nbdev-docs; \
+	if command -v quarto; then $(BIN)/python .ci/docs.py sidebar && $(BIN)/python .ci/docs.py llms && PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nbdev-docs && \
+	 test -s _docs/llms.txt; \
 	else $(BIN)/python .ci/docs.py site; fi
 
 readme: $(READY) ## README.md from nbs/index.ipynb
@@ -68,4 +72,4 @@ clean: ## remove what was built; .venv, data and runs stay
 	rm -rf build dist _proc _docs .pytest_cache *.egg-info
 	find nbs segkc_fastai tests -name __pycache__ -prune -exec rm -r {} +
 
-.PHONY: help setup demo test browser same lab docs readme bench compare soak dist clean
+.PHONY: help setup demo test browser quick same lab docs readme bench compare soak dist clean

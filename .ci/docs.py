@@ -1,6 +1,7 @@
-"README.md, the sidebar and, where there is no quarto, the pages: the notebooks through nbdev's own filters, then nbconvert"
-import argparse, os, posixpath, re, shutil
+"README.md, llms.txt, the sidebar and, where there is no quarto, the pages: the notebooks through nbdev's own filters, then nbconvert"
+import argparse, json, os, posixpath, re, shutil
 from pathlib import Path
+from urllib.parse import unquote
 import nbformat, yaml
 from fastcore.nbio import nb2str, read_nb
 from nbconvert import HTMLExporter, MarkdownExporter
@@ -11,12 +12,21 @@ from nbdev.processors import FilterDefaults
 cfg = get_config()
 nbs,root = cfg.nbs_path,cfg.config_path
 
+GUIDES = ['tutorials','how_to','explanations'] # before the reference, whose folders are numbered
+
 def notebooks():
-    "Paths of all notebooks below nbs/, the index first, then folders and files in the order of their numbers"
+    "Paths of all notebooks below nbs/: the index, the guides, then folders and files in the order of their numbers"
+    place = lambda p: GUIDES.index(p.parts[0]) if p.parts[0] in GUIDES else len(GUIDES)
     paths = (Path(o).relative_to(nbs) for o in nbglob(nbs))
-    return sorted(paths, key=lambda p: (p.name!='index.ipynb', p.parts[0]=='tutorials', p.parts))
+    return sorted(paths, key=lambda p: (p.name!='index.ipynb', place(p), p.parts))
 
 def pages(): return {nbpath2html(p).as_posix(): p.as_posix() for p in notebooks()}
+
+def sections():
+    "Title of each section → its notebooks; a notebook outside the folders is a section of its own"
+    res = {}
+    for p in notebooks(): res.setdefault(re.sub(r'^\d+_', '', p.with_suffix('').parts[0]).replace('_', ' '), []).append(p)
+    return res
 
 def clean_cell(cell):
     "Act on what only quarto would understand: directives, `echo: false`, fenced divs, link attributes"
@@ -69,42 +79,82 @@ def readme(dest):
 
 def sidebar():
     "nbs/sidebar.yml with one section a folder; nbdev's own drops the folders' numbers from the links as well as from the titles"
-    contents,sections = [],{}
-    for p in notebooks():
-        if len(p.parts)==1: contents.append(p.as_posix())
-        else:
-            name = re.sub(r'^\d+_', '', p.parts[0])
-            if name not in sections: contents.append(dict(section=name, contents=sections.setdefault(name, [])))
-            sections[name].append(p.as_posix())
+    contents = []
+    for name,paths in sections().items():
+        links = [p.as_posix() for p in paths]
+        contents += links if len(paths[0].parts)==1 else [dict(section=name, contents=links)]
     (nbs/'sidebar.yml').write_text(yaml.dump(dict(website=dict(sidebar=dict(contents=contents))), sort_keys=False))
 
-def site():
-    "Plain HTML pages in _docs, linked with each other"
-    html2nb = pages()
+def entry(path):
+    "The line of a page in llms.txt: its module, or its title where it has none, and its subtitle"
+    cells = json.loads((nbs/path).read_text(encoding='utf-8'))['cells']
+    source = [''.join(c['source']) for c in cells]
+    title,_,subtitle = source[0].removeprefix('# ').partition('\n> ')
+    module = re.search(r'^#\|\s*default_exp (\S+)', '\n'.join(source), flags=re.M)
+    name = f'{cfg.lib_name}.{module[1]}' if module else title
+    return f'- [{name}]({cfg.doc_url}{nbpath2html(path).as_posix()}.md): {subtitle.strip()}'
+
+def llms(dest):
+    "llms.txt: the introduction of the index, and a line for each page, which links to its Markdown"
+    intro = json.loads((nbs/cfg.readme_nb).read_text(encoding='utf-8'))['cells'][1]['source']
+    text = re.sub(r'\n*!\[.*', '', ''.join(intro))
+    parts = [f'# {cfg.lib_name}', f'> {cfg.description}', text]
+    for name,paths in sections().items(): parts += [f'## {name.capitalize()}', '\n'.join(map(entry, paths))]
+    Path(dest).write_text('\n\n'.join(parts) + '\n', encoding='utf-8')
+
+def page(path, html2nb):
+    "The notebook at `path` with its links as those of a page in _docs, below a list of all pages"
+    up = posixpath.relpath('.', posixpath.dirname(path) or '.')
     nb2html = {v: k for k,v in html2nb.items()}
+    def _f(target, ours, anchor):
+        if ours: return posixpath.join(up, target) + anchor
+        o = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+        return posixpath.join(up, nb2html[o]) + anchor if o in nb2html else target + anchor
+    nb = relink(process(path), _f)
+    link = lambda p: f"[{nbpath2html(p).stem.replace('_', ' ')}]({posixpath.join(up, nbpath2html(p).as_posix())})"
+    links = [f"{name}: {' · '.join(map(link, paths))}" for name,paths in sections().items()]
+    nb.cells.insert(0, nbformat.v4.new_markdown_cell('  \n'.join(links)))
+    return nb
+
+def write_page(path, html, html2nb):
+    "A page as HTML and, with its pictures beside it, as Markdown"
+    nb,out = page(path, html2nb),cfg.doc_path/html
+    out.parent.mkdir(parents=True, exist_ok=True)
+    res = dict(metadata=dict(name=out.stem), output_files_dir=f'{out.stem}_files')
+    exporter = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True)
+    out.write_text(exporter.from_notebook_node(nb, resources=dict(res))[0], encoding='utf-8')
+    body,res = MarkdownExporter().from_notebook_node(nb, resources=dict(res))
+    out.with_name(f'{out.name}.md').write_text(body, encoding='utf-8')
+    for name,data in res['outputs'].items():
+        (out.parent/name).parent.mkdir(exist_ok=True)
+        (out.parent/name).write_bytes(data)
+    print(out.relative_to(root))
+
+def broken(site, url):
+    "Links that lead nowhere: of the pages below `site` to each other, and of its llms.txt, whose links begin with `url`"
+    res = [o for o in re.findall(rf'\({re.escape(url)}([^)]+)\)', (site/'llms.txt').read_text(encoding='utf-8')) if not (site/o).is_file()]
+    for f in site.rglob('*.html'):
+        text = re.sub(r'<(script|style)\b.*?</\1>', '', f.read_text(encoding='utf-8'), flags=re.S)
+        links = (unquote(o) for o in re.findall(r'<[^>]*\s(?:href|src)="([^"#?]+)', text) if not re.match(r'[a-z]+:|//', o))
+        res += [f'{f.relative_to(site)}: {o}' for o in links if not (f.parent/o).exists()]
+    return res
+
+def site():
+    "Plain HTML pages in _docs, linked with each other, and llms.txt"
     shutil.rmtree(cfg.doc_path, ignore_errors=True)
     shutil.copytree(nbs, cfg.doc_path, ignore=shutil.ignore_patterns('*.ipynb', '*.yml', '.*', '_*', '*.css'))
-    for html,path in html2nb.items():
-        up = posixpath.relpath('.', posixpath.dirname(html) or '.')
-        def _f(target, ours, anchor):
-            if ours: return posixpath.join(up, target) + anchor
-            o = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
-            return posixpath.join(up, nb2html[o]) + anchor if o in nb2html else target + anchor
-        nb = relink(process(path), _f)
-        links = [f"[{nbpath2html(p).with_suffix('')}]({posixpath.join(up, nbpath2html(p).as_posix())})" for p in notebooks()]
-        nb.cells.insert(0, nbformat.v4.new_markdown_cell(' · '.join(links)))
-        out = cfg.doc_path/html
-        out.parent.mkdir(parents=True, exist_ok=True)
-        exporter = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True)
-        out.write_text(exporter.from_notebook_node(nb, resources=dict(metadata=dict(name=Path(html).stem)))[0], encoding='utf-8')
-        print(out.relative_to(root))
+    html2nb = pages()
+    for html,path in html2nb.items(): write_page(path, html, html2nb)
+    llms(cfg.doc_path/'llms.txt')
+    if lost := broken(cfg.doc_path, cfg.doc_url): raise SystemExit('Links that lead nowhere:\n' + '\n'.join(lost))
 
 if __name__=='__main__':
     p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument('what', choices=['readme', 'sidebar', 'site'])
-    p.add_argument('--out', default=root/'README.md', help='where the README goes')
+    p.add_argument('what', choices=['readme', 'llms', 'sidebar', 'site'])
+    p.add_argument('--out', help='where README.md or llms.txt goes; its place in the repository by default')
     args = p.parse_args()
     # As nbdev does while it processes: cells that export must not
     os.environ['IN_TEST'] = '1'
-    if args.what=='readme': readme(args.out)
+    if args.what=='readme': readme(args.out or root/'README.md')
+    elif args.what=='llms': llms(args.out or nbs/'llms.txt')
     else: dict(sidebar=sidebar, site=site)[args.what]()

@@ -218,7 +218,7 @@ def test_hub_there_and_back(weights, tmp_path, monkeypatch):
         seen.update(kw)
         shutil.copytree(kw['folder_path'], tmp_path/'remote')
         return 'commit'
-    monkeypatch.setattr(hub, '_hub_in_reach', lambda: True)
+    monkeypatch.setattr(hub, 'hub_in_reach', lambda: True)
     monkeypatch.setattr(hub.HfApi, 'create_repo', lambda self, repo_id, **kw: seen.update(kw))
     monkeypatch.setattr(hub.HfApi, 'upload_folder', upload)
     monkeypatch.setattr(hub, 'snapshot_download', lambda repo, **kw: seen.update(kw) or str(tmp_path/'remote'))
@@ -231,6 +231,6 @@ def test_hub_there_and_back(weights, tmp_path, monkeypatch):
     assert (q.predict(x).mask==p.predict(x).mask).all()
 
 def test_hub_out_of_reach(weights, monkeypatch, tmp_path):
-    monkeypatch.setattr(hub, '_hub_in_reach', lambda: False)
+    monkeypatch.setattr(hub, 'hub_in_reach', lambda: False)
     with pytest.raises(OSError, match='cannot be reached, and it was not fetched before'): Predictor.from_hub('me/never-fetched-junior')
     with pytest.raises(OSError, match='cannot be reached; write the files with `hub_folder`'): Predictor.load(weights, 'cpu').push_to_hub('me/junior')

@@ -12,7 +12,8 @@ from segkc_fastai.data.benchmarks import load_source
 from segkc_fastai.data.loaders import SemiDataLoaders
 from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.data.splits import split_source
-from segkc_fastai.methods.losses import OHEM, SHARED
+from segkc_fastai.core.parallel import SHARED
+from segkc_fastai.methods.losses import OHEM
 from segkc_fastai.methods.step import MoveEMA
 from segkc_fastai.methods.registry import METHODS, make_method
 from segkc_fastai.train.checkpoint import Checkpoint

@@ -17,7 +17,7 @@ from conftest import learner
 from segkc_fastai.evaluate.inference import evaluate_pairs
 from segkc_fastai.view.interpretation import SegInterpretation
 from segkc_fastai.evaluate.report import make_report
-from segkc_fastai.methods.losses import _plain
+from segkc_fastai.core.tensors import plain_tensor
 from segkc_fastai.train.metrics import Confusion
 from segkc_fastai.view.figures import save_figure
 
@@ -129,7 +129,9 @@ def test_images_of_several_sizes(scenes):
     interp = SegInterpretation.from_learner(learn)
     sizes = {interp.sample(i)[0].shape[:2] for i in range(4)}
     assert sizes=={(48,64),(64,96)} and len(interp.plot_top_losses(4).axes)==16
-    with torch.no_grad(): small = [float(F.cross_entropy(learn.model.eval()(_plain(x)[None]/255), _plain(y)[None].long())) for x,y in learn.dls.valid.dataset]
+    learn.model.eval()
+    pairs = [map(plain_tensor, o) for o in learn.dls.valid.dataset]
+    with torch.no_grad(): small = [float(F.cross_entropy(learn.model(x[None]/255), y[None].long())) for x,y in pairs]
     assert np.allclose(interp.losses, small, atol=.2)
 
 def test_logits_are_not_kept(tmp_path):

@@ -20,7 +20,7 @@ from segkc_fastai.models.cohort import load_cohort
 from segkc_fastai.models.segmenter import load_segmenter
 from segkc_fastai.runs.folder import conditions
 from segkc_fastai.runs.run_card import card
-from segkc_fastai.train.checkpoint import load_state, save_state
+from segkc_fastai.train.checkpoint import FORMAT, load_state, save_state
 from segkc_fastai.train.probe import Probe
 from segkc_fastai.runs.folder import Run
 from segkc_fastai.runs.training import peak_memory, reset_peak
@@ -184,7 +184,7 @@ def test_checkpoints_of_other_versions_and_other_things(run):
     d = run.parent/'cut'/'checkpoint'
     f = d/'state.safetensors'
     whole = f.read_bytes()
-    for fmt,words in (('segkc checkpoint 2','made by a newer version'), ('segkc checkpoint','no state of a training'), ('pt','no state of a training')):
+    for fmt,words in ((f'segkc checkpoint {FORMAT+1}','made by a newer version'), ('segkc checkpoint','no state of a training'), ('pt','no state of a training')):
         reheaded(f, meta(format=fmt))
         refused(lambda: load_state(d), 'state.safetensors', words)
     rewrite(f, whole)

@@ -56,7 +56,7 @@ def check_format(
 )->int: # the number
     "ValueError if a format number is none, or newer than what is known"
     n = int(found) if str(found).isdecimal() else 0
-    if not n: raise ValueError(f'{where}: found {found!r:.40} for the number of its format; it was not written by segkc_fastai, or is damaged')
+    if not n: raise damaged(where, f'found {found!r:.40} for the number of its format')
     if n>known: raise ValueError(f'{where}: format {n}, made by a newer version, and this one reads up to {known}; update segkc_fastai')
     return n
 
@@ -66,9 +66,11 @@ class FromFile(dict):
     def __init__(self, d, where=None): # copies of it give no file
         super().__init__(d)
         self.where = where
-    def __missing__(self, k): raise ValueError(f'{self.where}: no {k!r} in it; it was not written by segkc_fastai, or is damaged')
+    def __missing__(self, k): raise damaged(self.where, f'no {k!r} in it')
 
-def _said(types): return ' or '.join(dict(str='text', int='a whole number', float='a number', list='a list', dict='an object', bool='true or false').get(t.__name__, 'null') for t in types)
+_TYPE_WORDS = dict(str='text', int='a whole number', float='a number', list='a list', dict='an object', bool='true or false')
+
+def _type_words(types): return ' or '.join(_TYPE_WORDS.get(t.__name__, 'null') for t in types)
 
 def parse_json(
     text:str,
@@ -79,7 +81,7 @@ def parse_json(
     "A JSON object; ValueError says what it is instead, which key has a value of another type, or that the format is newer"
     try: d = json.loads(text, object_hook=lambda o: FromFile(o, where))
     except (TypeError, ValueError, RecursionError) as e: raise ValueError(f'{where}: not readable as JSON ({e})') from None
-    if not isinstance(d, dict): raise ValueError(f'{where}: holds {_said([type(d)])}, not a JSON object in {{}}')
+    if not isinstance(d, dict): raise ValueError(f'{where}: holds {_type_words([type(d)])}, not a JSON object in {{}}')
     check_format(where, d.get('format', 1), known)
     return check_types(d, **types)
 
@@ -91,7 +93,8 @@ def check_types(
     "ValueError names the first key whose value is of another type"
     for k,t in types.items():
         ts = tuple(type(None) if o is None else o for o in (t if isinstance(t, tuple) else (t,)))
-        if k in d and (not isinstance(d[k], ts) or isinstance(d[k], bool) and bool not in ts): raise ValueError(f'{d.where}: {k!r} is {d[k]!r:.60}, not {_said(ts)}; it was not written by segkc_fastai, or is damaged')
+        if k not in d or isinstance(d[k], ts) and (not isinstance(d[k], bool) or bool in ts): continue
+        raise damaged(d.where, f'{k!r} is {d[k]!r:.60}, not {_type_words(ts)}')
     return d
 
 def read_json(path:str|Path, known:int=1, **types)->FromFile:

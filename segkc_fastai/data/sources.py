@@ -13,7 +13,7 @@ from collections import namedtuple
 from dataclasses import dataclass, field
 from pathlib import Path
 import numpy as np
-from fastprogress.fastprogress import progress_bar
+from ..core.console import progress, some_names
 from ..core.task import Task, IGNORE, load_task
 from .labels import open_image, open_mask, read_mask
 
@@ -59,8 +59,6 @@ def _stems(d, what):
         res[f.stem] = f
     return res
 
-def _some(names): return ', '.join(sorted(names)[:3]) + (f' and {len(names)-3} more' if len(names)>3 else '')
-
 # %% ../../nbs/02_data/02_sources.ipynb #0ddb6ea4
 def pair_up(
     images:Path, # folder of images
@@ -69,9 +67,9 @@ def pair_up(
     "Pair files by stem; warns of masks without image"
     ims,mks = _stems(images, 'images'),_stems(masks, 'masks')
     lost = set(mks)-set(ims)
-    if lost: warnings.warn(f'{masks}: {len(lost)} mask(s) without image: {_some(lost)}; they are left out')
+    if lost: warnings.warn(f'{masks}: {len(lost)} mask(s) without image: {some_names(lost)}; they are left out')
     if mks and ims and not set(mks)&set(ims):
-        raise ValueError(f'{images}: no image has a mask of the same stem in {masks} (found {_some(ims)} and {_some(mks)}); rename so that stems agree')
+        raise ValueError(f'{images}: no image has a mask of the same stem in {masks} (found {some_names(ims)} and {some_names(mks)}); rename so that stems agree')
     return [Pair(f, mks[s]) for s,f in ims.items() if s in mks], [Pair(f) for s,f in ims.items() if s not in mks]
 
 # %% ../../nbs/02_data/02_sources.ipynb #2348e3fb
@@ -89,19 +87,17 @@ def folder_source(
         pairs,alone = pair_up(path/f'{d}images', path/f'{d}masks')
         setattr(src, part, pairs)
         if part=='train': src.extra += alone
-        elif alone: warnings.warn(f'{path/part}: {len(alone)} image(s) without mask: {_some([o.name for o in alone])}; they are left out')
+        elif alone: warnings.warn(f'{path/part}: {len(alone)} image(s) without mask: {some_names([o.name for o in alone])}; they are left out')
     if not src.train: raise ValueError(f'{path}: no pairs; {top}masks must hold a mask of the same stem for at least one image of {top}images')
     src.extra += [Pair(f) for f in _stems(path/'unlabelled'/'images', 'images').values()]
     return src
 
 # %% ../../nbs/02_data/02_sources.ipynb #d89a61ae
-def _progress(o): return progress_bar(o, leave=False) if len(o)>500 else o
-
 def check_sizes(
     pairs # `Pair`s; those without mask only have their image opened
 ):
     "Open every header; ValueError names the first image that cannot be read or differs from its mask in size"
-    for p in _progress(list(pairs)):
+    for p in progress(list(pairs), least=500):
         with open_image(p.image) as im: size = im.size
         if p.mask is None: continue
         with open_mask(p.mask) as im: m = im.size
@@ -115,7 +111,7 @@ def count_classes(
 )->np.ndarray: # (K,) pixels of each class
     "Decode labelled masks; warns of all-ignore masks and of classes never seen, ValueError if nothing at all is labelled"
     total = np.zeros(256, np.int64)
-    for p in _progress(list(pairs)):
+    for p in progress(list(pairs), least=500):
         n = np.bincount(read_mask(p.mask, task).ravel(), minlength=256)
         if n[:IGNORE].sum()==0: warnings.warn(f'{p.mask}: every pixel is ignored; the image teaches nothing')
         total += n

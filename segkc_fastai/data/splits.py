@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from ..core.files import check_format, write_text
 from .labels import read_mask
-from .sources import IMAGE_TYPES, Pair, Source, _progress, _some
+from .sources import IMAGE_TYPES, Pair, Source
 
 # %% ../../nbs/02_data/05_splits.ipynb #7094762e
 def labelled_count(
@@ -144,7 +144,7 @@ def _order(names, seed, group):
 # %% ../../nbs/02_data/05_splits.ipynb #2bd952e0
 def _busy_first(order, pairs, task):
     left,shows = set(),{}
-    for p in _progress(pairs): shows[p.name] = set(np.unique(read_mask(p.mask, task)).tolist()) & set(range(len(task)))
+    for p in progress(pairs, least=500): shows[p.name] = set(np.unique(read_mask(p.mask, task)).tolist()) & set(range(len(task)))
     unit = [set().union(*(shows[n] for n in u)) for u in order]
     left,first,rest = set().union(*unit),[],list(range(len(order)))
     while left:
@@ -189,7 +189,7 @@ def split_source(
     chosen,how = _choose(src.train, labelled, 'labelled', src.task, seed, group, stratified)
     for part in ('val','test') if group else ():
         both = {group_name(o.name, group) for o in src.train+src.extra} & {group_name(o.name, group) for o in getattr(src, part)}
-        if both: warnings.warn(f'{src.path}: group {_some(both)} is in train and in {part}; what is measured there may be seen in training')
+        if both: warnings.warn(f'{src.path}: group {some_names(both)} is in train and in {part}; what is measured there may be seen in training')
     taken = {o.name for o in chosen}
     rest = [Pair(o.image) for o in sorted(src.train, key=lambda o: o.name) if o.name not in taken]
     return Split(chosen, rest+list(src.extra), how)

@@ -15,7 +15,7 @@ from huggingface_hub import HfApi, snapshot_download
 from ..core.files import replacing, write_json, write_text
 from .model_card import model_card, weights_facts
 from .predict import Predictor
-from ..models.segmenter import _hub_in_reach
+from ..models.weights import hub_in_reach
 
 # %% ../../nbs/08_deploy/05_hub.ipynb #25368c7a
 FILES = ['model.safetensors','config.json','README.md']
@@ -43,7 +43,7 @@ def push_to_hub(self:Predictor,
     "Upload weights, card and configuration; OSError if the hub cannot be reached"
     with tempfile.TemporaryDirectory() as tmp:
         hub_folder(self, tmp)
-        if not _hub_in_reach(): raise OSError(f'{repo_id}: the hub cannot be reached; write the files with `hub_folder`, and upload them from a machine with a network')
+        if not hub_in_reach(): raise OSError(f'{repo_id}: the hub cannot be reached; write the files with `hub_folder`, and upload them from a machine with a network')
         api = HfApi(token=token)
         api.create_repo(repo_id, private=private, exist_ok=True)
         return str(api.upload_folder(repo_id=repo_id, folder_path=tmp, revision=revision, allow_patterns=FILES, commit_message='Deployed by segkc_fastai'))
@@ -57,7 +57,7 @@ def from_hub(cls:Predictor,
 ):
     "A predictor from the hub, or from a folder; OSError if the hub cannot be reached and nothing was fetched before"
     if Path(repo).is_dir(): return cls.load(Path(repo)/FILES[0], **kwargs)
-    near = _hub_in_reach()
+    near = hub_in_reach()
     try: folder = snapshot_download(str(repo), revision=revision, token=token, allow_patterns=FILES, local_files_only=not near)
     except (OSError, ValueError) as e:
         why = ' '.join(str(e).split())[:200] if near else 'the hub cannot be reached, and it was not fetched before'

@@ -8,26 +8,24 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/08_deploy/model_card.html.md""
 __all__ = ['weights_facts', 'model_card', 'write_model_card']
 
 # %% ../../nbs/08_deploy/03_model_card.ipynb #c13cf38c
-import json, math, re
+import math, re
 from pathlib import Path
 from safetensors import safe_open
-from ..core.files import write_text
-from .predict import file_hash
+from ..core.files import damaged, write_text
+from .predict import file_hash, stored_task
+from ..models.weights import read_description
 
 # %% ../../nbs/08_deploy/03_model_card.ipynb #c987685c
 def weights_facts(
     path:str|Path # written by `save_segmenter`
 )->dict: # network, task, size of training crops, parameters, mean and std
-    "What the file says of its network; ValueError if it is none"
-    try:
-        with safe_open(path, 'np') as f:
-            head,norm = f.metadata(),{k:[round(float(v), 4) for v in f.get_tensor(k).ravel()] for k in ('mean','std')}
-            shapes = {k:f.get_slice(k).get_shape() for k in f.keys()}
-        meta = json.loads(head['meta'])
-        still = ('mean','std','running_mean','running_var','num_batches_tracked') # buffers: kept, not learned
-        params = sum(math.prod(s) for k,s in shapes.items() if k.split('.')[-1] not in still)
-        return dict(network=json.loads(head['network']), task=meta['task'], size=meta.get('size'), params=params, **norm)
-    except Exception as e: raise ValueError(f'{path}: no weights with a task ({type(e).__name__}: {e}); write them with `save_segmenter`') from None
+    "What the file says of its network; ValueError if it is none, or has no task"
+    net,meta,shapes = read_description(path)
+    if not {'mean','std'}<=set(shapes): raise damaged(path, 'no mean and std of images in it')
+    with safe_open(path, 'np') as f: norm = {k:[round(float(v), 4) for v in f.get_tensor(k).ravel()] for k in ('mean','std')}
+    still = ('mean','std','running_mean','running_var','num_batches_tracked') # buffers: kept, not learned
+    params = sum(math.prod(s) for k,s in shapes.items() if k.split('.')[-1] not in still)
+    return dict(network=net, task=stored_task(meta, path).to_dict(), size=meta.get('size'), params=params, **norm)
 
 # %% ../../nbs/08_deploy/03_model_card.ipynb #0d005775
 _HEAD = '---\nlibrary_name: segkc_fastai\npipeline_tag: image-segmentation\ntags: [semantic-segmentation, semi-supervised]\n---'

@@ -6,7 +6,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/08_deploy/predict.html.md"""
 
 # %% auto #0
 __all__ = ['Prediction', 'need', 'TorchNet', 'OnnxNet', 'cut', 'as_image', 'list_images', 'network_file', 'file_hash',
-           'Predictor']
+           'stored_task', 'Predictor']
 
 # %% ../../nbs/08_deploy/01_predict.ipynb #7cdf1d8a
 import hashlib, os
@@ -138,6 +138,14 @@ def file_hash(path:str|Path)->str:
     "SHA-256 of a file"
     with open(path, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
 
+def stored_task(
+    meta:dict,     # what was kept with a network
+    file:str|Path # where, for the message
+)->Task:
+    "The task that was kept with a network; ValueError if there is none"
+    if 'task' not in meta: raise ValueError(f'{file}: no task beside the weights; write it with `save_segmenter(net, path, task=task.to_dict())`')
+    return as_task(meta['task'], file)
+
 # %% ../../nbs/08_deploy/01_predict.ipynb #e12902cf
 class Predictor:
     "A deployed network and its task"
@@ -166,8 +174,7 @@ class Predictor:
             from segkc_fastai.models.segmenter import load_segmenter
             net,meta = load_segmenter(file)
         meta = net.meta if file.suffix=='.onnx' else meta
-        if 'task' not in meta: raise ValueError(f'{file}: no task beside the weights; write it with `save_segmenter(net, path, task=task.to_dict())`')
-        task,k = as_task(meta['task'], file),meta.get('network', {}).get('classes') if file.suffix=='.onnx' else net.config['classes']
+        task,k = stored_task(meta, file),meta.get('network', {}).get('classes') if file.suffix=='.onnx' else net.config['classes']
         if k!=len(task): raise ValueError(f'{file}: the network has {k} classes, but its task names {len(task)}; write the weights again with their own task')
         return cls(net, task, device, tile, meta, file)
 

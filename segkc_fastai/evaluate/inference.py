@@ -17,7 +17,7 @@ from ..data.benchmarks import load_source
 from ..data.labels import open_image
 from ..data.loaders import SegDataset
 from ..data.sources import Source, check_sizes
-from ..methods.losses import _plain
+from ..core.tensors import plain_tensor
 from ..models.segmenter import Segmenter
 from ..train.metrics import BoundaryIoU, Calibration, Confusion
 
@@ -108,7 +108,7 @@ def evaluate_pairs(
     if mode=='sliding' and not kwargs.get('window'): raise ValueError('window: sliding needs its height and width; give those of the training crops')
     e,todo = Evaluation(len(task), device),batches(pairs, 1 if mode=='sliding' else bs)
     for b in progress_bar(todo, leave=False) if len(todo)>8 else todo:
-        x,y = (_plain(torch.stack(o)).to(device) for o in zip(*SegDataset(b, task)))
+        x,y = (plain_tensor(torch.stack(o)).to(device) for o in zip(*SegDataset(b, task)))
         e.update(probabilities(net, x/255, mode, **kwargs), y)
     return e
 

@@ -8,7 +8,8 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/04_methods/fixmatch.html.md"""
 __all__ = ['PseudoSupervision', 'Kept', 'fixmatch']
 
 # %% ../../nbs/04_methods/05_fixmatch.ipynb #5ab5ff47
-from .losses import denominator, pseudo_label_loss
+from ..core.parallel import denominator
+from .losses import pseudo_label_loss
 from .step import Method, UnlabelledBatch, StrongViews, PseudoLabels, CutMix, OneForward, StepCallback, Term, MoveEMA
 from .supervised import Supervised
 

@@ -11,7 +11,8 @@ __all__ = ['assistant_loss', 'Assistant', 'HandOver', 'gta']
 import math, torch, torch.nn.functional as F
 from ..core.task import IGNORE
 from ..models.cohort import ema_decay
-from .losses import _plain, denominator, gathered
+from ..core.parallel import denominator, gathered
+from ..core.tensors import plain_tensor
 from .step import Method, UnlabelledBatch, StrongViews, PseudoLabels, CutMix, OneForward, Term, MoveEMA
 from .supervised import Supervised
 
@@ -28,7 +29,7 @@ def assistant_loss(
     least = torch.nanquantile(gathered(confidence.masked_fill(~known, math.nan)), drop)
     keep = known&(confidence>=least) # at equality the release drops: all of them, where a teacher is certain of everything
     w = torch.where(known&~keep, 0, confidence)+1
-    ce = F.cross_entropy(_plain(logits), torch.where(keep, label, IGNORE), ignore_index=IGNORE, reduction='none')
+    ce = F.cross_entropy(plain_tensor(logits), torch.where(keep, label, IGNORE), ignore_index=IGNORE, reduction='none')
     return (w*ce).sum()/denominator((w*valid).sum())
 
 # %% ../../nbs/04_methods/09_gta.ipynb #6a5c11bf

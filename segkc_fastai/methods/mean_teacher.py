@@ -9,7 +9,7 @@ __all__ = ['probability_distance', 'Consistency', 'mean_teacher']
 
 # %% ../../nbs/04_methods/04_mean_teacher.ipynb #52776a2b
 import torch
-from .losses import denominator
+from ..core.parallel import denominator
 from .step import Method, UnlabelledBatch, StrongViews, PseudoLabels, CutMix, OneForward, Term, MoveEMA
 from .supervised import Supervised
 

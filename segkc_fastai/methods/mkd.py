@@ -15,7 +15,9 @@ from torch import nn
 from ..core.task import IGNORE
 from ..data.views import cutmix
 from ..models.cohort import evaluating, regrid
-from .losses import class_map, pseudo_label_loss, total, _plain
+from ..core.parallel import total
+from ..core.tensors import plain_tensor
+from .losses import class_map, pseudo_label_loss
 from .step import Method, UnlabelledBatch, StrongViews, PseudoLabels, CutMix, OneForward, Term, MoveEMA, pseudo_label
 from .supervised import Supervised
 from .fixmatch import Kept
@@ -77,8 +79,8 @@ def halve(
 )->tuple: # logits (B,K,H/2,W/2), embedding (B,A,H/2,W/2) without gradient
     "Logits and what the classifier read, on the grid of the loss"
     grid = [n//2 for n in size]
-    z = F.interpolate(_plain(o.logits), grid, mode='bilinear')
-    return z,regrid(_plain(o.embedding).detach().float(), grid, [n/m for n,m in zip(size, padded)])
+    z = F.interpolate(plain_tensor(o.logits), grid, mode='bilinear')
+    return z,regrid(plain_tensor(o.embedding).detach().float(), grid, [n/m for n,m in zip(size, padded)])
 
 def augmented(
     z:torch.Tensor,             # (B,K,h,w) logits

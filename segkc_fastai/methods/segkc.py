@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch, torch.nn.functional as F
 from fastcore.meta import delegates
 from ..models.cohort import Adaptor, regrid
-from .losses import denominator
+from ..core.parallel import denominator
 from .step import Method, StepCallback, Term
 from .cps import cps
 

@@ -15,9 +15,10 @@ from fastai.callback.core import Callback
 from fastai.callback.fp16 import MixedPrecision
 from fastai.torch_core import get_model
 from ..core.task import IGNORE
+from ..core.tensors import plain_tensor
 from ..data.views import cutmix_box, cutmix
 from ..models.cohort import ema_decay, evaluating, move_ema
-from .losses import class_map, cross_entropy, _plain
+from .losses import class_map, cross_entropy
 
 # %% ../../nbs/04_methods/02_step.ipynb #8ebd2b6f
 def ramp_up(
@@ -48,7 +49,7 @@ class SemiStep(Callback):
         self.sums = {} # name → (sum, steps that had it)
 
     def before_batch(self):
-        self.x_l,self.y_l = _plain(self.learn.x),_plain(self.learn.y)
+        self.x_l,self.y_l = plain_tensor(self.learn.x),plain_tensor(self.learn.y)
         self.x_w,self.x_s,self.valid,self.box,self.masks = None,None,None,None,None
         self.whole,self.labelled,self.unlabelled = None,None,None # or the last step's would stay in memory
         self.soft,self.pseudo,self.terms,self.notes = {},{},{},{}
@@ -102,7 +103,7 @@ class UnlabelledBatch(StepCallback):
         if self.learn.pct_train<self.warmup: return
         x,pad = next(self.it)
         self.drawn += 1
-        self.step.x_w,self.step.valid = _plain(x),_plain(pad)!=IGNORE
+        self.step.x_w,self.step.valid = plain_tensor(x),plain_tensor(pad)!=IGNORE
     def after_train(self): self.it = None
     after_fit = after_train # of an epoch that was interrupted
 
@@ -209,7 +210,7 @@ class SegLoss:
     def __call__(self, pred, y):
         if isinstance(pred, dict): return sum(w*v for v,w in pred.values())
         if self.reduction=='mean': return cross_entropy(pred, y)
-        return torch.nn.functional.cross_entropy(_plain(pred), _plain(y), ignore_index=IGNORE, reduction=self.reduction)
+        return torch.nn.functional.cross_entropy(plain_tensor(pred), plain_tensor(y), ignore_index=IGNORE, reduction=self.reduction)
     def activation(self, z): return z.softmax(1)
     def decodes(self, p): return class_map(p)
 

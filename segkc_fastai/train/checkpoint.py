@@ -29,7 +29,7 @@ from fastai.torch_core import get_model, rank_distrib, set_seed, to_device
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from ..core.files import STATE, check_format, replacing
-from ..models.segmenter import differences, read_header
+from ..models.weights import differences, read_header
 
 # %% ../../nbs/05_train/05_checkpoint.ipynb #65a094a2
 def _pack(o, at, tensors):

@@ -20,7 +20,7 @@ from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 from fastai.distributed import * # gives `Learner` its `distrib_ctx`
 from fastai.callback.core import Callback
 from fastai.torch_core import get_model, num_distrib, rank_distrib
-from ..methods.losses import SHARED
+from ..core.parallel import SHARED
 
 # %% ../../nbs/05_train/06_distributed.ipynb #8af095fb
 def join_launch(

@@ -15,7 +15,8 @@ from fastai.learner import ValueMetric
 from fastai.torch_core import get_model
 from functools import partial
 from ..core.task import IGNORE
-from ..methods.losses import _plain, class_map
+from ..core.tensors import plain_tensor
+from ..methods.losses import class_map
 
 # %% ../../nbs/05_train/01_metrics.ipynb #744f6023
 def tally(
@@ -71,7 +72,7 @@ class Confusion(ImageCounts):
         pred:torch.Tensor,   # (B,H,W) class numbers; fewer axes are one image
         target:torch.Tensor  # of the same shape, `IGNORE` where nothing counts
     ):
-        pred,target,k = _plain(pred),_plain(target),self.k
+        pred,target,k = plain_tensor(pred),plain_tensor(target),self.k
         cells = torch.where(target==IGNORE, k*k, target.long()*k+pred).reshape(len(pred) if pred.ndim>2 else 1, -1)
         m = tally(cells, k*k+1)[:,:-1].reshape(-1, k, k)
         self.matrix += m.sum(0)
@@ -116,7 +117,7 @@ class BoundaryIoU(ImageCounts):
         pred:torch.Tensor,   # (B,H,W) class numbers, whole images, not padded; two axes are one image
         target:torch.Tensor  # of the same shape, `IGNORE` where nothing counts
     ):
-        pred,target = (_plain(o).byte().view(-1, *o.shape[-2:]) for o in (pred, target))
+        pred,target = (plain_tensor(o).byte().view(-1, *o.shape[-2:]) for o in (pred, target))
         d,skip = max(round(.02*math.hypot(*target.shape[-2:])), 1),target==IGNORE
         pred = pred.masked_fill(skip, IGNORE)
         p,t = (torch.where(boundary_zone(o, d)&~skip, o, self.k).long().flatten(1) for o in (pred, target)) # k: not in the zone
@@ -133,7 +134,7 @@ class Calibration:
         pred:torch.Tensor,       # (…) class numbers
         target:torch.Tensor      # (…) class numbers, `IGNORE` where nothing counts
     ):
-        conf,pred,target = (_plain(o).flatten() for o in (confidence, pred, target))
+        conf,pred,target = (plain_tensor(o).flatten() for o in (confidence, pred, target))
         i = torch.where(target==IGNORE, self.bins, (conf*self.bins).ceil().long().clamp(1, self.bins)-1) # upper edges belong to their bin
         what = torch.stack([torch.ones_like(i), (pred==target).long(), (conf.float()*2**24).long()])
         self.sums.scatter_add_(1, i.expand(3, -1), what)
@@ -160,7 +161,7 @@ class SegMetrics(Callback):
     def after_pred(self): # while MixedPrecision is on, so that all are read alike
         if self.off: return
         c = get_model(self.model)
-        outs = c.outputs(_plain(self.x), [k for k in self.confusion if k!=c.deployed])
+        outs = c.outputs(plain_tensor(self.x), [k for k in self.confusion if k!=c.deployed])
         for k,o in self.confusion.items(): o.update(class_map(self.pred if k==c.deployed else outs[k].logits), self.y)
 
     def value(self, member, what): return getattr(self.confusion[member], what) if member in self.confusion else math.nan

@@ -19,11 +19,11 @@ from fastcore.basics import patch
 from fastai.callback.core import Callback
 from fastai.learner import Learner
 from fastai.torch_core import get_model, rank_distrib
-from ..core.files import plain_name, read_json, replacing, write_json, write_text
+from ..core.files import damaged, plain_name, read_json, replacing, write_json, write_text
 from ..core.task import IGNORE, as_task
 from ..data.labels import load_mask, read_image
 from ..data.loaders import SegDataset
-from ..methods.losses import _plain
+from ..core.tensors import device_of, plain_tensor
 from ..models.cohort import evaluating
 
 # %% ../../nbs/05_train/04_probe.ipynb #40b7544c
@@ -164,10 +164,10 @@ def _begin(self:ProbeRecorder, again=False):
     truth = [o.mask is not None for o in ds.pairs]
     for i,(x,y) in enumerate(ds):
         sizes.append(recorded_size(y.shape))
-        im = Image.fromarray(_plain(x).permute(1,2,0).numpy()).resize(sizes[-1][::-1], Image.Resampling.BOX)
+        im = Image.fromarray(plain_tensor(x).permute(1,2,0).numpy()).resize(sizes[-1][::-1], Image.Resampling.BOX)
         with replacing(d/'images'/f'{i}.jpg') as f: im.save(f, 'JPEG', quality=90, subsampling=0)
         if not truth[i]: continue
-        with replacing(d/'truth'/f'{i}.png') as f: Image.fromarray(nearest(_plain(y), sizes[-1]).numpy()).save(f, 'PNG')
+        with replacing(d/'truth'/f'{i}.png') as f: Image.fromarray(nearest(plain_tensor(y), sizes[-1]).numpy()).save(f, 'PNG')
     part = 'val' if dls.unlabelled is None else 'unlabelled'
     what = dict(part=part, names=[o.name for o in ds.pairs], sizes=sizes, truth=truth)
     write_json(d/'probe.json', dict(format=1, **what, networks=c.names, deployed=c.deployed, threshold=self.threshold, task=dls.task.to_dict()))
@@ -179,7 +179,7 @@ def _begin(self:ProbeRecorder, again=False):
 def _image(self:ProbeRecorder, i, z, kept):
     "Read image `i`, write its maps into the archive `z`, count what is kept; means of each network, and agreement of each pair"
     cohort = get_model(self.model)
-    x,y = (_plain(o).to(next(cohort.parameters()).device) for o in self.ds[i])
+    x,y = (plain_tensor(o).to(device_of(cohort)) for o in self.ds[i])
     if not self.truth[i]: y = torch.full_like(y, IGNORE)
     labels,means = {},[]
     for k,o in cohort.outputs(x[None]/255, cohort.names).items():
@@ -196,7 +196,7 @@ def record(self:ProbeRecorder,
 ):
     "Read the probe set with every network, and write a record"
     cohort = get_model(self.model)
-    dev = next(cohort.parameters()).device
+    dev = device_of(cohort)
     kept = {k:KeptConfusion(self.dls.c, device=dev) for k in cohort.names}
     with replacing(self.path/'probe'/f'e{self.epochs:04}-s{self.steps:06}.npz') as f:
         with ZipFile(f, 'w', ZIP_DEFLATED, compresslevel=1) as z, evaluating(cohort), torch.autocast(dev.type, enabled=False):
@@ -264,7 +264,7 @@ class Probe:
         for k in (*self.names, *self.networks, self.deployed): plain_name(k, self.path/'probe.json')
         fits = len(self.names)==len(self.sizes)==len(self.has_truth) and self.deployed in self.networks
         if not fits or not all(len(o)==2 and all(isinstance(n, int) and 0<n<=LARGEST for n in o) for o in self.sizes):
-            raise ValueError(f'{self.path/"probe.json"}: names, sizes, truth and networks do not belong together; it was not written by segkc_fastai, or is damaged')
+            raise damaged(self.path/'probe.json', 'names, sizes, truth and networks do not belong together')
         self.refresh()
 
     def __len__(self): return len(self.names)

@@ -19,7 +19,7 @@ from ipywidgets import HTML, VBox
 from PIL import Image, ImageOps
 from ..core.task import IGNORE
 from ..data.loaders import SemiDataLoaders
-from ..methods.losses import _plain
+from ..core.tensors import plain_tensor
 from ..methods.step import UnlabelledBatch
 from ..models.cohort import evaluating
 from ..train.probe import Probe
@@ -317,7 +317,7 @@ def views(self:Explorer,
     self._dls = self._dls or _loaders(self.of)
     ds = copy(self._dls.unlabelled.dataset)
     ds.epoch,at = self.probe.records[self.nav.record][0],[o.name for o in ds.pairs].index(self.probe.names[i])
-    x,y = map(_plain, ds[at])
+    x,y = map(plain_tensor, ds[at])
     return x,self._dls.strong(x[None]/255)[0].mul(255).round().byte(),y==IGNORE
 
 # %% ../../nbs/09_view/07_explorers.ipynb #5aff601d

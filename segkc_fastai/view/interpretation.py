@@ -17,7 +17,7 @@ from fastai.losses import BaseLoss
 from ..core.task import IGNORE, Task
 from ..evaluate.inference import Evaluation
 from ..evaluate.report import make_report
-from ..methods.losses import _plain
+from ..core.tensors import plain_tensor
 from .charts import confusion_map
 from .figures import error_grid
 
@@ -44,14 +44,14 @@ def targets(
     void=None  # number of the class that does not count
 )->torch.Tensor: # (B,H,W) long
     "Masks with `IGNORE` wherever nothing counts: no class has the number, or the class is void"
-    y = _plain(y).long()
+    y = plain_tensor(y).long()
     y = y[:,0] if y.ndim==4 else y
     return torch.where((y<0)|(y>=k)|(y==(-1 if void is None else void)), IGNORE, y)
 
 # %% ../../nbs/09_view/05_interpretation.ipynb #d1e58a0c
 def _image_losses(loss, y, f):
     "Mean of a loss over the pixels of each image that count; of a loss without pixels, its mean"
-    loss,b = _plain(loss).float(),len(y)
+    loss,b = plain_tensor(loss).float(),len(y)
     if loss.numel()%b or (loss.numel()==1 and b>1): raise ValueError(f'loss_func={f}: gives {loss.numel()} numbers for {b} images; give a loss that knows reduction="none"')
     if loss.numel()!=y.numel(): return loss.reshape(b, -1).mean(1)
     on = y!=IGNORE
@@ -68,7 +68,7 @@ class _Count(Callback):
         if self.pred.shape[-2:]!=self.y.shape[-2:]: raise ValueError(f'predictions are {tuple(self.pred.shape[-2:])} pixels, masks {tuple(self.y.shape[-2:])}; they have to be of one size')
 
     def after_loss(self):
-        z = _plain(self.pred).float()
+        z = plain_tensor(self.pred).float()
         y = targets(self.y, z.shape[1], self.void)
         self.losses.append(_image_losses(self.learn.loss_grad, y, self.learn.loss_func).cpu())
         self.evaluation.update(self.act(z), y)
@@ -121,7 +121,7 @@ class SegInterpretation(Interpretation):
         idxs = [idxs] if isinstance(idxs, int) else list(idxs)
         dl = self.dl.new(get_idxs=_ConstantFunc(idxs), n=len(idxs), num_workers=0)
         with self.learn.no_bar(): x,p,y = self.learn.get_preds(dl=dl, with_input=True, act=self.act, reorder=False)
-        return x,p,targets(y, len(self.task), self.void),_plain(p).max(1)[1],self.losses[idxs]
+        return x,p,targets(y, len(self.task), self.void),plain_tensor(p).max(1)[1],self.losses[idxs]
 
 # %% ../../nbs/09_view/05_interpretation.ipynb #809f8061
 @patch
@@ -148,7 +148,7 @@ def most_confused(self:SegInterpretation,
 # %% ../../nbs/09_view/05_interpretation.ipynb #b5c4bd41
 def _pixels(x):
     "An image as bytes (H,W,3), whatever its channels and range"
-    x = _plain(x)
+    x = plain_tensor(x)
     x = x.clamp(0, 1)*255 if x.is_floating_point() else x.clamp(0, 255)
     x = x.float().cpu().numpy().round().astype(np.uint8).transpose(1, 2, 0)
     return x[...,:3] if x.shape[-1]>=3 else x[...,:1].repeat(3, -1)

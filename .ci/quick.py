@@ -1,0 +1,79 @@
+"""Check one notebook: its style, that nbdev-export and nbdev-clean would change nothing, its cells, and the tests of its module
+
+These are the tests of `tests/test_NAME.py`, NAME being the module's; without such a file, those of the file that uses the module's names most often, and
+only the ones that use them. The links and imports of all notebooks are checked as well, which takes a second."""
+import ast, filecmp, os, re, shutil, subprocess, sys, tempfile, time
+from collections import Counter
+from pathlib import Path
+from fastcore.nbio import read_nb
+
+root = Path(__file__).parents[1]
+tool = Path(sys.executable).parent
+
+def module_of(nb):
+    "What the notebook exports to, such as core.task; None if it exports nothing"
+    found = re.search(r'^#\|\s*default_exp (\S+)', '\n'.join(c.source for c in read_nb(nb).cells), flags=re.M)
+    return found and found[1]
+
+def used(test, names): return sum(isinstance(o, ast.Name) and o.id in names for o in ast.walk(test))
+
+def uses(path, module):
+    "Test function → how often it uses a name that the file imports from `module`"
+    tree = ast.parse(path.read_text(encoding='utf-8'))
+    package,_,stem = module.rpartition('.')
+    names = set()
+    for o in (o for o in ast.walk(tree) if isinstance(o, ast.ImportFrom)):
+        names |= {a.asname or a.name for a in o.names if o.module==module or (o.module==package and a.name==stem)}
+    tests = (o for o in tree.body if isinstance(o, ast.FunctionDef) and o.name.startswith('test'))
+    return Counter({o.name: used(o, names) for o in tests})
+
+def tests_of(module):
+    "What pytest is to run for a module"
+    own = Path('tests')/f'test_{module.rpartition(".")[2]}.py'
+    if (root/own).is_file(): return [str(own)]
+    found = {f: uses(f, f'segkc_fastai.{module}') for f in sorted((root/'tests').glob('test_*.py'))}
+    best = max(found, key=lambda f: found[f].total())
+    return [f'{best.relative_to(root)}::{k}' for k,n in found[best].items() if n]
+
+def changes(nb, files):
+    "Which of `files` nbdev-export and nbdev-clean of the notebook would change, tried on a copy"
+    with tempfile.TemporaryDirectory() as tmp:
+        for o in ('nbs','segkc_fastai'): shutil.copytree(root/o, Path(tmp)/o, ignore=shutil.ignore_patterns('__pycache__'))
+        shutil.copy(root/'pyproject.toml', tmp)
+        for args in (['nbdev-export','--path',nb], ['nbdev-clean','--fname',nb]): subprocess.run([tool/args[0], *args[1:]], cwd=tmp, check=True)
+        return [o for o in files if not (root/o).is_file() or not filecmp.cmp(root/o, Path(tmp)/o, shallow=False)]
+
+def start(*args):
+    "Start a command of the environment and print it"
+    print('$', *args, flush=True)
+    env = os.environ | dict(OMP_NUM_THREADS='1')
+    return subprocess.Popen([tool/args[0], *args[1:]], cwd=root, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+def passed(process):
+    "Wait for it; print what a failed command wrote"
+    out = process.communicate()[0]
+    if process.returncode: print(out)
+    return process.returncode==0
+
+def check(nb):
+    "Whether all is well with the notebook at `nb`, a path from the top of the repository"
+    module = module_of(root/nb)
+    files = [nb] + ([Path('segkc_fastai', *module.split('.')).with_suffix('.py')] if module else [])
+    style = passed(start('chkstyle', *files))
+    print('$ nbdev-export and nbdev-clean, on a copy', flush=True)
+    stale = changes(nb, files)
+    if stale: print(f'Run nbdev-export and nbdev-clean, which change {" and ".join(map(str, stale))}')
+    runs = [start('nbdev-test', nb, '--n-workers', '0'), start('pytest', '-q', '--disable-warnings', 'tests/test_docs.py', *(tests_of(module) if module else []))]
+    return all([style, not stale, *map(passed, runs)])
+
+def main(nb):
+    example = 'make quick NB=nbs/01_core/01_task.ipynb'
+    if not nb: sys.exit(f'Say which notebook to check, for example {example}')
+    path = (root/nb).resolve()
+    if path.suffix!='.ipynb' or not path.is_file(): sys.exit(f'{nb}: no such notebook; give its path from the top of the repository, for example {example}')
+    began = time.time()
+    good = check(path.relative_to(root))
+    print(f'{nb}: {"all is well" if good else "something failed, see above"} ({time.time()-began:.0f} s)')
+    sys.exit(not good)
+
+if __name__=='__main__': main(sys.argv[1] if len(sys.argv)>1 else '')
