@@ -214,11 +214,11 @@ def _settle(self:TrainingMonitor, result=None):
     "After the cell: draw the picture for readers without a kernel"
     get_ipython().events.unregister('post_run_cell', self._settle)
     with self._errors_shown():
-        if not self.ended: self._end()
+        if not self.ended: self._fit_ended()
         self._picture()
 
 @patch
-def _end(self:TrainingMonitor):
+def _fit_ended(self:TrainingMonitor):
     "Say how the fit ended"
     n,self.ended = len(self.rows),True
     said = f'ended after {n} epochs' if n>=self.total else f'stopped in epoch {n+1} of {self.total}; fit again, and the curves go on'
@@ -270,7 +270,7 @@ def after_epoch(self:TrainingMonitor):
 @patch
 def after_fit(self:TrainingMonitor):
     if self.off: return
-    with self._errors_shown(): self._end()
+    with self._errors_shown(): self._fit_ended()
 
 # %% ../../nbs/09_view/09_live.ipynb #a7ea6475
 def _state_of(path, ended, n, total):
@@ -284,7 +284,7 @@ def _state_of(path, ended, n, total):
 
 # %% ../../nbs/09_view/09_live.ipynb #18b7a0e7
 @patch
-def _look(self:TrainingMonitor):
+def _look_at_folder(self:TrainingMonitor):
     "Look at the folder; True if the run has ended"
     path = self.source.path
     if not path.is_dir(): raise FileNotFoundError(f'{path}: gone; a run that fails before its first epoch is over leaves nothing')
@@ -301,14 +301,14 @@ def _look(self:TrainingMonitor):
 def _watch(self:TrainingMonitor):
     "Until the run has ended or the widget is closed; what goes wrong stands in the widget until it is over"
     while not self.closed.wait(self.poll) and self.widget.comm is not None:
-        try: self.ended,self.widget.error = self._look(),''
+        try: self.ended,self.widget.error = self._look_at_folder(),''
         except Exception as e: self.widget.error = f'{type(e).__name__}: {e}'
         if self.ended: break
     if self.ended and (shell:=get_ipython()) is not None: shell.events.register('post_run_cell', self._settle) # drawn by the main thread
 
 @patch
 def _ipython_display_(self:TrainingMonitor):
-    if self.source is not None: self.ended = self._look()
+    if self.source is not None: self.ended = self._look_at_folder()
     self._show()
     if self.source is None: return
     self._picture()
