@@ -17,7 +17,7 @@ from .viewer import Panel
 
 # %% ../../nbs/09_view/08_comparing.ipynb #adb8e489
 class SharedProbe:
-    "What several runs say of the images that all of them recorded; ValueError if there are none, or classes differ"
+    "Predictions of several runs for the images that all of them recorded; ValueError if there are none, or classes differ"
     def __init__(self,
         runs # name → `Run`
     ):

@@ -33,7 +33,7 @@ def image_miou(
     return c.miou
 
 def at_quantiles(
-    values,             # numbers; NaN is passed over
+    values,             # numbers; NaN is ignored
     quantiles=QUANTILES # 0…1, 1 being the largest value
 )->list: # of (quantile, position in `values`), each position once
     "Where the given quantiles of some values are found, the nearest value of each"
