@@ -11,6 +11,7 @@ __all__ = ['SCENES', 'table', 'demo_result', 'demo']
 import shutil
 from pathlib import Path
 from ..core.files import write_json, write_text
+from ..core.markdown import markdown_table
 from ..data.scenes import write_scenes
 from .compare import ablation_arms
 from .evaluating import result
@@ -27,10 +28,10 @@ def table(
 )->str: # Markdown
     "IoU by class, one column a result"
     first = next(iter(reports.values()))
-    f = lambda v: '–' if v is None else f'{v:.1f}'
-    rows = [(k, *(f(r.iou[k]) for r in reports.values())) for k in first.iou] + [('**mIoU**', *(f'**{r.miou:.1f}**' for r in reports.values()))]
-    heads = [(f'IoU %, test, {first.images} images', *reports), ('---',*['---:']*len(reports))]
-    return '\n'.join(' | '.join(('',*map(str, r),'')).strip() for r in [*heads, *rows])
+    iou = lambda r,k: None if r.iou[k] is None else f'{r.iou[k]:.1f}'
+    rows = [(k, *(iou(r, k) for r in reports.values())) for k in first.iou]
+    mean = '**mIoU**',*(f'**{r.miou:.1f}**' for r in reports.values())
+    return markdown_table([f'IoU %, test, {first.images} images', *reports], [*rows, mean])
 
 # %% ../../nbs/07_runs/10_demo.ipynb #4a8a137a
 def demo_result(
