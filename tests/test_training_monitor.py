@@ -5,8 +5,10 @@ from conftest import learner
 from fastai.callback.core import Callback
 from segkc_fastai.core.files import write_json, write_text
 from segkc_fastai.core.task import Task
-from segkc_fastai.train import probe as probing
-from segkc_fastai.view.live import CSS, InFlight, TrainingMonitor, panels, probe_pictures, still_picture
+from segkc_fastai.runs.config import RunConfig, RunFacts, write_config
+from segkc_fastai.train.precision import InFlight
+from segkc_fastai.view.assets import style
+from segkc_fastai.view.live import TrainingMonitor, panels, probe_pictures, still_picture
 
 def history(n, **more): return pd.DataFrame(dict(epoch=range(n), lr=[1e-3]*n, train_loss=np.linspace(2, 1, n), junior_miou=np.linspace(.1, .5, n), **more))
 def by_title(p): return {o['title']:{s['name']:s for s in o['series']} for o in p['panels']}
@@ -95,7 +97,11 @@ def wait(cond, seconds=10):
 def half(tmp_path):
     "A run folder without an epoch yet"
     path = tmp_path/'half'
-    write_json(path/'config.json', dict(epochs=3, deployed='junior'))
+    junior = dict(spec='resnet18+fpn:32', params=1, pretrained=False, follows=None, frozen=False)
+    found = dict(split='8 of 24', split_family=None, split_hash='', val_hash=None, steps=4, streams=['labelled'], note='', versions={}, hardware='CPU')
+    images = dict(labelled=8, unlabelled=16, val=4)
+    facts = RunFacts(task=Recorded.task.to_dict(), source_layout='folder', images=images, deployed='junior', networks=dict(junior=junior), **found)
+    write_config(path, RunConfig('scenes', epochs=3), facts)
     return path
 
 @pytest.fixture
@@ -140,7 +146,7 @@ class Recorded:
 
 @pytest.mark.parametrize('truths,said', [(2,'only senior right'), (1,'disagree, both sure'), (0,'disagree, both sure')])
 def test_probe_images(half, watching, monkeypatch, truths, said):
-    monkeypatch.setattr(probing, 'Probe', lambda path: Recorded(path, truths), raising=False)
+    monkeypatch.setattr('segkc_fastai.view.live.Probe', lambda path: Recorded(path, truths))
     columns,rows,classes = probe_pictures(Recorded(truths=truths))
     assert (columns,classes,[n for n,_ in rows])==(['senior','junior','disagreement'],[0,2],['x','y'])
     assert {a.shape for _,r in rows for a in r}=={(150,240,3)}
@@ -169,7 +175,7 @@ def lab_colour(c):
 @pytest.mark.parametrize('vision', CVD)
 @pytest.mark.parametrize('theme,page,ink', [(0,'ffffff','212121'), (1,'111111','e6e6e6')])
 def test_colours_can_be_told_apart(vision, theme, page, ink):
-    named = re.findall('--c[0-5]:#([0-9a-f]{6})', CSS)[6*theme:6*theme+6]
+    named = re.findall('--c[0-5]:#([0-9a-f]{6})', style('training.css'))[6*theme:6*theme+6]
     c = np.stack([linear(o) for o in (*named, ink)])
     seen = lab_colour(c@np.array(CVD[vision]).T)
     assert np.linalg.norm(seen[:,None]-seen, axis=-1)[np.triu_indices(7, 1)].min()>=25

@@ -18,10 +18,11 @@ from ..core.task import IGNORE, Task
 from ..evaluate.inference import Evaluation
 from ..evaluate.report import make_report
 from ..core.tensors import plain_tensor
-from .figures import confusion_map, error_grid
+from .charts import confusion_map
+from .figures import error_grid
 
 # %% ../../nbs/09_view/05_interpretation.ipynb #4738e249
-def _names(learn, task):
+def _task_of(learn, task):
     "The classes of a learner's data: its task, or its vocabulary as one, which fastai's loaders have among their transforms; None if there is neither"
     own = getattr(learn.dls, 'task', None), getattr(learn.dls, 'vocab', None), getattr(learn.dls.valid.after_item, 'vocab', None)
     names = next((o for o in (task, *own) if o is not None), None)
@@ -109,7 +110,7 @@ class SegInterpretation(Interpretation):
     ):
         "Read all images once, and count; ValueError if predictions, classes and masks do not fit"
         dl = (learn.dls[ds_idx] if dl is None else dl).new(shuffle=False, drop_last=False)
-        act,task = act or (lambda z: z.softmax(1)),_names(learn, task)
+        act,task = act or (lambda z: z.softmax(1)),_task_of(learn, task)
         count = _Count(task, _void(learn, task, void), act)
         with learn.no_bar(): learn.get_preds(dl=dl, with_preds=False, with_targs=False, with_loss=True, reorder=False, cbs=count)
         return cls(learn, dl, torch.cat(count.losses), act, count.task, count.evaluation, count.void)

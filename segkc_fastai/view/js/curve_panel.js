@@ -1,0 +1,102 @@
+// One panel of curves as SVG: lines, the band of a network's interval, the last value beside its line, names below
+import {
+  MARGINS, PANEL_HEIGHT, bandOutline, linePath, panelScales, roundTicks, runningValues, shortNumber, spreadLabels,
+  valueRange,
+} from './curve_scales.js'
+import {el} from './dom.js'
+
+function svgNode(tag, attributes, text = '') {
+  const e = document.createElementNS('http://www.w3.org/2000/svg', tag)
+  for (const [k, v] of Object.entries(attributes)) e.setAttribute(k, v)
+  e.textContent = text
+  return e
+}
+
+// Below 0 the colour of the text, then six of the style, which begin again with dashes
+const strokeOf = i => i < 0 ? 'currentColor' : `var(--c${i % 6})`
+const dashesOf = i => i === -2 || i > 5 ? '4 3' : 'none'
+
+export function plotPanel(panel, chart, running, width) {
+  const svg = svgNode('svg', {viewBox: `0 0 ${width} ${PANEL_HEIGHT}`, role: 'img'})
+  const range = valueRange(panel, running)
+  if (!range) {
+    const middle = {x: width / 2, y: PANEL_HEIGHT / 2, 'text-anchor': 'middle', 'fill-opacity': .7}
+    svg.append(svgNode('text', middle, 'no values yet'))
+    return svg
+  }
+  const scales = panelScales(range, chart.total, width)
+  svg.append(...valueTicks(range, scales, width), ...epochTicks(chart.total, scales))
+  const ends = panel.series.flatMap(s => drawSeries(svg, s, chart.x, running, scales))
+  const texts = labelEnds(svg, ends)
+  svg.setAttribute('aria-label', `${panel.title}, ${panel.unit}: ${texts.join(', ')}`)
+  return svg
+}
+
+function valueTicks([lo, hi], scales, width) {
+  return roundTicks(lo, hi, 5).flatMap(t => {
+    const y = scales.y(t)
+    const line = svgNode('line', {class: 'grid', x1: MARGINS.left, x2: width - MARGINS.right, y1: y, y2: y})
+    return [line, svgNode('text', {x: MARGINS.left - 4, y: y + 3, 'text-anchor': 'end'}, shortNumber(t))]
+  })
+}
+
+function epochTicks(epochs, scales) {
+  const place = t => ({x: scales.x(t), y: PANEL_HEIGHT - 4, 'text-anchor': 'middle'})
+  return roundTicks(0, epochs, 4, true).map(t => svgNode('text', place(t), t))
+}
+
+// Returns where its label belongs, in a list, which is empty without values
+function drawSeries(svg, s, xs, running, scales) {
+  const now = runningValues(s, running)
+  const add = (tag, cls, attributes) => svg.append(svgNode(tag, {class: cls, 'data-name': s.key, ...attributes}))
+  drawLines(add, s, xs, running.x, now, scales)
+  const done = points(xs, s.y)
+  const last = points(running.x, now).pop() ?? done.at(-1)
+  drawDots(add, s, done, last, scales)
+  if (!last) return []
+  return [{x: scales.x(last[0]) + 6, y: scales.y(last[1]), text: shortNumber(last[1]), stroke: strokeOf(s.color)}]
+}
+
+function drawLines(add, s, xs, runningXs, now, scales) {
+  const stroke = strokeOf(s.color)
+  const look = {stroke, 'stroke-dasharray': dashesOf(s.color)}
+  if (s.low) add('polygon', 'band', {fill: stroke, points: bandOutline(xs, s.low, s.high, scales)})
+  add('path', 'line', {...look, d: linePath(xs, s.y, scales)})
+  if (now.length) add('path', 'running', {...look, d: linePath(runningXs, now, scales)})
+}
+
+// Every epoch while there are few, the last value, and a ring around the best
+function drawDots(add, s, done, last, scales) {
+  const stroke = strokeOf(s.color)
+  const dot = (cls, r, [x, v], ink) => add('circle', cls, {r, cx: scales.x(x), cy: scales.y(v), ...ink})
+  if (done.length <= 30) done.forEach(o => dot('point', 1.8, o, {fill: stroke}))
+  if (last) dot('last', 2.6, last, {fill: stroke})
+  const best = done.find(o => o[2] === s.best)
+  if (best) dot('best', 3.4, best, {stroke})
+}
+
+// Epoch, value and position of what is known
+const points = (xs, ys) => ys.map((v, i) => [xs?.[i], v, i]).filter(o => o[1] != null)
+
+function labelEnds(svg, ends) {
+  const room = PANEL_HEIGHT - MARGINS.top - MARGINS.bottom
+  const gap = Math.min(11, room / Math.max(ends.length, 1))
+  const labels = spreadLabels(ends, gap, PANEL_HEIGHT - MARGINS.bottom)
+  for (const {x, to, text, stroke} of labels) {
+    svg.append(svgNode('line', {x1: x - 2, y1: to, x2: x + 2, y2: to, stroke, 'stroke-width': 2.5}))
+    svg.append(svgNode('text', {x: x + 5, y: to + 3.5, class: 'value'}, text))
+  }
+  return labels.map(o => o.text)
+}
+
+export function seriesNames(panel) {
+  const names = el(null, 'div', 'names')
+  for (const s of panel.series) {
+    const name = el(names, 'span')
+    const swatch = el(name, 'i', 'swatch')
+    swatch.style.borderTopColor = strokeOf(s.color)
+    if (dashesOf(s.color) !== 'none') swatch.style.borderTopStyle = 'dashed'
+    name.append(s.name)
+  }
+  return names
+}

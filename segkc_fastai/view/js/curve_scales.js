@@ -1,0 +1,76 @@
+// What a panel of curves computes, without a page: its range, round ticks, labels apart from one another, outlines
+
+export const MARGINS = {left: 32, right: 46, top: 6, bottom: 16}
+export const PANEL_HEIGHT = 140
+
+export function shortNumber(v) {
+  const magnitude = Math.abs(v)
+  if (v === 0) return '0'
+  if (magnitude >= 1e-2 && magnitude < 1e4) return String(+v.toPrecision(3))
+  return v.toExponential(1).replace('.0e', 'e').replace('e+', 'e')
+}
+
+// About n round numbers from lo to hi
+export function roundTicks(lo, hi, n, whole = false) {
+  const raw = (hi - lo) / n
+  const ten = 10 ** Math.floor(Math.log10(raw))
+  const near = [1, 2, 5, 10].map(k => k * ten).find(s => s >= raw * .999)
+  const step = whole ? Math.max(1, Math.round(near)) : near
+  const res = []
+  for (let i = Math.ceil(lo / step - 1e-9); i * step <= hi + 1e-9 * step; i++) res.push(+(i * step).toPrecision(12))
+  return res
+}
+
+// Labels from the top, each with `to`, its height: at least a gap apart, none below the bottom
+export function spreadLabels(labels, gap, bottom) {
+  const res = labels.map(o => ({...o})).sort((a, b) => a.y - b.y)
+  res.forEach((o, i) => {
+    o.to = i ? Math.max(o.y, res[i - 1].to + gap) : o.y
+  })
+  const n = res.length
+  res.forEach((o, i) => {
+    o.to = Math.min(o.to, bottom - (n - 1 - i) * gap)
+  })
+  return res
+}
+
+// What the epoch that is not over has of a series so far
+export const runningValues = (series, running) =>
+  (running.y?.[series.key] ?? []).map(v => v == null ? null : v * series.scale)
+
+// Lowest and highest value with some air, percentages within 0 and 100; null without values
+export function valueRange(panel, running) {
+  const all = panel.series.flatMap(s => [s.y, s.low ?? [], s.high ?? [], runningValues(s, running)].flat())
+  const known = all.filter(v => v != null)
+  if (!known.length) return null
+  const lo = Math.min(...known)
+  const hi = Math.max(...known)
+  const air = (hi - lo) * .06 || Math.abs(hi) * .05 || 1
+  return panel.series[0].scale === 100 ? [Math.max(lo - air, 0), Math.min(hi + air, 100)] : [lo - air, hi + air]
+}
+
+// Where an epoch and a value lie
+export function panelScales([lo, hi], epochs, width) {
+  const {left, right, top, bottom} = MARGINS
+  return {
+    x: v => left + v / epochs * (width - left - right),
+    y: v => PANEL_HEIGHT - bottom - (v - lo) / (hi - lo) * (PANEL_HEIGHT - top - bottom),
+  }
+}
+
+// A missing value interrupts the line
+export function linePath(xs, ys, scales) {
+  let pen = 'M'
+  return ys.map((v, i) => {
+    const d = v == null ? '' : `${pen}${scales.x(xs[i]).toFixed(1)} ${scales.y(v).toFixed(1)}`
+    pen = d ? 'L' : 'M'
+    return d
+  }).join('')
+}
+
+// Along the upper bounds and back along the lower ones
+export function bandOutline(xs, low, high, scales) {
+  const on = xs.map((_, i) => i).filter(i => low[i] != null && high[i] != null)
+  const edge = [...on.map(i => [i, high[i]]), ...on.toReversed().map(i => [i, low[i]])]
+  return edge.map(([i, v]) => `${scales.x(xs[i])},${scales.y(v)}`).join(' ')
+}

@@ -1,0 +1,58 @@
+// The live view of a training: status, panels of curves, probe images
+import {plotPanel, seriesNames} from './curve_panel.js'
+import {el} from './dom.js'
+import {showProbe} from './training_probe.js'
+
+function drawPanels(box, chart, running) {
+  const panels = chart.panels ?? []
+  while (box.children.length > panels.length) box.lastChild.remove()
+  while (box.children.length < panels.length) el(box, 'div', 'panel')
+  const widths = Array.from(box.children, o => o.clientWidth || 190) // all, before a change lays out the page anew
+  panels.forEach((p, i) => {
+    const title = el(null, 'div', 'title', p.title)
+    const unit = el(null, 'div', 'unit', p.unit)
+    box.children[i].replaceChildren(title, unit, plotPanel(p, chart, running, widths[i]), seriesNames(p))
+  })
+}
+
+// Several messages between two frames are drawn once
+function oncePerFrame(f) {
+  let waiting = 0
+  return () => {
+    waiting ||= requestAnimationFrame(() => {
+      waiting = 0
+      f()
+    })
+  }
+}
+
+export default {
+  render({model, el: host}) {
+    const root = el(host, 'div', 'segkc-training')
+    const [status, error, panels, probe] = ['status', 'error', 'panels', 'probe'].map(k => el(root, 'div', k))
+    const still = el(document.head, 'style', '', `.${model.get('still')} { display:none }`) // the picture for others
+    let gone = false
+    const draw = () => {
+      if (gone) return
+      status.textContent = model.get('status')
+      error.textContent = model.get('error')
+      drawPanels(panels, model.get('chart'), model.get('running'))
+    }
+    const soon = oncePerFrame(draw)
+    const pictures = () => showProbe(probe, model.get('probe'))
+    const width = new ResizeObserver(soon)
+    width.observe(root)
+    const events = 'change:chart change:running change:status change:error'
+    model.on(events, soon)
+    model.on('change:probe', pictures)
+    draw()
+    pictures()
+    return () => {
+      gone = true
+      width.disconnect()
+      still.remove()
+      model.off(events, soon)
+      model.off('change:probe', pictures)
+    }
+  },
+}
