@@ -19,6 +19,7 @@ import matplotlib.pyplot as plt, numpy as np
 from fastcore.basics import patch
 from fastcore.parallel import num_cpus, parallel
 from PIL import Image
+from ..core.kinds import Size, Whole
 from ..core.task import Task, IGNORE, load_task
 from .labels import decode_mask, load_mask, read_image, read_mask
 from .sources import IMAGE_TYPES, Pair, Source, check_sizes
@@ -416,12 +417,12 @@ def _files(a):
 
 # %% ../../nbs/02_data/13_audit.ipynb #4e524273
 def audit(
-    path:str|Path,     # data folder of any layout, in any state
+    path:str|Path,     # folder of any layout, in any state
     task:Task=None,    # `path/task.json` if None
     layout:str=None,   # a key of `LAYOUTS`; recognised if None
     labelled='1/8',    # share, number, or text file of names
-    seed:int=0,        # of the split
-    size=(320,320),    # height and width of training crops, in pixels
+    seed:Whole=0,      # seed of the split
+    size:Size=(320,320), # height and width of training crops
     **kwargs           # `val`, `group` and `stratified`, see `hold_out` and `split_source`
 )->Audit: # `ok` is False if training would fail
     "Open every file of a data folder and say what is wrong; raises nothing for what it finds there"

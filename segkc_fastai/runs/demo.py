@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 from ..core.files import write_json, write_text
 from ..core.markdown import markdown_table
+from ..core.kinds import Whole
 from ..data.scenes import write_scenes
 from .compare import ablation_arms
 from .evaluating import result
@@ -52,9 +53,9 @@ def _empty(out):
     shutil.rmtree(out)
 
 def demo(
-    data='data/scenes', # the scenes are written here if they are not there yet
-    out='runs/demo',    # folder of the two runs; an earlier demo there is replaced
-    seed:int=0,         # of split, views and initial weights
+    data:str|Path='data/scenes', # folder of the scenes, which are written if they are not there yet
+    out:str|Path='runs/demo', # folder of the two runs; an earlier demo there is replaced
+    seed:Whole=0,       # seed of split, order, views and initial weights
     scenes=SCENES,      # arguments of `write_scenes`
     settings=None,      # settings that differ from those of the recipe `Scenes`
     **loaders           # how to load, as for `train_run`
