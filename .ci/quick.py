@@ -1,7 +1,7 @@
 """Check one notebook: its style, that nbdev-export and nbdev-clean would change nothing, its cells, and the tests of its module
 
 These are the tests of `tests/test_NAME.py`, NAME being the module's; without such a file, those of the file that uses the module's names most often, and
-only the ones that use them. The links and imports of all notebooks are checked as well, which takes a second."""
+only the ones that use them. A notebook that shows browser code has the tests of that, too, and every notebook those of links and imports."""
 import ast, filecmp, os, re, shutil, subprocess, sys, tempfile, time
 from collections import Counter
 from pathlib import Path
@@ -10,9 +10,11 @@ from fastcore.nbio import read_nb
 root = Path(__file__).parents[1]
 tool = Path(sys.executable).parent
 
-def module_of(nb):
-    "What the notebook exports to, such as core.task; None if it exports nothing"
-    found = re.search(r'^#\|\s*default_exp (\S+)', '\n'.join(c.source for c in read_nb(nb).cells), flags=re.M)
+def source_of(nb): return '\n'.join(c.source for c in read_nb(nb).cells)
+
+def module_of(source):
+    "What a notebook exports to, such as core.task; None if it exports nothing"
+    found = re.search(r'^#\|\s*default_exp (\S+)', source, flags=re.M)
     return found and found[1]
 
 def used(test, names): return sum(isinstance(o, ast.Name) and o.id in names for o in ast.walk(test))
@@ -27,8 +29,12 @@ def uses(path, module):
     tests = (o for o in tree.body if isinstance(o, ast.FunctionDef) and o.name.startswith('test'))
     return Counter({o.name: used(o, names) for o in tests})
 
-def tests_of(module):
-    "What pytest is to run for a module"
+def tests_of(source):
+    "What pytest is to run for a notebook"
+    module,shows = module_of(source),re.search(r"\w+\.(js|css)'", source)
+    return ['tests/test_docs.py'] + ['tests/test_js.py']*bool(shows) + (module_tests(module) if module else [])
+
+def module_tests(module):
     own = Path('tests')/f'test_{module.rpartition(".")[2]}.py'
     if (root/own).is_file(): return [str(own)]
     found = {f: uses(f, f'segkc_fastai.{module}') for f in sorted((root/'tests').glob('test_*.py'))}
@@ -57,13 +63,14 @@ def passed(process):
 
 def check(nb):
     "Whether all is well with the notebook at `nb`, a path from the top of the repository"
-    module = module_of(root/nb)
+    source = source_of(root/nb)
+    module = module_of(source)
     files = [nb] + ([Path('segkc_fastai', *module.split('.')).with_suffix('.py')] if module else [])
     style = passed(start('chkstyle', *files))
     print('$ nbdev-export and nbdev-clean, on a copy', flush=True)
     stale = changes(nb, files)
     if stale: print(f'Run nbdev-export and nbdev-clean, which change {" and ".join(map(str, stale))}')
-    runs = [start('nbdev-test', nb, '--n-workers', '0'), start('pytest', '-q', '--disable-warnings', 'tests/test_docs.py', *(tests_of(module) if module else []))]
+    runs = [start('nbdev-test', nb, '--n-workers', '0'), start('pytest', '-q', '--disable-warnings', *tests_of(source))]
     return all([style, not stale, *map(passed, runs)])
 
 def main(nb):

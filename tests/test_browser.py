@@ -291,7 +291,7 @@ def notebook(lab):
     for k,o in EDGES.items(): write_probe(lab.path/'runs'/k, **o)
     write_probe(lab.path/'runs'/'one_network', networks=('student',))
     (lab.path/'runs'/'nothing').mkdir()
-    cells = ["from segkc_fastai.view.explorers import PseudoLabelExplorer, DisagreementExplorer"]
+    cells = ["from segkc_fastai.view.disagreement import DisagreementExplorer\nfrom segkc_fastai.view.pseudo import PseudoLabelExplorer"]
     cells += [f"{c}Explorer('runs/{k}')" for k in EDGES for c in ('PseudoLabel','Disagreement')] + ["PseudoLabelExplorer('runs/one_network')", "PseudoLabelExplorer('runs/nothing')"]
     with lab.run('explorers.ipynb', *cells, warm=True) as nb:
         nb.page.wait_for_function(f"document.querySelectorAll('.segkc[data-arrived]').length=={len(cells)-2}", timeout=90000)
@@ -374,8 +374,8 @@ def test_disagreement(explorers):
 def test_steps_are_fetched_ahead(lab):
     "At 4 panels of 512 × 512 and 21 classes, a step between images and epochs brings names only, and a long walk leaves no more than was allowed"
     write_probe(lab.path/'runs'/'large', sizes=((512,512),)*6, k=21, records=5)
-    setup = 'from segkc_fastai.view import explorers, viewer\nviewer.KEPT = 2**24'
-    with lab.run('large.ipynb', setup, "explorers.DisagreementExplorer('runs/large', height=512)", warm=True) as nb:
+    setup = 'from segkc_fastai.view import disagreement, viewer\nviewer.KEPT = 2**24'
+    with lab.run('large.ipynb', setup, "disagreement.DisagreementExplorer('runs/large', height=512)", warm=True) as nb:
         page = nb.page
         page.wait_for_selector('.segkc[data-arrived]', timeout=60000)
         page.click('.box canvas')

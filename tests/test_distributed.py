@@ -4,7 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 import pytest, torch
 import torch.distributed as dist
-from conftest import SMALL, vit
+from conftest import SMALL, train, vit
 from fastai.callback.core import Callback
 from fastai.torch_core import rank_distrib, set_seed
 from segkc_fastai.cli import main

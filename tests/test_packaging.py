@@ -18,7 +18,9 @@ def run(*args, **kw):
     assert res.returncode==0, f'{args}\n{res.stdout}\n{res.stderr}'
     return res.stdout
 
-def modules(): return {o.relative_to(root).as_posix() for o in (root/lib).rglob('*.py')}
+def modules():
+    "Files of the package: Python, and what the widgets run in the browser"
+    return {o.relative_to(root).as_posix() for o in (root/lib).rglob('*') if o.suffix in ('.py','.js','.css')}
 
 @pytest.fixture(scope='module')
 def settings():
@@ -80,7 +82,8 @@ def test_sdist(built):
     assert {'settings.ini', 'setup.py', 'pyproject.toml', 'LICENSE'} | modules() <= names
 
 def test_wheel(site, dist):
-    assert modules() <= {o.relative_to(site).as_posix() for o in site.rglob('*.py')}
+    assert modules() <= {o.relative_to(site).as_posix() for o in site.rglob('*')}
+    assert any(o.endswith('.js') for o in modules())
     assert list(site.glob('*.dist-info/**/LICENSE'))
     entries = {(o.group, o.name): o.value for o in dist.entry_points}
     assert entries=={('console_scripts', 'segkc'): f'{lib}.cli:main', ('nbdev', lib): f'{lib}._modidx:d'}

@@ -13,7 +13,7 @@ from segkc_fastai.methods.registry import make_method
 from segkc_fastai.train.learner import dual_learner
 from segkc_fastai.train.probe import ProbeRecorder, NUMBERS, Probe, nearest
 from segkc_fastai.runs.folder import Run
-from segkc_fastai.view.explorers import PseudoLabelExplorer
+from segkc_fastai.view.pseudo import PseudoLabelExplorer
 
 def learner(dls, cbs, senior=None, method=None):
     set_seed(0)

@@ -12,6 +12,7 @@ import shutil, tarfile, zipfile, zlib
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path
+from typing import Literal
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -127,8 +128,8 @@ def _by_hand(path):
 DOWNLOADS = dict(voc=_voc, sbd=_sbd, camvid=_camvid, ade20k=partial(_zips, name='ade20k', out='ADEChallengeData2016'), coco_stuff=partial(_zips, name='coco_stuff', out='coco_stuff'), cityscapes=_by_hand)
 
 def download(
-    name:str,      # voc, sbd, camvid, ade20k or coco_stuff; for cityscapes the error says what to fetch by hand
-    path:str|Path  # folder for the archives and what comes out of them
+    name:Literal['voc','sbd','camvid','ade20k','coco_stuff','cityscapes'], # sbd includes voc; for cityscapes the error says what to fetch by hand
+    path:str|Path='data' # folder for the archives and what comes out of them
 )->Path: # the folder to give to `load_source`
     "Fetch and unpack a benchmark; steps that are done are skipped. ConnectionError says how to go on, ValueError that an archive is damaged"
     path = Path(path).expanduser().absolute()

@@ -16,6 +16,7 @@ from itertools import groupby
 from pathlib import Path
 import numpy as np
 from ..core.files import check_format, write_text
+from ..core.kinds import Whole
 from .labels import read_mask
 from .sources import IMAGE_TYPES, Pair, Source
 
@@ -181,7 +182,7 @@ def _choose(pairs, what, name, task, seed=0, group=None, stratified=False):
 def split_source(
     src:Source,
     labelled='1/8',        # share, number, text file of names, or a list of names
-    seed:int=0,            # of the drawing; not used for lists
+    seed:Whole=0,          # seed of the drawing; ignored for lists
     group:str=None,        # regular expression on names: images with the same match stay together
     stratified:bool=False  # draw so that each class appears where possible
 )->Split:

@@ -12,6 +12,7 @@ import json, logging, shutil, tempfile, warnings
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 import numpy as np, torch
 from torch import nn
 from fastprogress.fastprogress import progress_bar
@@ -111,10 +112,10 @@ def compare_logits(
 
 # %% ../../nbs/08_deploy/04_export.ipynb #5fa3b364
 def export(
-    path:str|Path,     # a network's `.safetensors`, or a run folder
-    to:str='onnx',     # onnx, pt2 or safetensors
-    out:str|Path=None, # file to write; beside the weights if None
-    images=None,       # to check on, see `check_images`
+    path:str|Path,     # network: `.safetensors`, or a run folder
+    to:Literal['onnx','pt2','safetensors']='onnx', # ONNX, a torch program, or the weights themselves
+    out:str|Path=None, # file to write; beside the weights by default
+    images=None,       # folder of images to check on, or images; by default validation images of the run, or built-in scenes
     tolerance=(.999, 1e-3) # share of pixels that must be of the same class, and by how much logits may differ
 )->Path: # the file; its card lies beside it as `<file>.md`
     "Export a network, check it, and write its card. ValueError if the two differ, and then nothing is left"
@@ -167,8 +168,8 @@ def quantise(
     path:str|Path,     # an exported `.onnx`, beside which the weights lie; else give `weights`
     data,              # folder of images and masks, see `load_source`, or `Source`: training images for the ranges, the others to measure on
     out:str|Path=None, # file to write; `<stem>-int8.onnx` if None
-    split:str='val',   # part of the data to measure on
-    dynamic=False,     # ranges of activations for each image anew
+    split:Literal['val','test']='val', # part of the data to measure the 8-bit version on
+    dynamic:bool=False,# find the ranges of activations for each image anew, as plain transformers may need
     n:int=16,          # training images to find the ranges on
     weights=None       # the `.safetensors` file, for the card
 )->dict: # mIoU of both in percent, and the file

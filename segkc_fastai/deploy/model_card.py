@@ -12,6 +12,7 @@ import math, re
 from pathlib import Path
 from safetensors import safe_open
 from ..core.files import damaged, write_text
+from ..core.markdown import markdown_table
 from .predict import file_hash, stored_task
 from ..models.weights import read_description
 
@@ -50,7 +51,7 @@ def model_card(
     rows = {'Network':f'`{spec}`, {f["params"]/1e6:.2f} M parameters', 'Classes':', '.join(f'{i} {c}' for i,c in enumerate(classes)),
         'Input':f'RGB, 0…255, of any height and width{crops}. Normalised inside (mean {f["mean"]}, std {f["std"]})', 'Output':'logits, one map a class, of the size of the input',
         'File':f'`{file.name}`, {file.stat().st_size/2**20:.1f} MB, SHA-256 `{file_hash(file)}`', **facts}
-    table = '| | |\n|---|---|\n' + '\n'.join(f'| {k} | {v} |' for k,v in rows.items())
+    table = markdown_table(('',''), rows.items(), left=(0,1))
     use = f"```python\nfrom segkc_fastai.deploy.predict import Predictor\no = Predictor.load('{file.name}').predict('image.jpg') # o.mask, o.confidence, o.overlay()\n```"
     if file.suffix=='.pt2': use = f"```python\nimport torch\nnet = torch.export.load('{file.name}').module() # (B,3,H,W) uint8 → (B,{len(classes)},H,W)\n```"
     if file.suffix=='.onnx': use += f"\n\nWithout this library: onnxruntime, input `image` (B,3,H,W) uint8, output `logits` (B,{len(classes)},H,W); the task is in the model's metadata, as JSON."

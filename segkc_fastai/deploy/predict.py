@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 from fastcore.basics import patch
 from ..core.files import parse_json
+from ..core.kinds import Count
 from ..core.task import Task, as_task
 from ..data.labels import read_image
 from ..data.sources import IMAGE_TYPES
@@ -162,9 +163,9 @@ class Predictor:
 
     @classmethod
     def load(cls,
-        path:str|Path, # a network's `.safetensors` or `.onnx`, or a run folder
-        device=None,   # such as cpu or cuda; the best there is if None
-        tile:int=1024  # larger images are read in tiles of this size
+        path:str|Path, # network: `.safetensors`, `.onnx`, or a run folder
+        device:str|None=None, # such as cpu or cuda; the best there is by default
+        tile:Count=1024 # larger images are read in overlapping tiles of this size
     ):
         "From the one file; ValueError names a file that is none, and refuses whatever is a pickle"
         file = network_file(path)

@@ -16,6 +16,7 @@ from threading import Lock
 from PIL import Image
 from fastprogress.fastprogress import progress_bar
 from ..core.files import read_json, replacing, write_json
+from ..core.kinds import Count, Shard
 from ..data.labels import read_image
 from .predict import Predictor, file_hash, list_images
 
@@ -56,15 +57,15 @@ Done = namedtuple('Done', 'written skipped failed')
 
 def predict_folder(
     p:Predictor,           # loaded from a file
-    folder:str|Path,       # of images, at any depth
-    out:str|Path,          # folder to make or to go on with
-    confidence:bool=False, # write `confidence/`, too
-    overlay:bool=False,    # write `overlay/`, too
-    shard=(0,1),           # (i, n): of the sorted images every nth from the ith on
-    workers:int=2          # images in memory at a time
+    folder:str|Path,       # folder of images, at any depth
+    out:str|Path,          # folder to make or to go on with; masks keep the names of their images
+    confidence:bool=False, # write 8-bit maps of confidence into `confidence/`, too
+    overlay:bool=False,    # write masks in colour over the images into `overlay/`, too
+    shard:Shard|None=None, # i/n: every nth of the sorted images from the ith on, to divide a folder between processes; all by default
+    workers:Count=2        # images in memory at a time: the network reads one, the others are decoded and encoded
 )->Done: # numbers of images written and skipped, and a list of (path, reason) of those that failed
     "Predict a folder into a folder; FileNotFoundError without images, ValueError or FileExistsError if `out` holds something else"
-    folder,out,lock,failed,(i,n) = Path(folder),Path(out),Lock(),[],shard
+    folder,out,lock,failed,(i,n) = Path(folder),Path(out),Lock(),[],shard or (0,1)
     if not 0<=i<n: raise ValueError(f'shard={i}/{n}: give i/n with i from 0 to n-1')
     files = list_images(folder, out)
     bad = _clashes([f.relative_to(folder) for f in files])

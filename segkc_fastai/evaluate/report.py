@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from fastcore.basics import patch
 from ..core.files import read_json
+from ..core.markdown import markdown_table
 from ..core.task import Task
 from .inference import Evaluation
 
@@ -118,10 +119,9 @@ def markdown(self:Report)->str:
     mean = {'class':'**mean**', 'iou':self.miou, 'iou_low':low, 'iou_high':high, 'boundary_iou':self.boundary_iou, 'accuracy':self.class_accuracy}
     rows = [o | dict(range=None if o['iou_low'] is None else f'{show(o["iou_low"])} to {show(o["iou_high"])}') for o in (*self.by_class(), mean)]
     cols = [k for k in _HEADS if k in ('class','iou') or any(o.get(k) is not None for o in rows)]
-    line = lambda o: '| '+' | '.join(o)+' |'
     facts = [self.what, f'{self.images} images', *[f'read {self.mode}']*bool(self.mode), f'pixel accuracy {show(self.accuracy)} %']
     if self.ece is not None: facts.append(f'expected calibration error {show(self.ece)} %')
-    return '\n'.join([', '.join(facts), '', line(_HEADS[k] for k in cols), '|---'+'|---:'*(len(cols)-1)+'|', *(line(show(o.get(k)) for k in cols) for o in rows)])
+    return '\n'.join([', '.join(facts), '', markdown_table([_HEADS[k] for k in cols], ([show(o.get(k)) for k in cols] for o in rows))])
 
 # %% ../../nbs/06_evaluate/02_report.ipynb #49b9b4fd
 Report._repr_markdown_ = Report.markdown

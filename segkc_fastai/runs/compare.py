@@ -10,8 +10,10 @@ __all__ = ['method_arguments', 'method_arms', 'compare', 'ablation_arms', 'ablat
 # %% ../../nbs/07_runs/08_compare.ipynb #417851c6
 import inspect
 from pathlib import Path
+from typing import Literal
 import pandas as pd
 from ..core.files import replacing, write_text
+from ..core.kinds import Whole, several
 from ..methods.cps import cps
 from ..methods.registry import METHODS, make_method
 from .config import SENIOR, RunConfig
@@ -57,14 +59,14 @@ def _write(df, out):
 # %% ../../nbs/07_runs/08_compare.ipynb #28559147
 def compare(
     config:RunConfig, # settings of all methods; `method_args` may hold `method.argument`
-    out,              # folder for runs and tables
-    methods=tuple(METHODS), # names, keys of `METHODS`
-    labelled=None,    # shares, numbers or text files of names; the config's by default
-    seeds=(0,1,2),    # of split, order, views and initial weights
-    split='test',     # part of the data that counts
+    out:str|Path='runs/comparison', # folder for runs and tables; the same call again goes on there, and several processes share the runs
+    methods:several(str)=tuple(METHODS), # names of methods; all by default
+    labelled:several(str)|None=None, # shares, numbers, or text files of names
+    seeds:several(Whole)=(0,1,2), # seeds of split, order, views and initial weights
+    split:Literal['val','test']='test', # part of the data that counts
     **loaders         # how to load, as for `train_run`
 )->pd.DataFrame: # see `run_grid`
-    "Run methods × labelled × seeds and write `results.csv` and `table.md`"
+    "Run methods × labelled × seeds and write `results.csv` and `table.md`; `labelled` is that of `config` if None"
     return _write(run_grid(method_arms(methods, config), config, out, seeds, labelled, split, **loaders), out)
 
 # %% ../../nbs/07_runs/08_compare.ipynb #d17b7516
@@ -81,11 +83,11 @@ def ablation_arms(
 
 def ablate(
     config:RunConfig, # settings of all arms; `method_args` are of `segkc`
-    out,              # folder for runs and tables
-    labelled=None,    # shares, numbers or text files of names; the config's by default
-    seeds=(0,1,2),    # of split, order, views and initial weights
-    split='test',     # part of the data that counts
+    out:str|Path='runs/ablation', # folder for runs and tables; the same call again goes on there, and several processes share the runs
+    labelled:several(str)|None=None, # shares, numbers, or text files of names
+    seeds:several(Whole)=(0,1,2), # seeds of split, order, views and initial weights
+    split:Literal['val','test']='test', # part of the data that counts
     **loaders         # how to load, as for `train_run`
 )->pd.DataFrame: # see `run_grid`
-    "Run the arms of SegKC's ablation and write `results.csv` and `table.md`"
+    "Run the arms of SegKC's ablation and write `results.csv` and `table.md`; `labelled` is that of `config` if None"
     return _write(run_grid(ablation_arms(config), config, out, seeds, labelled, split, **loaders), out)

@@ -20,11 +20,11 @@ from ..core.task import as_task
 @dataclass
 class DataSettings:
     "Data"
-    data:str                  # folder of images and masks, with train, val and test, or a benchmark as it comes
-    layout:str|None=None      # how the folder is laid out, a key of `LAYOUTS` such as voc_blended; recognised by default
+    data:str                  # folder with {train,val,test}/{images,masks} and task.json, or a benchmark as it comes
+    layout:str|None=None      # layout of the folder, such as voc_blended; recognised by default
     labelled:str='1/8'        # share, number, or text file of names
     val:str|None=None         # share, number, or text file of images to hold out for validation, if the folder has no val
-    group:str|None=None       # regular expression: images whose names match alike, such as "^[^_]+", stay together
+    group:str|None=None       # regular expression, such as "^[^_]+": images whose names match alike stay together
     stratified:bool=False     # draw so that each class appears where possible
 
 # %% ../../nbs/07_runs/01_config.ipynb #7c3a6f48
@@ -42,11 +42,11 @@ class NetworkSettings:
 @dataclass
 class MethodSettings:
     "Method"
-    method:str='segkc'        # such as supervised, unimatch, cps or segkc; an unknown name lists all
-    method_args:Arguments=field(default_factory=dict) # arguments of the method
+    method:str='segkc'        # name, such as supervised, unimatch, cps or segkc; an unknown one lists all
+    method_args:Arguments=field(default_factory=dict) # argument of the method, such as threshold=0.95; in a grid also of one method, such as gta.drop=0.1
     size:Size=(320,320)       # height and width of training crops
     scale:Range=(.5,2.)       # range of the weak view's scale
-    strong:Arguments=field(default_factory=dict) # arguments of the strong view, see `StrongView`
+    strong:Arguments=field(default_factory=dict) # argument of `StrongView`, such as p_blur=0
     evaluate:Literal['whole','resize','sliding']='whole' # how whole images are read when the run is evaluated
 
 # %% ../../nbs/07_runs/01_config.ipynb #e7595be8
@@ -57,8 +57,8 @@ class ScheduleSettings:
     bs:Count=8                # labelled images a step, over all processes, and as many unlabelled
     lr:Above0=1e-3            # largest rate of decoders and classifiers
     lr_ratio:Above0|None=None # how many times smaller the rate of encoders is; by default 10 if one is pretrained, else 1
-    schedule:Literal['one_cycle','poly']='one_cycle' # of the rates; poly is the field's, with AdamW
-    seed:Whole=0              # of split, order, views and initial weights
+    schedule:Literal['one_cycle','poly']='one_cycle' # schedule of the learning rates; poly is the field's, with AdamW
+    seed:Whole=0              # seed of split, order, views and initial weights
 
 # %% ../../nbs/07_runs/01_config.ipynb #28fc8e11
 RECORDS = ('probe','checkpoint')
@@ -66,7 +66,7 @@ RECORDS = ('probe','checkpoint')
 @dataclass
 class MachineSettings:
     "Machine"
-    precision:Literal['fp32','bf16','fp16']='fp32' # of the forward pass; losses and weights stay fp32; fp16 needs a GPU
+    precision:Literal['fp32','bf16','fp16']='fp32' # precision of the forward pass; losses and weights stay fp32; fp16 needs a GPU
     accumulate:Count=1        # batches whose gradients make one step
     clip:Above0|None=None     # largest norm of the gradient
     channels_last:bool=False  # memory layout that tensor cores prefer for convolutions
@@ -74,13 +74,13 @@ class MachineSettings:
     skip_nonfinite:bool=False # skip and count batches whose loss is not finite, instead of stopping
     sync_bn:bool=False        # compute BatchNorm statistics over all GPUs
     probe:Whole=16            # images whose labels by every network are recorded after each epoch; 0 for none
-    checkpoint:Minutes|None=10. # minutes between checkpoints within an epoch; None for no checkpoints at all
+    checkpoint:Minutes|None=10. # minutes between checkpoints within an epoch; none for no checkpoints at all
 
 # %% ../../nbs/07_runs/01_config.ipynb #5c1d32e1
 @dataclass
 class RunConfig(MachineSettings, ScheduleSettings, MethodSettings, NetworkSettings, DataSettings):
     "The settings of a run; ValueError names the first that is not of its kind"
-    recipe:str|None=None      # name of the recipe that the settings come from
+    recipe:str|None=None      # recipe that the settings start from, such as scenes; an unknown name lists all
     def __post_init__(self):
         for k in ('data','labelled','val'): # numbers and paths are welcome
             if isinstance(v := getattr(self, k), (int,float,Path)) and not isinstance(v, bool): setattr(self, k, str(v))

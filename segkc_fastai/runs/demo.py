@@ -11,6 +11,8 @@ __all__ = ['SCENES', 'table', 'demo_result', 'demo']
 import shutil
 from pathlib import Path
 from ..core.files import write_json, write_text
+from ..core.markdown import markdown_table
+from ..core.kinds import Whole
 from ..data.scenes import write_scenes
 from .compare import ablation_arms
 from .evaluating import result
@@ -27,10 +29,10 @@ def table(
 )->str: # Markdown
     "IoU by class, one column a result"
     first = next(iter(reports.values()))
-    f = lambda v: '–' if v is None else f'{v:.1f}'
-    rows = [(k, *(f(r.iou[k]) for r in reports.values())) for k in first.iou] + [('**mIoU**', *(f'**{r.miou:.1f}**' for r in reports.values()))]
-    heads = [(f'IoU %, test, {first.images} images', *reports), ('---',*['---:']*len(reports))]
-    return '\n'.join(' | '.join(('',*map(str, r),'')).strip() for r in [*heads, *rows])
+    iou = lambda r,k: None if r.iou[k] is None else f'{r.iou[k]:.1f}'
+    rows = [(k, *(iou(r, k) for r in reports.values())) for k in first.iou]
+    mean = '**mIoU**',*(f'**{r.miou:.1f}**' for r in reports.values())
+    return markdown_table([f'IoU %, test, {first.images} images', *reports], [*rows, mean])
 
 # %% ../../nbs/07_runs/10_demo.ipynb #4a8a137a
 def demo_result(
@@ -51,9 +53,9 @@ def _empty(out):
     shutil.rmtree(out)
 
 def demo(
-    data='data/scenes', # the scenes are written here if they are not there yet
-    out='runs/demo',    # folder of the two runs; an earlier demo there is replaced
-    seed:int=0,         # of split, views and initial weights
+    data:str|Path='data/scenes', # folder of the scenes, which are written if they are not there yet
+    out:str|Path='runs/demo', # folder of the two runs; an earlier demo there is replaced
+    seed:Whole=0,       # seed of split, order, views and initial weights
     scenes=SCENES,      # arguments of `write_scenes`
     settings=None,      # settings that differ from those of the recipe `Scenes`
     **loaders           # how to load, as for `train_run`

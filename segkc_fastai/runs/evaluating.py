@@ -27,12 +27,12 @@ def _write_report(rep, path, stem):
 def evaluate_run(
     run:Run,
     split:Literal['train','val','test']='test', # part of the data
-    member:str|None=None, # name of a network, or all; the deployed one by default
+    member:str|None=None, # network, or all; the deployed one by default
     data:str|None=None,   # folder of images and masks; that of the run by default
-    mode:Literal['whole','resize','sliding']|None=None, # how images are read; as the run was told by default
+    mode:Literal['whole','resize','sliding']|None=None, # how images are read; by default as the run has it in `evaluate`
     bs:Count=8,           # images at a time; always one for `sliding`
-    scales:several(Above0)=(1.,), # of the readings, such as 0.75,1,1.25, whose mean counts
-    flip:bool=False       # read each image in a mirror, too
+    scales:several(Above0)=(1.,), # scales at which images are read, such as 0.75,1,1.25; the mean counts
+    flip:bool=False       # read each image mirrored, too
 )->Report: # dict of them by name, for `all`
     "Evaluate, and write `eval-<split>-<member>` as .json, .csv and .md into the run folder; ValueError if the run has no such member"
     nets,name,how = run.facts.networks,member or run.deployed,dict(bs=bs, scales=scales, flip=flip)

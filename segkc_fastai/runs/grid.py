@@ -15,6 +15,7 @@ import pandas as pd, torch
 from fastcore.foundation import L
 from filelock import FileLock, Timeout
 from ..core.files import write_text
+from ..core.markdown import markdown_table
 from ..data.benchmarks import load_source
 from ..data.splits import hold_out, split_source
 from ..models.segmenter import segmenter
@@ -146,14 +147,14 @@ def grid_table(
     "mIoU of each arm: mean, deviation, each seed; and what it costs"
     seeds,several = sorted(set(df.seed)),df.labelled.nunique()>1
     heads = ['arm',*['labelled']*several,'mIoU % ± std',*(f'seed {s}' for s in seeds),'on val','best on val †','M deployed','M trained','s a step','GiB']
-    rows = ['| '+' | '.join(heads)+' |', '|---'*(1+several)+'|---:'*(len(heads)-1-several)+'|']
+    rows = []
     for (arm,l),o in df.groupby(['arm','labelled'], sort=False):
         by = dict(zip(o.seed, o.miou))
-        each = [f'{by[s]:.1f}' if s in by else '–' for s in seeds]
+        each = [f'{by[s]:.1f}' if s in by else None for s in seeds]
         std = f' ± {o.miou.std():.1f}' if len(o)>1 else ''
         cost = [f'{o.deployed.iloc[0]/1e6:.1f}', f'{o.trained.iloc[0]/1e6:.1f}', f'{o.step.median():.3g}', f'{o.gib.max():.1f}']
-        rows.append('| '+' | '.join([arm,*[str(l)]*several,f'{o.miou.mean():.1f}{std}',*each,f'{o.val.mean():.1f}',f'{o.val_best.mean():.1f}',*cost])+' |')
+        rows.append([arm, *[l]*several, f'{o.miou.mean():.1f}{std}', *each, f'{o.val.mean():.1f}', f'{o.val_best.mean():.1f}', *cost])
     failed = df.attrs.get('failed', [])
     family = [f'Labelled images: {", ".join(map(str, df.family.unique()))}.'] if 'family' in df and df.family.notna().all() else []
     notes = family + ['† the mean over seeds of each run\'s best epoch, picked on the validation part itself: flattering, and no result. All else is of the last epoch.'] + [f'Not finished: {", ".join(failed)}.']*bool(failed)
-    return '\n'.join([*rows, '', *notes])
+    return '\n'.join([markdown_table(heads, rows, left=range(1+several)), '', *notes])

@@ -8,6 +8,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/07_runs/run_card.html.md"""
 __all__ = ['card_facts', 'card', 'compare_cards']
 
 # %% ../../nbs/07_runs/03_run_card.ipynb #ba67cca4
+from ..core.markdown import markdown_table
 from .folder import not_comparable, run_results
 
 # %% ../../nbs/07_runs/03_run_card.ipynb #74e7ae71
@@ -67,10 +68,9 @@ def card(
             f'scale {lo:g} to {hi:g}, strong view: {_arguments(t["strong"])}; {rate}; seed {t["seed"]}'),
         ('Time', f'{f["cost"]["seconds"]:.0f} s, {f["cost"]["seconds_a_step"]:.3g} s a step; peak memory {f["cost"]["gib"]:.1f} GiB{"" if f["cost"]["hardware"].startswith("CPU") else " on the device"}; {f["cost"]["hardware"]}'),
         ('Versions', _arguments(f['versions']).replace('=', ' '))]
-    facts = '\n'.join(f'| {k} | {v} |' for k,v in rows)
-    table = '\n'.join(f'| {k} | {_figure(r["last"][k])} | {_figure(r["best"][k])} |' for k in r['last'] if k!='epoch')
-    head = f'| mIoU on val (95 % interval) | last epoch | epoch {r["best"]["epoch"]}, best of {dep} on val |\n|---|---:|---:|'
-    return '\n\n'.join(o for o in (f'# {f["name"]}', note, f'| | |\n|---|---|\n{facts}', f'{head}\n{table}') if o) + '\n'
+    heads = ('mIoU on val (95 % interval)', 'last epoch', f'epoch {r["best"]["epoch"]}, best of {dep} on val')
+    table = markdown_table(heads, ((k, *(_figure(r[o][k]) for o in ('last','best'))) for k in r['last'] if k!='epoch'))
+    return '\n\n'.join(o for o in (f'# {f["name"]}', note, markdown_table(('',''), rows, left=(0,1)), table) if o) + '\n'
 
 # %% ../../nbs/07_runs/03_run_card.ipynb #9de48743
 def compare_cards(
@@ -78,13 +78,14 @@ def compare_cards(
 )->str: # Markdown
     "Results side by side, and why which of them cannot be compared with the first"
     heads = ['run','method','deployed, M','split family','labelled','seed','crop','last epoch','best epoch †']
-    rows = ['| '+' | '.join(heads)+' |', '|---|---|---:|---|---:|---:|---|---:|---:|']
+    rows = []
     for run in runs:
         c,f,r,dep = run.config,run.facts,run_results(run),run.deployed
         size,crop = f'{f.networks[dep]["params"]/1e6:.1f}','{}×{}'.format(*c.size)
-        cells = [run.path.name, c.method, size, f.split_family or '–', f.images['labelled'], c.seed, crop, _figure(r['last'][dep]), _figure(r['best'][dep])]
-        rows.append('| '+' | '.join(map(str, cells))+' |')
+        what = [run.path.name, c.method, size, f.split_family, f.images['labelled'], c.seed, crop]
+        rows.append([*what, *(_figure(r[o][dep]) for o in ('last','best'))])
     why = {o.path.name:not_comparable(runs[0], o) for o in runs[1:]}
     said = [f'- `{k}` cannot be compared with `{runs[0].path.name}`: {"; ".join(v)}.' for k,v in why.items() if v]
-    notes = ['mIoU on the validation part, 95 % interval over its images. † picked on that part itself: flattering, and no result.']
-    return '\n'.join(rows) + '\n\n' + '\n'.join(notes) + '\n\n' + ('\n'.join(said) if said else 'All can be compared: same data, split, crop, length and deployed network.') + '\n'
+    note = 'mIoU on the validation part, 95 % interval over its images. † picked on that part itself: flattering, and no result.'
+    last = '\n'.join(said) or 'All can be compared: same data, split, crop, length and deployed network.'
+    return '\n\n'.join([markdown_table(heads, rows, left=(0,1,3)), note, last]) + '\n'

@@ -12,7 +12,7 @@ import html, pandas as pd
 from fastcore.basics import patch
 from seaborn import color_palette
 from ..runs.folder import Run, not_comparable, run_results
-from .explorers import PairExplorer
+from .disagreement import PairExplorer
 from .viewer import Panel
 
 # %% ../../nbs/09_view/08_comparing.ipynb #adb8e489
@@ -91,25 +91,25 @@ class CompareExplorer(PairExplorer):
         self.runs = dict(zip(names if len(set(names))==len(names) else [str(r.path) for r in runs], runs))
         super().__init__(self.runs, height, **kwargs)
 
-    def _open(self, of): return SharedProbe(of)
-    def _title(self): return ', '.join(self.runs)
-    def _read(self): return self.networks
-    def _begin(self):
+    def open(self, of): return SharedProbe(of)
+    def title(self): return ', '.join(self.runs)
+    def reads(self): return self.networks
+    def begin(self):
         self.networks = self.probe.networks
         self.network,self.pair = self.networks[-1],(self.networks[0], self.networks[-1])
         self.traits = dict(matrix=list(self.pair))
 
     def show(self):
         "Give the viewer what the head asks for, and the table of results"
-        self.under.value = self._once('results', self.results_html)
+        self.under.value = self.once('results', self.results_html)
         super().show()
 
     def refresh(self):
         "Look for new records of all runs"
-        self._memo.clear() # a run that is behind may have a newer record for an epoch of the others
+        self.memo.clear() # a run that is behind may have a newer record for an epoch of the others
         super().refresh()
 
-    def _panels(self, i, maps, truth):
+    def panels(self, i, maps, truth):
         known = {} if truth is None else {'ground truth':Panel('label', truth)}
         last = 'who is right?' if truth is not None else 'where they differ'
         return dict(image=Panel('image')) | known | {k:Panel('label', *m) for k,m in maps.items()} | {last:Panel('disagreement', of=self.pair)}

@@ -25,7 +25,7 @@ def newest_run(
 # %% ../../nbs/09_view/10_lab.ipynb #5bbd866c
 _CELLS = [
     '# Workbench: `{name}`',
-    ('import os\nfrom IPython.display import Markdown\nfrom segkc_fastai.runs.folder import Run\nfrom segkc_fastai.view.explorers import DisagreementExplorer, PseudoLabelExplorer\n'
+    ('import os\nfrom IPython.display import Markdown\nfrom segkc_fastai.runs.folder import Run\nfrom segkc_fastai.view.disagreement import DisagreementExplorer\nfrom segkc_fastai.view.pseudo import PseudoLabelExplorer\n'
         'from segkc_fastai.view.comparing import CompareExplorer\nfrom segkc_fastai.view.live import TrainingMonitor\n\nos.chdir({here!r}) # the data of the run is named from there\nrun = Run({path!r})'),
     '## How it went\n\nIf it is still training, the curves grow.',
     'TrainingMonitor(run.path)',

@@ -1,0 +1,96 @@
+// An image arrives: maps and images are looked up by the names of their contents
+import {legends, partsLegend} from './beside.js'
+import {fiveParts, histograms} from './counts.js'
+import {put, u8} from './dom.js'
+import {draw} from './draw.js'
+import {palette} from './look.js'
+import {pairing} from './matrix.js'
+import {frames, size} from './panels.js'
+import {decode} from './visible.js'
+
+const held = new Map() // name → map, or promise of a decoded image; as long as the kernel says
+
+// Before any message, and once however many views there are
+export function initialize({model}) {
+  const hold = (msg, buffers) => {
+    msg.hold?.forEach((name, i) => held.set(name, name[0] === 'i' ? decode(buffers[i]) : u8(buffers[i]).slice()))
+    msg.drop?.forEach(name => held.delete(name))
+  }
+  model.on('msg:custom', hold)
+  return () => model.off('msg:custom', hold)
+}
+
+const lookUp = name => name ? held.get(name) : null
+
+function lacking(item, given) {
+  const names = [item.image, item.truth, ...given.flatMap(p => [p.label, p.confidence, p.image])]
+  return names.filter(name => name && !held.has(name))
+}
+
+// A picture that comes late, after the next one was asked for, is dropped
+export async function arrive(v) {
+  const mine = ++v.arriving
+  const item = v.model.get('_item')
+  const given = v.model.get('_panels')
+  if (!item.w) return
+  const lack = lacking(item, given)
+  v.lacks = lack.length > 0
+  if (v.lacks) return v.model.send({want: lack})
+  const truth = lookUp(item.truth)
+  const maps = given.map(p => ({of: p.of, label: lookUp(p.label), confidence: lookUp(p.confidence), base: null}))
+  const [image, ...own] = await Promise.all([item, ...given].map(o => lookUp(o.image)))
+  if (mine !== v.arriving) return
+  Object.assign(v, {image, item: {...item, truth}, generation: mine})
+  takeOver(v, given, maps, own)
+  arrived(v)
+}
+
+// Panels are made anew only when their titles or kinds change, so that nothing flickers between images
+function takeOver(v, given, maps, own) {
+  const shape = given.map(p => p.kind + p.title).join('\n')
+  if (shape !== v.shape) frames(v, given)
+  v.shape = shape
+  v.panels.forEach((p, i) => Object.assign(p, maps[i], {own: own[i]}))
+  v.byTitle = new Map(v.panels.map(p => [p.title, p]))
+}
+
+function arrived(v) {
+  comparePanels(v)
+  countPanels(v)
+  pairing(v)
+  palette(v)
+  size(v)
+  legends(v)
+  put(v.ui.name, v.item.name)
+  draw(v)
+  if (v.asked) v.el.dataset.next = (performance.now() - v.asked).toFixed(2)
+  v.asked = 0
+  Object.assign(v.el.dataset, {name: v.item.name, arrived: v.generation})
+}
+
+function compare(v, titles) {
+  const [a, b] = titles.map(title => v.byTitle.get(title))
+  v.parts.set(titles.join('\n'), {...fiveParts(a, b, v.item.truth, v.look.ignore), a, b})
+}
+
+// Without a panel of disagreement, the key d compares the first two label panels
+function comparePanels(v) {
+  v.parts = new Map()
+  for (const p of v.panels.filter(o => o.kind === 'disagreement')) {
+    compare(v, p.of)
+    partsLegend(v, p)
+  }
+  const labels = v.panels.filter(p => p.kind === 'label')
+  if (!v.parts.size && labels.length > 1) compare(v, [labels[0].title, labels[1].title])
+  v.pair = v.parts.keys().next().value
+}
+
+function countPanels(v) {
+  const labels = v.panels.filter(p => p.kind === 'label')
+  v.present = new Uint8Array(256)
+  for (const p of labels) {
+    p.hist = histograms(p, v.item.truth, v.K, v.look.ignore)
+    for (let k = 0; k < v.K; k++) v.present[k] |= p.hist.kept[k * 257] > 0 || p.hist.real[k] > 0
+  }
+  if (v.item.truth && !labels.length) for (const k of v.item.truth) v.present[k] = 1
+}

@@ -1,0 +1,54 @@
+// Mixing colours of small numbers over an image. `view.palette` does the same in Python, pixel by pixel
+import {pack} from './pixels.js'
+
+// For each value: its colour times its weight, red and blue in one number, and what is left for the image beneath
+export function table(n, colour, weight) {
+  const rb = new Uint32Array(n)
+  const g = new Uint32Array(n)
+  const rest = new Uint32Array(n)
+  for (let i = 0; i < n; i++) {
+    const share = Math.round(256 * weight(i))
+    rb[i] = Math.imul(colour(i) & 0xff00ff, share)
+    g[i] = Math.imul(colour(i) & 0xff00, share)
+    rest[i] = 256 - share
+  }
+  return {rb, g, rest}
+}
+
+// Values of at least 256 are classes that are not kept
+export function labelTable(palette, on, opacity, faded) {
+  return table(512, i => palette[i & 255], i => on[i & 255] ? opacity * (i < 256 ? 1 : faded) : 0)
+}
+
+export function partsTable({colours, weights}, opacity, loudness) {
+  const loud = Math.min(1, opacity * loudness)
+  return table(256, i => colours[i], i => weights[i] * loud)
+}
+
+export const rampTable = ramp => table(256, i => ramp[i], () => 1)
+
+export function blend(out, base, values, {rb, g, rest}) {
+  for (let k = 0; k < out.length; k++) {
+    const b = base[k]
+    const i = values[k]
+    const redBlue = Math.imul(b & 0xff00ff, rest[i]) + rb[i]
+    const green = Math.imul(b & 0xff00, rest[i]) + g[i]
+    out[k] = 0xff000000 | redBlue >>> 8 & 0xff00ff | green >>> 8 & 0xff00
+  }
+}
+
+const WHITE = pack(255, 255, 255)
+
+// White just inside the border of the pixels that are hit; all others recede
+export function outline(out, hit, W) {
+  for (let k = 0; k < out.length; k++) {
+    if (!hit[k]) out[k] = 0xff000000 | (out[k] & 0xfcfcfc) >>> 2
+    else if (onBorder(hit, k, W)) out[k] = WHITE
+  }
+}
+
+// The edge of the picture is no border
+function onBorder(hit, k, W) {
+  const x = k % W
+  return (x > 0 && !hit[k - 1]) || (x + 1 < W && !hit[k + 1]) || hit[k - W] === 0 || hit[k + W] === 0
+}

@@ -1,0 +1,82 @@
+// What is counted once for an image. A panel has `label` and perhaps `confidence`, a byte a pixel
+
+// Confidences are round(255 p), and kept is what has at least this
+export const byteThreshold = t => Math.floor(255 * t + .5)
+
+// 0…4: both right, only a, only b, wrong differently, wrong alike
+function partOf(a, b, t) {
+  if (a === t) return b === t ? 0 : 1
+  if (b === t) return 2
+  return a === b ? 4 : 3
+}
+
+// Without ground truth 0 is agreement, 1…254 disagreement by the lower confidence
+function disputeOf(a, b, i) {
+  if (a.label[i] === b.label[i]) return 0
+  if (!a.confidence || !b.confidence) return 254
+  return 1 + Math.round(Math.min(a.confidence[i], b.confidence[i]) * 253 / 255)
+}
+
+// The part of each pixel, how many there are of each, and of how many pixels
+export function fiveParts(a, b, truth, ignore) {
+  const n = a.label.length
+  const parts = new Uint8Array(n)
+  const count = new Float64Array(256)
+  for (let i = 0; i < n; i++) {
+    if (!truth) parts[i] = disputeOf(a, b, i)
+    else parts[i] = truth[i] === ignore ? ignore : partOf(a.label[i], b.label[i], truth[i])
+    count[parts[i]]++
+  }
+  return {parts, count, of: truth ? n - count[ignore] : n}
+}
+
+// kept, known, right: at k·257+c the pixels labelled k with at least confidence c: all, with a known class, and right.
+// real: pixels of a class. Class K is all of them
+export function histograms({label, confidence}, truth, K, ignore) {
+  const [kept, known, right] = [0, 1, 2].map(() => new Float64Array((K + 1) * 257))
+  const real = new Float64Array(K + 1)
+  for (let i = 0; i < label.length; i++) {
+    const k = label[i]
+    const at = k * 257 + (confidence ? confidence[i] : 255)
+    if (k < K) kept[at]++
+    if (!truth || truth[i] === ignore) continue
+    real[truth[i]]++
+    if (k >= K) continue
+    known[at]++
+    if (k === truth[i]) right[at]++
+  }
+  for (const h of [kept, known, right]) accumulate(h, K)
+  for (let k = 0; k < K; k++) real[K] += real[k]
+  return {kept, known, right, real, n: label.length}
+}
+
+// From the highest confidence down; the 257th column stays 0
+function accumulate(h, K) {
+  for (let k = 0; k < K; k++) {
+    for (let c = 255; c >= 0; c--) {
+      h[k * 257 + c] += h[k * 257 + c + 1]
+      h[K * 257 + c] += h[k * 257 + c]
+    }
+  }
+}
+
+const keeps = ({confidence}, i, t) => !confidence || confidence[i] >= t
+
+// Pixels by the class in a and the class in b, of those that both keep
+export function crossCount(a, b, t, K, into) {
+  into.fill(0)
+  for (let i = 0; i < a.label.length; i++) {
+    const k = a.label[i]
+    const l = b.label[i]
+    if (k < K && l < K && keeps(a, i, t) && keeps(b, i, t)) into[k * K + l]++
+  }
+  return into
+}
+
+// 1 where a has class i, b has class j, and both keep it; of the pixels that are listed
+export function cellHits(a, b, [i, j], t, idx, hit) {
+  for (let k = 0; k < idx.length; k++) {
+    const q = idx[k]
+    hit[k] = +(a.label[q] === i && b.label[q] === j && keeps(a, q, t) && keeps(b, q, t))
+  }
+}

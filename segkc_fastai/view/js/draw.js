@@ -1,0 +1,84 @@
+// The only way to the canvas of a panel. It runs at the end of an event, once however much changed
+import {beside} from './beside.js'
+import {blend, outline} from './blend.js'
+import {byteThreshold, cellHits} from './counts.js'
+import {tables} from './look.js'
+import {visible} from './visible.js'
+
+export function draw(v) {
+  if (!v.image || !v.W) return
+  const t = byteThreshold(v.model.get('threshold'))
+  const cell = v.model.get('cell')
+  visible(v)
+  const mixed = tables(v)
+  const hit = cell && findCell(v, cell, t)
+  for (const p of v.panels) drawPanel(v, p, mixed, t, hit)
+  beside(v, t, cell)
+  v.el.dataset.ms = (performance.now() - v.since).toFixed(2)
+  v.el.dataset.draws = +(v.el.dataset.draws || 0) + 1
+}
+
+export function redraw(v) {
+  v.since = performance.now()
+  draw(v)
+}
+
+// What a panel shows now: keys show another layer in its place
+function layer(v, p) {
+  if (v.blink || p.off) return 'image'
+  if (p.kind === 'label') return {g: 'truth', d: 'parts'}[v.mode] || 'label'
+  return p.kind === 'disagreement' ? 'parts' : p.kind
+}
+
+function drawPanel(v, p, mixed, t, hit) {
+  const kind = layer(v, p)
+  const base = p.base || (kind === 'parts' ? v.grey : v.base)
+  if (kind === 'image') p.out.set(base)
+  else {
+    VALUES[kind](v, p, t)
+    blend(p.out, base, v.val, mixed[kind === 'truth' ? 'label' : kind])
+  }
+  if (hit) outline(p.out, v.hit, v.W)
+  p.g.putImageData(p.data, 0, 0)
+}
+
+// What decides the colour of each visible pixel, into v.val
+const VALUES = {
+  label: labelValues,
+  truth: v => pick(v, v.item.truth),
+  parts: partValues,
+  confidence: (v, p) => pick(v, p.confidence),
+  entropy: (v, p) => pick(v, p.confidence),
+}
+
+function pick({val, idx}, map) {
+  for (let k = 0; k < idx.length; k++) val[k] = map[idx[k]]
+}
+
+function labelValues(v, {label, confidence}, t) {
+  const {val, idx} = v
+  if (!confidence || !t) return pick(v, label)
+  for (let k = 0; k < idx.length; k++) {
+    const i = idx[k]
+    val[k] = label[i] | (confidence[i] < t) << 8
+  }
+}
+
+// Pixels of which nobody says a class that is shown count as ignored
+function partValues(v, p) {
+  const {val, idx, on} = v
+  const {parts, a, b} = v.parts.get(p.kind === 'disagreement' ? p.of.join('\n') : v.pair)
+  if (v.all) return pick(v, parts)
+  const truth = v.item.truth || a.label
+  for (let k = 0; k < idx.length; k++) {
+    const i = idx[k]
+    val[k] = on[a.label[i]] | on[b.label[i]] | on[truth[i]] ? parts[i] : v.look.ignore
+  }
+}
+
+function findCell(v, [titleA, titleB, i, j], t) {
+  const [a, b] = [v.byTitle.get(titleA), v.byTitle.get(titleB)]
+  if (!a || !b) return false
+  cellHits(a, b, [i, j], t, v.idx, v.hit)
+  return true
+}

@@ -1,0 +1,55 @@
+// Where panels and their pixels lie. Zoom is [times, centre x, centre y], the centre as shares of width and height
+
+export const clamp = (x, lo = 0, hi = 1) => Math.max(lo, Math.min(hi, x))
+
+// Pixels of the screen a pixel of the image, and the corner of what is seen of the image
+export function geometry({w, h}, W, H, [times, cx, cy]) {
+  const s = W / w * times
+  const corner = (c, n, N) => Math.max(0, Math.min(n - N / s, c * n - N / s / 2))
+  return {s, ox: corner(cx, w, W), oy: corner(cy, h, H)}
+}
+
+// The pixel of the image under each pixel of the screen
+export function pixelsUnder(idx, {w, h}, W, H, {s, ox, oy}) {
+  const xs = Int32Array.from({length: W}, (_, x) => Math.min(w - 1, Math.floor(ox + (x + .5) / s)))
+  for (let y = 0; y < H; y++) {
+    const row = w * Math.min(h - 1, Math.floor(oy + (y + .5) / s))
+    for (let x = 0; x < W; x++) idx[y * W + x] = row + xs[x]
+  }
+}
+
+// The pixel of the image at a point of a panel, which is given in shares of its size
+export function pixelAt({w, h}, W, H, {s, ox, oy}, fx, fy) {
+  return {x: Math.min(w - 1, Math.floor(ox + fx * W / s)), y: Math.min(h - 1, Math.floor(oy + fy * H / s))}
+}
+
+// A new zoom, `times` as large as the whole; the pixel under the hand stays where it is
+export function zoomed([before, cx, cy], times, {w, h}, W, H, {s, ox, oy}, at) {
+  const now = clamp(times, 1, Math.max(8, w / 8))
+  if (now === 1) return [1, .5, .5]
+  const [px, py] = at || [cx * w, cy * h]
+  const centre = (p, o, N) => p + (o + N / s / 2 - p) * before / now
+  return [now, clamp(centre(px, ox, W) / w), clamp(centre(py, oy, H) / h)]
+}
+
+// A new zoom after the hand has moved by shares of a panel
+export function dragged([times, cx, cy], dx, dy) {
+  const inside = c => clamp(c, .5 / times, 1 - .5 / times)
+  return [times, inside(cx - dx / times), inside(cy - dy / times)]
+}
+
+// One row if panels need not become smaller than half of what they want for it, else two, …
+function fitting(want, n, room) {
+  let fit = 0
+  for (let rows = 1; rows <= n && fit < .5 * want; rows++) fit = room / Math.ceil(n / rows) - 8
+  return fit
+}
+
+// Of n panels of an image: in CSS pixels, and in pixels of the screen
+export function panelSize({w, h}, n, want, room, ratio) {
+  const width = Math.max(40, Math.round(Math.min(want, fitting(want, n, room))))
+  const height = Math.max(1, Math.round(width * h / w))
+  const many = width * height * ratio * ratio * n > 2e6
+  const sharp = many ? Math.min(ratio, 1) : ratio // beyond two million pixels a sharp screen is not worth the wait
+  return {width, height, W: Math.round(width * sharp), H: Math.round(height * sharp)}
+}

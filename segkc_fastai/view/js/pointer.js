@@ -1,0 +1,82 @@
+// The pointer: what lies under it, moving and zooming
+import {dragged, pixelAt} from './geometry.js'
+import {zoomTo} from './keys.js'
+import {change, guarded, say} from './traits.js'
+
+function underPointer(v, ev, p) {
+  const r = p.canvas.getBoundingClientRect()
+  const [fx, fy] = [(ev.clientX - r.left) / r.width, (ev.clientY - r.top) / r.height]
+  return {fx, fy, ...pixelAt(v.item, v.W, v.H, v.geo, fx, fy)}
+}
+
+function nameOf(v, k) {
+  if (k < v.K) return v.names[k]
+  return k === v.look.ignore ? 'ignored' : `class ${k}`
+}
+
+function readPanel(v, {label, confidence, kind}, i) {
+  const share = confidence && confidence[i] / 255
+  if (label) return nameOf(v, label[i]) + (confidence ? ` ${share.toFixed(2)}` : '')
+  return (kind === 'entropy' ? share * Math.log(v.K) : share).toFixed(2)
+}
+
+// What each panel shows at a pixel, for people and for the kernel
+function reading(v, x, y) {
+  const i = y * v.item.w + x
+  const found = {}
+  if (v.item.truth && !v.byTitle.has('ground truth')) found.truth = nameOf(v, v.item.truth[i])
+  for (const p of v.panels) if (p.label || p.confidence) found[p.title] = readPanel(v, p, i)
+  return found
+}
+
+function hover(v, ev, p) {
+  const {fx, fy, x, y} = underPointer(v, ev, p)
+  if (x < 0 || y < 0) return
+  const found = reading(v, x, y)
+  for (const other of v.panels) placeCross(other.cross, fx, fy, other === p)
+  say(v, [`x=${x} y=${y}`, ...Object.entries(found).map(([title, text]) => `${title} ${text}`)].join(' · '))
+  clearTimeout(v.resting)
+  v.resting = setTimeout(() => change(v, 'hover', {x, y, ...found}), 200)
+}
+
+function placeCross(cross, fx, fy, hidden) {
+  Object.assign(cross.style, {left: `${100 * fx}%`, top: `${100 * fy}%`})
+  cross.hidden = hidden
+}
+
+function grab(v, ev, p) {
+  if (!p) return
+  v.el.focus({preventScroll: true})
+  p.canvas.setPointerCapture(ev.pointerId)
+  v.drag = {x: ev.clientX, y: ev.clientY, zoom: v.model.get('zoom'), p}
+}
+
+function move(v, ev, under) {
+  const p = v.drag?.p || under
+  if (!p || !v.geo) return
+  if (!v.drag) return hover(v, ev, p)
+  const {x, y, zoom} = v.drag
+  const r = p.canvas.getBoundingClientRect()
+  if (zoom[0] > 1) change(v, 'zoom', dragged(zoom, (ev.clientX - x) / r.width, (ev.clientY - y) / r.height))
+}
+
+// With the focus only, so that a page can be scrolled past the viewer
+function wheel(v, ev, p) {
+  if (!p || !v.el.contains(v.el.getRootNode().activeElement)) return
+  ev.preventDefault()
+  const {x, y} = underPointer(v, ev, p)
+  zoomTo(v, v.model.get('zoom')[0] * Math.exp(-ev.deltaY / 400), [x + .5, y + .5])
+}
+
+export function pointer(v) {
+  const box = v.ui.panels
+  const panel = ev => v.panels.find(p => p.canvas === ev.target)
+  const listen = (type, f, options) => box.addEventListener(type, guarded(v, f), options)
+  const letGo = () => v.drag = null
+  listen('pointerdown', ev => grab(v, ev, panel(ev)))
+  listen('pointermove', ev => move(v, ev, panel(ev)))
+  listen('pointerup', letGo)
+  listen('pointercancel', letGo)
+  listen('pointerleave', () => v.panels.forEach(p => p.cross.hidden = true))
+  listen('wheel', ev => wheel(v, ev, panel(ev)), {passive: false})
+}
