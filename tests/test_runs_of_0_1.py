@@ -8,7 +8,7 @@ from segkc_fastai.runs.config import FORMAT
 from segkc_fastai.runs.folder import Run, run_results
 from segkc_fastai.runs.run_card import card, compare_cards
 from segkc_fastai.train.probe import Probe
-from segkc_fastai.view.qualitative import all_figures
+from segkc_fastai.view.results import all_figures
 
 OLD = Path(__file__).parent/'runs_of_0_1'
 
