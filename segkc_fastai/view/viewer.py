@@ -158,7 +158,7 @@ def show(self:MaskViewer,
 def _parts(a, b, truth):
     "Part of each pixel; without truth 0 where the two agree and 1 to 254 by the lower confidence where not"
     if truth is not None: return five_parts(a.label, b.label, truth)
-    low = np.full(np.shape(a.label), 255) if a.confidence is None or b.confidence is None else np.minimum(a.confidence, b.confidence)
+    low = 255. if a.confidence is None or b.confidence is None else np.minimum(a.confidence, b.confidence).astype(float)
     return np.where(np.equal(a.label, b.label), 0, 1+np.floor(low*253/255+.5)).astype(np.uint8)
 
 # %% ../../nbs/09_view/07_viewer.ipynb #b623b514
