@@ -78,7 +78,7 @@ def test_python_draws_as_the_browser(seed, known):
     v,flat = random_viewer(seed, known),lambda a: None if a is None else np.asarray(a).ravel().tolist()
     h,w = v.image.shape[:2]
     panels = [dict(title=k, kind=p.kind, label=flat(p.label), confidence=flat(p.confidence), of=p.of) for k,p in v.panels.items()]
-    traits = {k:getattr(v, k) for k in ('opacity','threshold','zoom','classes','safe','cell','_look','_palettes')}
+    traits = {k:getattr(v, k) for k in ('opacity','threshold','zoom','classes','safe','cell','_tables','_palettes')}
     given = dict(traits=traits, image=v.image.reshape(-1, 3), item=dict(w=w, h=h, truth=flat(v.truth)), panels=panels)
     drawn = json.loads(run(ROOT/'tests'/'js'/'draw_layers.mjs', input=json.dumps(given, default=lists)))
     picture = np.asarray(Image.open(io.BytesIO(v.png())))
@@ -89,19 +89,20 @@ def test_python_draws_as_the_browser(seed, known):
 NOTEBOOKS = sorted((ROOT/'nbs'/'09_view').glob('*.ipynb'))
 
 def shown(nb):
-    "(cell, script) of each cell that prints a script"
-    found = [(c,re.fullmatch(r"print\(read\('([^']+)'\)\)", c.source)) for c in nb.cells if c.cell_type=='code']
-    return [(c,m[1]) for c,m in found if m]
+    "(cell, names of scripts, text of them) of each cell that prints scripts and nothing else"
+    line = r"print\(read\('([\w.]+)'\)\)"
+    found = [(c,re.findall(line, c.source)) for c in nb.cells if c.cell_type=='code' and re.fullmatch(rf'(?:{line}\s*)+', c.source)]
+    return [(c,names,''.join(read(o)+'\n' for o in names)) for c,names in found]
 
 def test_notebooks_show_the_scripts():
     "Each script stands once in the notebook that tells about it, as it is in its file"
-    cells = [(f.name,c,name) for f in NOTEBOOKS for c,name in shown(read_nb(f))]
-    assert Counter(name for *_,name in cells)==Counter(f.name for f in FILES+STYLES)
-    old = {f'{name} in {nb}' for nb,c,name in cells if ''.join(o.get('text', '') for o in c.outputs)!=read(name)+'\n'}
+    cells = [(f.name,*o) for f in NOTEBOOKS for o in shown(read_nb(f))]
+    assert Counter(n for _,_,names,_ in cells for n in names)==Counter(f.name for f in FILES+STYLES)
+    old = [f'{names} in {nb}' for nb,c,names,text in cells if ''.join(o.get('text', '') for o in c.outputs)!=text]
     assert not old, f'not as in their files: {", ".join(old)}; run `python tests/test_js.py`'
 
 if __name__=='__main__':
     for file in NOTEBOOKS:
         notebook = read_nb(file)
-        for c,name in shown(notebook): c.outputs = [dict(name='stdout', output_type='stream', text=(read(name)+'\n').splitlines(True))]
+        for c,_,text in shown(notebook): c.outputs = [dict(name='stdout', output_type='stream', text=text.splitlines(True))]
         write_nb(notebook, file)

@@ -9,8 +9,8 @@ import {visible} from '../../segkc_fastai/view/js/visible.js'
 const {traits, image, item, panels} = JSON.parse(readFileSync(0, 'utf8'))
 const bytes = list => Uint8Array.from(list)
 const table = ({colours, weights}) => ({colours: bytes(colours), weights})
-const {ramps, parts, disputes} = traits._look
-const look = {...traits._look, parts: table(parts), disputes: table(disputes)}
+const {ramps, parts, disputes} = traits._tables
+const look = {...traits._tables, parts: table(parts), disputes: table(disputes)}
 look.ramps = {confidence: bytes(ramps.confidence), entropy: bytes(ramps.entropy)}
 traits._palettes = traits._palettes.map(bytes)
 
