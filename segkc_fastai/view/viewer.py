@@ -78,7 +78,7 @@ class MaskViewer(anywidget.AnyWidget):
     matrix = T.List([], help='two label panels whose classes are crossed beside the panels').tag(sync=True)
     hover = T.Dict(help='what lies under the pointer').tag(sync=True)
     height = T.Int(300, help='of a panel, in CSS pixels').tag(sync=True)
-    _names,_palettes,_look = T.List().tag(sync=True),T.List().tag(sync=True),T.Dict().tag(sync=True)
+    _names,_palettes,_tables = T.List().tag(sync=True),T.List().tag(sync=True),T.Dict().tag(sync=True)
     _item,_panels,_key = T.Dict().tag(sync=True),T.List().tag(sync=True),T.Unicode().tag(sync=True)
 
     def __init__(self,
@@ -88,7 +88,7 @@ class MaskViewer(anywidget.AnyWidget):
     ):
         self.task,self.panels,self.truth,self.image,self.name,self._held = task,{},None,None,'',{}
         self._colours = [np.uint8(task.palette),np.uint8(safe_palette(len(task)))]
-        drawn = dict(_names=list(task.classes), _palettes=[o.tobytes() for o in self._colours], _look=LOOK)
+        drawn = dict(_names=list(task.classes), _palettes=[o.tobytes() for o in self._colours], _tables=LOOK)
         super().__init__(height=height, **drawn, **{'classes':[True]*len(task), **kwargs})
         self.on_msg(self._heard)
 
@@ -158,7 +158,7 @@ def show(self:MaskViewer,
 def _parts(a, b, truth):
     "Part of each pixel; without truth 0 where the two agree and 1 to 254 by the lower confidence where not"
     if truth is not None: return five_parts(a.label, b.label, truth)
-    low = np.full(np.shape(a.label), 255) if a.confidence is None or b.confidence is None else np.minimum(a.confidence, b.confidence)
+    low = 255. if a.confidence is None or b.confidence is None else np.minimum(a.confidence, b.confidence).astype(float)
     return np.where(np.equal(a.label, b.label), 0, 1+np.floor(low*253/255+.5)).astype(np.uint8)
 
 # %% ../../nbs/09_view/07_viewer.ipynb #b623b514
