@@ -1,5 +1,5 @@
-"Links, imports and names in notebooks and pages lead somewhere. Everything is read as text, so nothing of the library is imported"
-import ast, importlib.util, json, re, shutil, subprocess, sys, tomllib
+"Links, imports, names and commands in notebooks and pages lead somewhere. Notebooks and modules are read as text, so this needs no torch"
+import ast, importlib.util, json, re, shlex, shutil, subprocess, sys, tomllib
 from functools import cache
 from pathlib import Path
 import pytest, yaml
@@ -105,6 +105,17 @@ def test_targets():
     known = set(re.findall(r'^([a-z]+):', (root/'Makefile').read_text(encoding='utf-8'), flags=re.M))
     code = lambda p: '\n'.join(re.findall(r'```.*?```|`[^`\n]*`', prose(p), flags=re.S))
     check((p, o) for p in [*notebooks, *pages] for o in re.findall(r'(?:^|`)make ([a-z]+)', code(p), flags=re.M) if o not in known)
+
+def test_commands():
+    "Every `segkc …` that the prose shows is understood"
+    from segkc_fastai.cli import parser
+    blocks = [o for p in [*notebooks, *pages] for o in re.findall(r'^```sh\n(.*?)^```', prose(p), flags=re.M|re.S)]
+    shown = [re.split(r'-m segkc_fastai.cli|^segkc', line)[1] for o in blocks for line in o.splitlines() if 'segkc_fastai.cli ' in line or line.startswith('segkc ')]
+    assert len(shown)>15
+    for line in shown:
+        argv = shlex.split(line, comments=True)
+        try: parser(argv).parse_args(argv)
+        except SystemExit: pytest.fail(f'segkc {line}')
 
 def load(name):
     "The functions of a script in .ci"
