@@ -194,6 +194,11 @@ def write_probe(path, records, truth=True, networks=('senior','junior'), k=8):
 
 ALL = {'curves','grid','pseudo','classes','reliability','confusion','flow','disagreement'}
 
+def rewrite(path, part, **what):
+    "Change what a run's `config.json` holds"
+    c = json.loads((path/'config.json').read_text())
+    (path/'config.json').write_text(json.dumps(c | {part:c[part] | what}))
+
 def stems(path): return {o.stem for o in path.iterdir()}
 
 def test_command_draws_everything_in_every_format(runs, tmp_path, capsys):
@@ -211,8 +216,7 @@ def test_what_is_missing_is_said_once_and_the_rest_drawn(runs):
     files,left = all_figures([runs[1]], evaluate=evaluate_run)
     assert stems(runs[1]/'figures')==ALL-{'pseudo','flow','disagreement'} and len(files)==5
     assert len(left)==2 and 'cps: no pseudo, because there is no pseudo.csv' in left[0] and left[1].startswith('cps: no flow, disagreement, because')
-    c = json.loads((runs[1]/'config.json').read_text())
-    (runs[1]/'config.json').write_text(json.dumps(c | dict(data='/moved/away')))
+    rewrite(runs[1], 'settings', data='/moved/away')
     _,left = all_figures(runs[1:], runs[1]/'again', evaluate=evaluate_run)
     assert stems(runs[1]/'again')==ALL-{'pseudo','flow','disagreement','grid'}, 'the report was kept'
     assert sum('no grid' in o for o in left)==1
@@ -234,8 +238,7 @@ def test_thin_records(runs):
     assert left==['supervised: no disagreement, because there is one network only'] and 'flow' in stems(runs[0]/'figures')
 
 def test_runs_of_other_data_are_not_compared(runs):
-    c = json.loads((runs[1]/'config.json').read_text())
-    (runs[1]/'config.json').write_text(json.dumps(c | dict(val_hash='other')))
+    rewrite(runs[1], 'facts', val_hash='other')
     _,left = all_figures(runs, evaluate=evaluate_run)
     assert any('no classes, qualitative, size' in o and 'other validation images' in o for o in left)
 

@@ -17,7 +17,7 @@ import numpy as np, seaborn as sns
 from matplotlib.patches import Patch
 from ..core.task import Task, IGNORE
 from ..core.files import replacing
-from .overlay import overlay, five_parts, grey, paint_parts, PARTS_TASK, PART_COLORS
+from .overlay import overlay, five_parts, mean_grey, paint_parts, PARTS_TASK, PART_COLORS
 
 # %% ../../nbs/09_view/02_figures.ipynb #bbfc8e41
 COLUMN,PAGE = 3.25,6.75 # width of one column and of two, in inches
@@ -137,7 +137,7 @@ def paint_pair(
     if truth is not None: return paint_parts(image, five_parts(a, b, truth))
     agree,amber,red = (np.array(PART_COLORS[i]) for i in (0,2,4))
     differ = amber+np.asarray(sure)[...,None]/255*(red-amber)
-    return (.3*grey(image)+.7*np.where(np.not_equal(a, b)[...,None], differ, agree)).round().astype(np.uint8)
+    return (.3*mean_grey(image)+.7*np.where(np.not_equal(a, b)[...,None], differ, agree)).round().astype(np.uint8)
 
 # %% ../../nbs/09_view/02_figures.ipynb #5db05682
 def pair_legend(
@@ -185,7 +185,7 @@ def error_grid(
     "Image, ground truth, prediction and errors; returns the figure"
     errors = [np.where(np.asarray(t)==IGNORE, IGNORE, np.asarray(p)!=t).astype(np.uint8) for t,p in zip(truths, predictions)]
     paint = lambda im,m: overlay(im, m, task, .75)
-    rows = [[im, paint(im, t), paint(im, p), overlay(grey(im), e, ERRORS_TASK, .7)] for im,t,p,e in zip(images, truths, predictions, errors)]
+    rows = [[im, paint(im, t), paint(im, p), overlay(mean_grey(im), e, ERRORS_TASK, .7)] for im,t,p,e in zip(images, truths, predictions, errors)]
     fig = grid(rows, ['image','ground truth','prediction','errors'], names, width)
     legend(fig, task, [*truths, *predictions])
     legend(fig, ERRORS_TASK, loc='outside upper center')
