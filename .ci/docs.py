@@ -12,6 +12,7 @@ from nbdev.processors import FilterDefaults
 cfg = get_config()
 nbs,root = cfg.nbs_path,cfg.config_path
 
+WIDGET = 'application/vnd.jupyter.widget-view+json'
 GUIDES = ['tutorials','how_to','explanations'] # before the reference, whose folders are numbered
 
 def notebooks():
@@ -34,6 +35,7 @@ def clean_cell(cell):
     for o in cell.get('outputs', []):
         if 'text/markdown' in o.get('data', {}): o['data']['text/markdown'] = re.sub(r'(\))\{[^{}\n]*\}', r'\1', o['data']['text/markdown'])
     if cell.cell_type!='code': return
+    cell.outputs = [o for o in cell.outputs if [*o.get('data', {})]!=[WIDGET]] # whose picture is the next output
     cell.metadata.pop('execution', None) # timings as numbers, which nbformat refuses
     if re.search(r'^#\|\s*echo:\s*false', cell.source, flags=re.M): cell.metadata['transient'] = dict(remove_source=True)
     cell.source = re.sub(r'^#\|.*\n?', '', cell.source, flags=re.M)
@@ -103,7 +105,7 @@ def llms(dest):
     Path(dest).write_text('\n\n'.join(parts) + '\n', encoding='utf-8')
 
 def page(path, html2nb):
-    "The notebook at `path` with its links as those of a page in _docs, below a list of all pages"
+    "The notebook at `path` with its links as those of a page in _docs, and a cell of links to all pages"
     up = posixpath.relpath('.', posixpath.dirname(path) or '.')
     nb2html = {v: k for k,v in html2nb.items()}
     def _f(target, ours, anchor):
@@ -113,21 +115,20 @@ def page(path, html2nb):
     nb = relink(process(path), _f)
     link = lambda p: f"[{nbpath2html(p).stem.replace('_', ' ')}]({posixpath.join(up, nbpath2html(p).as_posix())})"
     links = [f"{name}: {' · '.join(map(link, paths))}" for name,paths in sections().items()]
-    nb.cells.insert(0, nbformat.v4.new_markdown_cell('  \n'.join(links)))
-    return nb
+    return nb,nbformat.v4.new_markdown_cell('  \n'.join(links))
 
 def write_page(path, html, html2nb):
-    "A page as HTML and, with its pictures beside it, as Markdown"
-    nb,out = page(path, html2nb),cfg.doc_path/html
+    "A page as Markdown, with its pictures beside it, and as HTML below the links to all pages"
+    (nb,links),out = page(path, html2nb),cfg.doc_path/html
     out.parent.mkdir(parents=True, exist_ok=True)
-    res = dict(metadata=dict(name=out.stem), output_files_dir=f'{out.stem}_files')
-    exporter = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True)
-    out.write_text(exporter.from_notebook_node(nb, resources=dict(res))[0], encoding='utf-8')
-    body,res = MarkdownExporter().from_notebook_node(nb, resources=dict(res))
+    body,res = MarkdownExporter().from_notebook_node(nb, resources=dict(output_files_dir=f'{out.stem}_files'))
     out.with_name(f'{out.name}.md').write_text(body, encoding='utf-8')
     for name,data in res['outputs'].items():
         (out.parent/name).parent.mkdir(exist_ok=True)
         (out.parent/name).write_bytes(data)
+    nb.cells.insert(0, links)
+    exporter = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True)
+    out.write_text(exporter.from_notebook_node(nb, resources=dict(metadata=dict(name=out.stem)))[0], encoding='utf-8')
     print(out.relative_to(root))
 
 def broken(site, url):

@@ -4,6 +4,7 @@ These are the tests of `tests/test_NAME.py`, NAME being the module's; without su
 only the ones that use them. A notebook that shows browser code has the tests of that, too, and every notebook those of links and imports."""
 import ast, filecmp, os, re, shutil, subprocess, sys, tempfile, time
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from fastcore.nbio import read_nb
 
@@ -17,17 +18,19 @@ def module_of(source):
     found = re.search(r'^#\|\s*default_exp (\S+)', source, flags=re.M)
     return found and found[1]
 
-def used(test, names): return sum(isinstance(o, ast.Name) and o.id in names for o in ast.walk(test))
+@cache
+def parsed(path):
+    "Imports of a test file as (module, name, name there), and the names that each of its tests uses, with how often"
+    tree = ast.parse(path.read_text(encoding='utf-8'))
+    imports = [(o.module, a.name, a.asname or a.name) for o in ast.walk(tree) if isinstance(o, ast.ImportFrom) for a in o.names]
+    tests = (o for o in tree.body if isinstance(o, ast.FunctionDef) and o.name.startswith('test'))
+    return imports,{o.name: Counter(n.id for n in ast.walk(o) if isinstance(n, ast.Name)) for o in tests}
 
 def uses(path, module):
-    "Test function → how often it uses a name that the file imports from `module`"
-    tree = ast.parse(path.read_text(encoding='utf-8'))
-    package,_,stem = module.rpartition('.')
-    names = set()
-    for o in (o for o in ast.walk(tree) if isinstance(o, ast.ImportFrom)):
-        names |= {a.asname or a.name for a in o.names if o.module==module or (o.module==package and a.name==stem)}
-    tests = (o for o in tree.body if isinstance(o, ast.FunctionDef) and o.name.startswith('test'))
-    return Counter({o.name: used(o, names) for o in tests})
+    "Test → how often it uses a name that its file imports from `module`"
+    imports,tests = parsed(path)
+    names = {here for m,name,here in imports if module in (m, f'{m}.{name}')}
+    return Counter({k: sum(n[o] for o in names) for k,n in tests.items()})
 
 def tests_of(source):
     "What pytest is to run for a notebook"

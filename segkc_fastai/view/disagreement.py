@@ -15,7 +15,7 @@ from PIL import Image
 from ..core.task import IGNORE
 from ..train.probe import main_pair
 from .explorer import Explorer, share, table_rows
-from .figures import PAGE, styled
+from .figures import PAGE, parts_task, styled
 from .overlay import PARTS, five_parts
 from .viewer import Panel
 
@@ -34,7 +34,7 @@ class PairExplorer(Explorer):
         return np.array([of(i) for i in range(len(self.probe))])
 
     def counts(self): return self.once('count', lambda: self._count(self.nav.record))
-    def part_names(self): return [o.replace('senior', self.pair[0]).replace('junior', self.pair[1]) for o in PARTS]
+    def part_names(self): return parts_task(*self.pair).classes
     def parts(self)->pd.DataFrame: # a row an image: pixels in each part, `disagree`, `pixels`
         "The five parts of each probe image, in pixels"
         n = self.counts().sum(2)

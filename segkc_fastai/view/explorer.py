@@ -56,7 +56,7 @@ class Explorer:
         self.viewer = MaskViewer(p.task, height, **{**self.traits, **kwargs})
         sprite,size = thumbnails(p)
         head = dict(title=self.title(), names=p.names, sprite=sprite, sprite_size=size, jumps=[*self.jumps], sorts=[*self.sorts], sort='as recorded')
-        self.nav = Navigator(**head, records=self._when(), record=len(p.records)-1, order=[*range(len(p))], network=self.network, networks=self.networks)
+        self.nav = Navigator(**head, records=self._record_names(), record=len(p.records)-1, order=[*range(len(p))], network=self.network, networks=self.networks)
         self.under = HTML()
         self.widget = VBox([self.nav, self.viewer, self.under])
         self.nav.observe(self._moved, ['record','at','network','sort'])
@@ -66,7 +66,7 @@ class Explorer:
 
     def open(self, of): return Probe(of)
     def title(self): return self.probe.path.parent.name
-    def _when(self): return [f'epoch {e+1}, step {s}' for e,s in self.probe.records]
+    def _record_names(self): return [f'epoch {e+1}, step {s}' for e,s in self.probe.records]
 
     @property
     def image(self)->int: return self.nav.order[self.nav.at]
@@ -200,7 +200,7 @@ def refresh(self:Explorer):
     last = self.nav.record==len(self.probe.records)-1
     self.probe.refresh()
     self._recent.clear()
-    self.nav.records = self._when()
+    self.nav.records = self._record_names()
     if last: self.nav.record = len(self.probe.records)-1
 
 # %% ../../nbs/09_view/09_explorer.ipynb #1facfffe

@@ -78,7 +78,7 @@ class MaskViewer(anywidget.AnyWidget):
     matrix = T.List([], help='two label panels whose classes are crossed beside the panels').tag(sync=True)
     hover = T.Dict(help='what lies under the pointer').tag(sync=True)
     height = T.Int(300, help='of a panel, in CSS pixels').tag(sync=True)
-    _names,_palettes,_look = T.List().tag(sync=True),T.List().tag(sync=True),T.Dict().tag(sync=True)
+    _names,_palettes,_tables = T.List().tag(sync=True),T.List().tag(sync=True),T.Dict().tag(sync=True)
     _item,_panels,_key = T.Dict().tag(sync=True),T.List().tag(sync=True),T.Unicode().tag(sync=True)
 
     def __init__(self,
@@ -88,7 +88,7 @@ class MaskViewer(anywidget.AnyWidget):
     ):
         self.task,self.panels,self.truth,self.image,self.name,self._held = task,{},None,None,'',{}
         self._colours = [np.uint8(task.palette),np.uint8(safe_palette(len(task)))]
-        drawn = dict(_names=list(task.classes), _palettes=[o.tobytes() for o in self._colours], _look=LOOK)
+        drawn = dict(_names=list(task.classes), _palettes=[o.tobytes() for o in self._colours], _tables=LOOK)
         super().__init__(height=height, **drawn, **{'classes':[True]*len(task), **kwargs})
         self.on_msg(self._heard)
 
@@ -155,10 +155,10 @@ def show(self:MaskViewer,
     return self
 
 # %% ../../nbs/09_view/07_viewer.ipynb #20f60016
-def _parts(a, b, truth):
+def _pair_parts(a, b, truth):
     "Part of each pixel; without truth 0 where the two agree and 1 to 254 by the lower confidence where not"
     if truth is not None: return five_parts(a.label, b.label, truth)
-    low = np.full(np.shape(a.label), 255) if a.confidence is None or b.confidence is None else np.minimum(a.confidence, b.confidence)
+    low = 255. if a.confidence is None or b.confidence is None else np.minimum(a.confidence, b.confidence).astype(float)
     return np.where(np.equal(a.label, b.label), 0, 1+np.floor(low*253/255+.5)).astype(np.uint8)
 
 # %% ../../nbs/09_view/07_viewer.ipynb #b623b514
@@ -186,7 +186,7 @@ def _layer(self:MaskViewer, p, at, base):
 def _who(self:MaskViewer, p, seen, base):
     "Who is right; pixels of which nobody says a class that is shown count as ignored"
     a,b = (self.panels[o] for o in p.of)
-    parts = seen(_parts(a, b, self.truth))
+    parts = seen(_pair_parts(a, b, self.truth))
     if not all(self.classes):
         on = np.isin(np.arange(256), np.flatnonzero(self.classes))
         parts = np.where(np.any([on[seen(o)] for o in (a.label, b.label, self.truth) if o is not None], 0), parts, IGNORE)
@@ -198,7 +198,7 @@ def _legend_items(self, p):
     pc = lambda n,of: f'{100*n/max(of, 1):.1f} %'
     if p.kind in RAMPS: return [(None,'confidence, from 0 to 1' if p.kind=='confidence' else f'entropy, from 0 to {math.log(len(self.task)):.2f} nats')]
     if p.kind!='disagreement': return []
-    n = np.bincount(_parts(*(self.panels[o] for o in p.of), self.truth).ravel(), minlength=256)
+    n = np.bincount(_pair_parts(*(self.panels[o] for o in p.of), self.truth).ravel(), minlength=256)
     of = lambda k,what: [(None,f'of {k:,} {what}')]
     if self.truth is None:
         return [(PART_COLORS[0],f'agree {pc(n[0], n.sum())}'), (PART_COLORS[4],f'disagree {pc(n[1:].sum(), n.sum())}, amber to red by confidence'), *of(n.sum(), 'pixels')]

@@ -11,8 +11,11 @@ export function draw(v) {
   const cell = v.model.get('cell')
   visible(v)
   const mixed = tables(v)
-  const hit = cell && findCell(v, cell, t)
-  for (const p of v.panels) drawPanel(v, p, mixed, t, hit)
+  const hit = findCell(v, cell, t)
+  for (const p of v.panels) {
+    paint(v, p, mixed, t, hit)
+    p.g.putImageData(p.data, 0, 0)
+  }
   beside(v, t, cell)
   v.el.dataset.ms = (performance.now() - v.since).toFixed(2)
   v.el.dataset.draws = +(v.el.dataset.draws || 0) + 1
@@ -30,7 +33,8 @@ function layer(v, p) {
   return p.kind === 'disagreement' ? 'parts' : p.kind
 }
 
-function drawPanel(v, p, mixed, t, hit) {
+// The pixels of a panel, into p.out
+export function paint(v, p, mixed, t, hit) {
   const kind = layer(v, p)
   const base = p.base || (kind === 'parts' ? v.grey : v.base)
   if (kind === 'image') p.out.set(base)
@@ -39,7 +43,6 @@ function drawPanel(v, p, mixed, t, hit) {
     blend(p.out, base, v.val, mixed[kind === 'truth' ? 'label' : kind])
   }
   if (hit) outline(p.out, v.hit, v.W)
-  p.g.putImageData(p.data, 0, 0)
 }
 
 // What decides the colour of each visible pixel, into v.val
@@ -76,9 +79,10 @@ function partValues(v, p) {
   }
 }
 
-function findCell(v, [titleA, titleB, i, j], t) {
-  const [a, b] = [v.byTitle.get(titleA), v.byTitle.get(titleB)]
+// The pixels of a chosen cell of the matrix, into v.hit; false if none was chosen
+export function findCell(v, cell, t) {
+  const [a, b] = (cell || []).map(title => v.byTitle.get(title))
   if (!a || !b) return false
-  cellHits(a, b, [i, j], t, v.idx, v.hit)
+  cellHits(a, b, cell.slice(2), t, v.idx, v.hit)
   return true
 }

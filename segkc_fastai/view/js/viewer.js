@@ -13,7 +13,7 @@ import {guarded} from './traits.js'
 
 function state(model, root) {
   const names = model.get('_names')
-  const given = {model, el: root, names, K: names.length, look: unpacked(model.get('_look'))}
+  const given = {model, el: root, names, K: names.length, look: unpacked(model.get('_tables'))}
   return {...given, panels: [], arriving: 0, since: 0, blink: '', mode: '', off: [], scratch: new OffscreenCanvas(1, 1)}
 }
 

@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import {
+  clamp, dragged, geometry, panelSize, pixelAt, pixelsUnder, zoomed,
+} from '../../segkc_fastai/view/js/geometry.js'
+
+const IMAGE = {w: 40, h: 20}
+const WHOLE = [1, .5, .5]
+
+test('clamp', () => assert.deepEqual([-1, .4, 2].map(x => clamp(x)), [0, .4, 1]))
+
+test('the whole image fills a panel', () => {
+  assert.deepEqual(geometry(IMAGE, 80, 40, WHOLE), {s: 2, ox: 0, oy: 0})
+})
+
+test('zoomed, the view stays inside the image', () => {
+  assert.deepEqual(geometry(IMAGE, 80, 40, [2, .5, .5]), {s: 4, ox: 10, oy: 5})
+  assert.deepEqual(geometry(IMAGE, 80, 40, [2, 1, 0]), {s: 4, ox: 20, oy: 0})
+})
+
+test('the pixel of the image under each pixel of the screen', () => {
+  const idx = new Int32Array(8)
+  pixelsUnder(idx, {w: 2, h: 2}, 4, 2, {s: 2, ox: 0, oy: 0})
+  assert.deepEqual([...idx], [0, 0, 1, 1, 0, 0, 1, 1])
+  pixelsUnder(idx, {w: 4, h: 2}, 4, 2, {s: 2, ox: 2, oy: 1})
+  assert.deepEqual([...idx], [6, 6, 7, 7, 6, 6, 7, 7])
+})
+
+test('the pixel under a point, also at the very edge', () => {
+  const geo = geometry(IMAGE, 80, 40, WHOLE)
+  assert.deepEqual(pixelAt(IMAGE, 80, 40, geo, .5, .25), {x: 20, y: 5})
+  assert.deepEqual(pixelAt(IMAGE, 80, 40, geo, 1, 1), {x: 39, y: 19})
+})
+
+test('the pixel under the hand stays there when zooming', () => {
+  for (const [fx, fy] of [[.5, .5], [.3, .6], [.45, .2]]) {
+    const before = geometry(IMAGE, 800, 400, [2, .5, .5])
+    const at = [before.ox + fx * 800 / before.s, before.oy + fy * 400 / before.s]
+    const after = geometry(IMAGE, 800, 400, zoomed([2, .5, .5], 4, IMAGE, 800, 400, before, at))
+    assert.ok(Math.abs((at[0] - after.ox) * after.s - fx * 800) < 1e-9)
+    assert.ok(Math.abs((at[1] - after.oy) * after.s - fy * 400) < 1e-9)
+  }
+})
+
+test('zoom has ends, and the lower one is the whole image', () => {
+  const geo = geometry(IMAGE, 80, 40, [2, .2, .2])
+  assert.deepEqual(zoomed([2, .2, .2], .5, IMAGE, 80, 40, geo), WHOLE)
+  assert.equal(zoomed([2, .2, .2], 100, IMAGE, 80, 40, geo)[0], 8)
+  assert.equal(zoomed(WHOLE, 100, {w: 4000, h: 2000}, 80, 40, geo)[0], 100)
+})
+
+test('dragging moves the centre, not beyond the image', () => {
+  assert.deepEqual(dragged([2, .5, .5], .2, -.1), [2, .4, .55])
+  assert.deepEqual(dragged([2, .5, .5], 1, -1), [2, .25, .75])
+})
+
+test('panels have the size they want where there is room, and wrap before they become too small', () => {
+  const of = (n, want, room, ratio = 1) => panelSize(IMAGE, n, want, room, ratio)
+  assert.deepEqual(of(2, 300, 1000), {width: 300, height: 150, W: 300, H: 150})
+  assert.equal(of(4, 300, 1000).width, 242)
+  assert.equal(of(4, 300, 500).width, 242)
+  assert.equal(of(4, 300, 10).width, 40)
+  assert.deepEqual(of(1, 300, 1000, 2), {width: 300, height: 150, W: 600, H: 300})
+})
+
+test('beyond two million pixels a sharp screen is not worth the wait', () => {
+  assert.equal(panelSize({w: 1, h: 1}, 4, 512, 5000, 2).W, 512)
+  assert.equal(panelSize({w: 1, h: 1}, 1, 512, 5000, 2).W, 1024)
+})

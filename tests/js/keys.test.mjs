@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import {HELP, press} from '../../segkc_fastai/view/js/keys.js'
+import {guarded} from '../../segkc_fastai/view/js/traits.js'
+
+function fakeView(traits) {
+  const sent = []
+  const model = {get: k => traits[k], set: (k, x) => traits[k] = x, save_changes() {}, send: msg => sent.push(msg)}
+  const line = {classList: {toggle() {}}}
+  return {model, sent, names: ['road', 'car', 'sky'], present: [1, 0, 1], item: {w: 40, h: 20}, panels: [], ui: {line}}
+}
+
+test('keys change traits, ask the kernel, or are not ours', () => {
+  const v = fakeView({threshold: .98, classes: [true, true, true]})
+  assert.ok(press(v, ']'))
+  assert.equal(v.model.get('threshold'), 1)
+  assert.ok(press(v, 'ArrowLeft'))
+  assert.deepEqual(v.sent, [{key: 'ArrowLeft'}])
+  assert.ok(!press(v, 'b') && !press(v, 'toString'))
+})
+
+test('c shows the classes that are there one after the other, and then all', () => {
+  const v = fakeView({classes: [true, true, true]})
+  const shown = [0, 1, 2].map(() => press(v, 'c') && v.model.get('classes').map(Number).join(''))
+  assert.deepEqual(shown, ['100', '001', '111'])
+})
+
+test('the help has every key', () => {
+  for (const key of ['1–9', 'space', 'c', 'g', 'd', '[ ]', 'f', 'shift', '?']) assert.ok(HELP.includes(key), key)
+})
+
+test('errors are shown, also those of promises', async () => {
+  const v = fakeView({})
+  const quiet = console.error
+  console.error = () => {}
+  guarded(v, () => v.nothing.there)()
+  assert.match(v.ui.line.textContent, /^error: /)
+  v.ui.line.textContent = ''
+  await guarded(v, async () => v.nothing.there)().catch(() => {})
+  assert.match(v.ui.line.textContent, /^error: /)
+  console.error = quiet
+})
