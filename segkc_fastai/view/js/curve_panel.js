@@ -18,6 +18,7 @@ const dashesOf = i => i === -2 || i > 5 ? '4 3' : 'none'
 
 export function plotPanel(panel, chart, running, width) {
   const svg = svgNode('svg', {viewBox: `0 0 ${width} ${PANEL_HEIGHT}`, role: 'img'})
+  svg.style.height = `${PANEL_HEIGHT}px`
   const range = valueRange(panel, running)
   if (!range) {
     const middle = {x: width / 2, y: PANEL_HEIGHT / 2, 'text-anchor': 'middle', 'fill-opacity': .7}
