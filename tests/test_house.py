@@ -33,8 +33,7 @@ def test_the_modules_were_found():
     assert len(MODULES)>40 and {'core.task','runs.folder','cli'}<=set(MODULES)
     assert {('core.files','replacing'),('core.task','IGNORE')}<=set(imports('train.probe'))
 
-def test_every_module_has_a_layer():
-    assert {o.split('.')[0] for o in MODULES}<=set(RANK) and [o for o in MODULES if '.' not in o]==['cli']
+def test_every_module_has_a_layer(): assert {o.split('.')[0] for o in MODULES}<=set(RANK) and [o for o in MODULES if '.' not in o]==['cli']
 
 def test_nothing_imports_to_the_right():
     wrong = []
@@ -45,8 +44,7 @@ def test_nothing_imports_to_the_right():
             if there in RANK and (RANK[there]>RANK[here] or (RANK[there]==RANK[here] and there!=here)): wrong.append(f'{name} → {other}')
     assert not wrong
 
-def test_what_is_imported_exists():
-    assert not [f'{k} → {o}' for k in MODULES for o,_ in imports(k) if o not in MODULES and o not in ('_modidx','__version__')]
+def test_what_is_imported_exists(): assert not [f'{k} → {o}' for k in MODULES for o,_ in imports(k) if o not in MODULES and o not in ('_modidx','__version__')]
 
 def test_views_read_runs_through_their_folder():
     assert {o for k in MODULES if k.startswith('view.') for o,_ in imports(k) if o.startswith('runs.')}<={'runs.folder'}
@@ -62,8 +60,6 @@ def test_a_private_name_means_one_thing():
         for k in privates(o): at[k].add(o)
     assert not {k:sorted(v) for k,v in at.items() if len(v)>1}
 
-def test_private_names_stay_at_home():
-    assert not [f'{k} → {o}.{n}' for k in MODULES for o,n in imports(k) if n and n.startswith('_')]
+def test_private_names_stay_at_home(): assert not [f'{k} → {o}.{n}' for k in MODULES for o,n in imports(k) if n and n.startswith('_')]
 
-def test_modules_are_short():
-    assert not {o:n for o in MODULES if (n := len((ROOT/f'{o.replace(".", "/")}.py').read_text().splitlines()))>400}
+def test_modules_are_short(): assert not {o:n for o in MODULES if (n := len((ROOT/f'{o.replace(".", "/")}.py').read_text().splitlines()))>400}

@@ -67,9 +67,8 @@ def _pair(s):
 Arguments = Annotated[dict, Kind('NAME=VALUE, such as threshold=0.95', lambda v: all(isinstance(k, str) for k in v), _pair)]
 
 # %% ../../nbs/01_core/04_kinds.ipynb #d17ee97d
-_HINT_WORDS = {str:'text', int:'a whole number', float:'a number', bool:'true or false', dict:'an object', list:'a list', tuple:'a list', NoneType:'null'}
-
 def _options(hint): return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
 def without_none(hint):
     "An annotation without its `|None`"
     return next(o for o in _options(hint) if o is not NoneType)
@@ -77,6 +76,9 @@ def without_none(hint):
 def kind_of(hint)->Kind|None:
     "The `Kind` that an annotation carries"
     return next((o for o in getattr(hint, '__metadata__', ()) if isinstance(o, Kind)), None)
+
+# %% ../../nbs/01_core/04_kinds.ipynb #aa4a8034
+_HINT_WORDS = {str:'text', int:'a whole number', float:'a number', bool:'true or false', dict:'an object', list:'a list', tuple:'a list', NoneType:'null'}
 
 def described(
     hint # annotation of a setting

@@ -125,8 +125,8 @@ def _by_hand(path):
     raise FileNotFoundError(f'{path}: Cityscapes is given to registered users only; {CITY_GET}: {path}')
 
 # %% ../../nbs/02_data/04_download.ipynb #3b794157
-DOWNLOADS = dict(voc=_get_voc, sbd=_get_sbd, camvid=_get_camvid, cityscapes=_by_hand, ade20k=partial(_get_zips, name='ade20k', out='ADEChallengeData2016'),
-    coco_stuff=partial(_get_zips, name='coco_stuff', out='coco_stuff'))
+DOWNLOADS = dict(voc=_get_voc, sbd=_get_sbd, camvid=_get_camvid, ade20k=partial(_get_zips, name='ade20k', out='ADEChallengeData2016'),
+    coco_stuff=partial(_get_zips, name='coco_stuff', out='coco_stuff'), cityscapes=_by_hand)
 
 def download(
     name:Literal['voc','sbd','camvid','ade20k','coco_stuff','cityscapes'], # sbd includes voc; for cityscapes the error says what to fetch by hand
