@@ -1,5 +1,5 @@
 "Links, imports, names and commands in notebooks and pages lead somewhere. Notebooks and modules are read as text, so this needs no torch"
-import ast, importlib.util, json, re, shlex, shutil, subprocess, sys, tomllib
+import ast, importlib.util, json, os, re, shlex, shutil, subprocess, sys, tomllib
 from functools import cache
 from pathlib import Path
 import pytest, yaml
@@ -206,3 +206,12 @@ def test_quick_sees_changes(tmp_path):
     assert not quick.changes(nb, [nb, module])
     with (tmp_path/module).open('a') as f: f.write('\n# by hand')
     assert quick.changes(nb, [nb, module])==[module]
+
+def test_quick_has_a_budget(tmp_path):
+    "Tests that begin after it are left out and counted; what ran is what decides"
+    (tmp_path/'test_it.py').write_text('import time\ndef test_a():\n    while time.process_time()<3: pass\ndef test_b(): assert False\n')
+    (tmp_path/'small.py').write_text('import pytest_budget\nfrom pytest_budget import *\npytest_budget.BUDGET = 2\n')
+    env = os.environ | dict(PYTHONPATH=f'{root/".ci"}{os.pathsep}{tmp_path}')
+    args = [sys.executable, '-m', 'pytest', '-q', '-p', 'small', '-p', 'no:cacheprovider', tmp_path]
+    res = subprocess.run(args, env=env, cwd=tmp_path, capture_output=True, text=True)
+    assert res.returncode==0 and '1 passed, 1 skipped' in res.stdout and 'and 1 were left out' in res.stdout
