@@ -1,7 +1,8 @@
 """Check one notebook: its style, that nbdev-export and nbdev-clean would change nothing, its cells, and the tests of its module
 
 These are the tests of `tests/test_NAME.py`, NAME being the module's; without such a file, those of the file that uses the module's names most often, and
-only the ones that use them. A notebook that shows browser code has the tests of that, too, and every notebook those of links and imports."""
+only the ones that use them. A notebook that shows browser code has the tests of that, too, and every notebook those of links and imports. Tests that would
+take longer than a minute are left out and counted, see `pytest_budget.py`."""
 import ast, filecmp, os, re, shutil, subprocess, sys, tempfile, time
 from collections import Counter
 from functools import cache
@@ -55,13 +56,13 @@ def changes(nb, files):
 def start(*args):
     "Start a command of the environment and print it"
     print('$', *args, flush=True)
-    env = os.environ | dict(OMP_NUM_THREADS='1')
+    env = os.environ | dict(OMP_NUM_THREADS='1', PYTHONPATH=str(root/'.ci'))
     return subprocess.Popen([tool/args[0], *args[1:]], cwd=root, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 def passed(process):
-    "Wait for it; print what a failed command wrote"
+    "Wait for it; print what a failed command wrote, and the last words of another"
     out = process.communicate()[0]
-    if process.returncode: print(out)
+    print(out if process.returncode else '\n'.join(out.strip().splitlines()[-2:]))
     return process.returncode==0
 
 def check(nb):
@@ -73,7 +74,7 @@ def check(nb):
     print('$ nbdev-export and nbdev-clean, on a copy', flush=True)
     stale = changes(nb, files)
     if stale: print(f'Run nbdev-export and nbdev-clean, which change {" and ".join(map(str, stale))}')
-    runs = [start('nbdev-test', nb, '--n-workers', '0'), start('pytest', '-q', '--disable-warnings', *tests_of(source))]
+    runs = [start('nbdev-test', nb, '--n-workers', '0'), start('pytest', '-q', '--disable-warnings', '-p', 'pytest_budget', *tests_of(source))]
     return all([style, not stale, *map(passed, runs)])
 
 def main(nb):

@@ -1,7 +1,7 @@
 "A training that goes on after it was cut short is bit for bit the one that was left alone; what does not fit, and what cannot be written, is said"
 import errno, math, os, pickle, random, shutil, subprocess
 import numpy as np, pandas as pd, pytest, torch
-from conftest import CNN, SMALL, train
+from conftest import CNN, SMALL, settings, train
 from fastai.callback.core import Callback
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.progress import CSVLogger
@@ -295,7 +295,8 @@ def test_a_comparison_goes_on(scenes, tmp_path):
     kw,steps = RUN|dict(senior=None, method='supervised', method_args={}),Trained()
     whole = train(tmp_path/'a', scenes, **kw)
     with pytest.raises(KeyboardInterrupt): train(tmp_path/'b', scenes, **kw|dict(checkpoint=0), cbs=[Stop(6)])
-    check_runs(whole, find_or_train(tmp_path/'b', scenes, **kw, cbs=[steps]))
+    config,how = settings(scenes, **kw)
+    check_runs(whole, find_or_train(tmp_path/'b', config, [steps], **how))
     assert steps.n==2
 
 def test_killed(tmp_path):

@@ -1,13 +1,13 @@
 "Links, imports, names and commands in notebooks and pages lead somewhere. Notebooks and modules are read as text, so this needs no torch"
-import ast, importlib.util, json, re, shlex, shutil, subprocess, sys, tomllib
+import ast, json, re, shlex, tomllib
 from functools import cache
 from pathlib import Path
-import pytest, yaml
+import pytest
 
 root = Path(__file__).parent.parent
 lib = 'segkc_fastai'
 urls = tomllib.loads((root/'pyproject.toml').read_text(encoding='utf-8'))['project']['urls']
-site_url,repo_url = urls['Documentation'],f"{urls['Repository']}/blob/main/"
+repo_url = f"{urls['Repository']}/blob/main/"
 notebooks = sorted(o for o in (root/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in o.parts)
 pages = [o for name in ('README.md','CONTRIBUTING.md','CHANGELOG.md','data/README.md') if (o:=root/name).exists()]
 
@@ -116,93 +116,3 @@ def test_commands():
         argv = shlex.split(line, comments=True)
         try: parser(argv).parse_args(argv)
         except SystemExit: pytest.fail(f'segkc {line}')
-
-def load(name):
-    "The functions of a script in .ci"
-    spec = importlib.util.spec_from_file_location(name, root/'.ci'/f'{name}.py')
-    res = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(res)
-    return res
-
-@pytest.fixture
-def docs(monkeypatch):
-    monkeypatch.chdir(root) # where nbdev looks for its settings
-    return load('docs')
-
-def test_llms(docs, tmp_path):
-    "A line for every page, a page for every line; a site without one of them does not pass"
-    docs.llms(tmp_path/'llms.txt')
-    text = (tmp_path/'llms.txt').read_text(encoding='utf-8')
-    assert text.startswith(f'# {lib}\n\n> ') and len(re.findall('^## ', text, flags=re.M))>10
-    listed = re.findall(r'^- \[[^]]+\]\(([^)]+)\): \S', text, flags=re.M)
-    assert sorted(listed)==sorted(f'{site_url}{o}.md' for o in docs.pages()) and len(listed)==len(notebooks)
-    assert f'[{lib}.core.task]({site_url}01_core/task.html.md)' in text
-    for o in docs.pages():
-        page = tmp_path/f'{o}.md'
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.touch()
-    assert not docs.broken(tmp_path, site_url)
-    page.unlink()
-    assert docs.broken(tmp_path, site_url)==[f'{o}.md']
-
-def test_docstrings_name_their_page(docs):
-    files = [o for o in (root/lib).rglob('*.py') if not o.name.startswith('_')]
-    found = {o: re.search(r'^Docs: (\S+?)"""', o.read_text(encoding='utf-8'), flags=re.M) for o in files}
-    assert not [o for o,m in found.items() if not m or m[1].removeprefix(site_url).removesuffix('.md') not in docs.pages()]
-
-def test_broken_links(docs, tmp_path):
-    (tmp_path/'llms.txt').touch()
-    (tmp_path/'a').mkdir()
-    (tmp_path/'a'/'b c.html').write_text('<a class="x" href="../index.html#top">up</a> <a href="https://x.org">out</a> <script>"<a href=\\"no.html\\">"</script>')
-    (tmp_path/'index.html').write_text('<a href="a/b%20c.html">down</a> <img src="a/lost.png"> <a href="#here">here</a>')
-    assert docs.broken(tmp_path, site_url)==['index.html: a/lost.png']
-
-def test_sections(docs):
-    "Guides before the reference, the reference in the order of its numbers, every notebook once"
-    res = docs.sections()
-    assert [*res][:6]==['index','tutorials','how to','explanations','core','data'] and [*res][-1]=='cli'
-    assert sorted(o for v in res.values() for o in v)==sorted(o.relative_to(root/'nbs') for o in notebooks)
-
-def test_changelog():
-    "In nbdev's form, the newest entry that of the version"
-    text = (root/'CHANGELOG.md').read_text(encoding='utf-8')
-    assert text.startswith('# Release notes\n\n<!-- do not remove -->\n\n## ')
-    version = re.search(r'__version__ = "(.*)"', (root/lib/'__init__.py').read_text(encoding='utf-8'))[1]
-    assert re.findall(r'^## (.*)$', text, flags=re.M)[0]==version
-    assert {*re.findall(r'^### (.*)$', text, flags=re.M)} <= {'Breaking Changes','New Features','Bugs Squashed'}
-
-def test_workflow():
-    "The checks run on every change; the docs that were built are published from main, once the checks have passed"
-    jobs = yaml.safe_load((root/'.github/workflows/ci.yml').read_text(encoding='utf-8'))['jobs']
-    steps = lambda job: [o.get('run') or o['uses'].split('@')[0] for o in jobs[job]['steps']]
-    assert '.ci/run' in steps('test') and {'make docs','actions/upload-pages-artifact'} <= {*steps('docs')}
-    publish = jobs['publish']
-    assert {*publish['needs']}=={'test','docs'} and 'refs/heads/main' in publish['if'] and steps('publish')==['actions/deploy-pages']
-    assert publish['permissions']=={'pages':'write', 'id-token':'write'}
-
-def test_quick_finds_tests():
-    "By the name of the module, else by the names that the tests use; what it finds is there"
-    quick = load('quick')
-    found = {o.stem.lstrip('0123456789_'): quick.tests_of(quick.source_of(o)) for o in notebooks}
-    assert found['index']==['tests/test_docs.py'] and found['audit']==['tests/test_docs.py','tests/test_audit.py']
-    assert 'tests/test_js.py' in found['viewer']
-    nodes = [o.split('::') for v in found.values() for o in v]
-    assert all((root/f).is_file() for f,*_ in nodes)
-    assert all(f'def {name}(' in (root/f).read_text(encoding='utf-8') for f,*rest in nodes for name in rest)
-    assert sum(len(v)>1 for v in found.values()) > len(found)/2
-
-@pytest.mark.parametrize('nb,says', [('', 'make quick NB='), ('nbs/no.ipynb', 'no such notebook'), ('README.md', 'no such notebook')])
-def test_quick_refuses(nb, says):
-    res = subprocess.run([sys.executable, root/'.ci'/'quick.py', nb], capture_output=True, text=True)
-    assert res.returncode==1 and says in res.stderr and not res.stdout
-
-def test_quick_sees_changes(tmp_path):
-    "A notebook as nbdev leaves it does not change, one with an output more does"
-    quick = load('quick')
-    for o in ('nbs','segkc_fastai'): shutil.copytree(root/o, tmp_path/o, ignore=shutil.ignore_patterns('__pycache__', '*.jpg', '*.png'))
-    shutil.copy(root/'pyproject.toml', tmp_path)
-    quick.root = tmp_path
-    nb,module = Path('nbs/01_core/01_task.ipynb'),Path('segkc_fastai/core/task.py')
-    assert not quick.changes(nb, [nb, module])
-    with (tmp_path/module).open('a') as f: f.write('\n# by hand')
-    assert quick.changes(nb, [nb, module])==[module]

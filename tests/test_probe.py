@@ -166,9 +166,9 @@ from segkc_fastai.runs.config import RunConfig
 from segkc_fastai.runs.training import train_run
 class Killed(ProbeRecorder):
     "Ended by the system in the middle of its tenth record"
-    def _image(self, i, z, kept):
+    def _write_maps(self, i, z, kept):
         if self.steps==10 and i==3: os.kill(os.getpid(), signal.SIGKILL)
-        return super()._image(i, z, kept)
+        return super()._write_maps(i, z, kept)
 config = RunConfig(sys.argv[2], method='supervised', junior=sys.argv[3], labelled=8, epochs=9, size=(64,96), bs=4, pretrained=False, probe=0)
 train_run(sys.argv[1], config, cbs=[Killed(sys.argv[1], n=6, every=1)], device='cpu')
 '''

@@ -33,13 +33,13 @@ Above0 = Annotated[float, Kind('a number above 0', lambda v: 0<v<math.inf, float
 Minutes = Annotated[float, Kind('a number of at least 0', lambda v: 0<=v<math.inf, float)]
 
 # %% ../../nbs/01_core/04_kinds.ipynb #e8dc7bb9
-def _numbers(s, of): return tuple(of(o) for o in s.lower().replace('x', ',').split(','))
+def _read_numbers(s, of): return tuple(of(o) for o in s.lower().replace('x', ',').split(','))
 def _two(v, low, high): return len(v)==2 and all(low<=o<=high for o in v)
 
 _SIDES = 'height,width in pixels, 16 to 16384 each, such as 240,320'
-Size = Annotated[tuple[int,...], Kind(_SIDES, lambda v: _two(v, 16, 16384), lambda s: _numbers(s, int))]
+Size = Annotated[tuple[int,...], Kind(_SIDES, lambda v: _two(v, 16, 16384), lambda s: _read_numbers(s, int))]
 _RANGE = 'two numbers above 0, the smaller first, such as 0.5,2'
-Range = Annotated[tuple[float,...], Kind(_RANGE, lambda v: _two(v, 1e-9, 1e9) and v[0]<=v[1], lambda s: _numbers(s, float))]
+Range = Annotated[tuple[float,...], Kind(_RANGE, lambda v: _two(v, 1e-9, 1e9) and v[0]<=v[1], lambda s: _read_numbers(s, float))]
 
 # %% ../../nbs/01_core/04_kinds.ipynb #bc66fab9
 def several(
@@ -67,9 +67,8 @@ def _pair(s):
 Arguments = Annotated[dict, Kind('NAME=VALUE, such as threshold=0.95', lambda v: all(isinstance(k, str) for k in v), _pair)]
 
 # %% ../../nbs/01_core/04_kinds.ipynb #d17ee97d
-_WORDS = {str:'text', int:'a whole number', float:'a number', bool:'true or false', dict:'an object', list:'a list', tuple:'a list', NoneType:'null'}
-
 def _options(hint): return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
 def without_none(hint):
     "An annotation without its `|None`"
     return next(o for o in _options(hint) if o is not NoneType)
@@ -78,13 +77,16 @@ def kind_of(hint)->Kind|None:
     "The `Kind` that an annotation carries"
     return next((o for o in getattr(hint, '__metadata__', ()) if isinstance(o, Kind)), None)
 
+# %% ../../nbs/01_core/04_kinds.ipynb #aa4a8034
+_HINT_WORDS = {str:'text', int:'a whole number', float:'a number', bool:'true or false', dict:'an object', list:'a list', tuple:'a list', NoneType:'null'}
+
 def described(
     hint # annotation of a setting
 )->str:
     "What a setting may be, to complete \"give …\""
     if get_origin(hint) is Literal: return ' or '.join(map(str, get_args(hint)))
     if kind := kind_of(hint): return kind.what
-    return ' or '.join(described(o) if o is not hint else _WORDS[o] for o in _options(hint))
+    return ' or '.join(described(o) if o is not hint else _HINT_WORDS[o] for o in _options(hint))
 
 # %% ../../nbs/01_core/04_kinds.ipynb #e03be0c4
 def _is(v, cls):

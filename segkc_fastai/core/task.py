@@ -41,20 +41,20 @@ class Task:
         def put(k, f, want):
             try: object.__setattr__(self, k, f(getattr(self, k)))
             except (TypeError, ValueError): raise ValueError(f'task {self.name!r:.40}: {k}: found {getattr(self, k)!r:.60}; give {want}') from None
-        put('classes', _names, 'a list of names')
+        put('classes', _class_names, 'a list of names')
         put('palette', lambda o: tuple(tuple(map(index, c)) for c in o) or tuple(default_palette(len(self.classes))), 'a list of RGB triples, or none at all')
         put('ignore', lambda o: tuple(tuple(map(index, v)) if isinstance(v, (list,tuple)) else index(v) for v in o), 'a list of numbers, or of RGB triples')
         if isinstance(self.masks, dict): put('masks', lambda o: {int(k):index(v) for k,v in o.items()}, 'a mapping from value to class, such as {"0": 0, "255": 1}')
-        _check(self)
+        _check_task(self)
 
     def __len__(self): return len(self.classes)
 
-def _names(o):
+def _class_names(o):
     cs = [None] if isinstance(o, dict) else tuple(o)
     if any(c is None or isinstance(c, (list,tuple,dict)) for c in cs): raise TypeError
     return tuple(map(str, cs))
 
-def _check(t):
+def _check_task(t):
     k = len(t.classes)
     def need(ok, msg):
         if not ok: raise ValueError(f'task {t.name!r}: {msg}')

@@ -29,12 +29,12 @@ VOC = Task('background aeroplane bicycle bird boat bottle bus car cat chair cow 
     [_voc_colour(i) for i in range(21)], name='Pascal VOC 2012')
 
 # %% ../../nbs/02_data/03_benchmarks.ipynb #1b29d9be
-def _names(f, what):
+def _read_words(f, what):
     if not f.is_file(): raise FileNotFoundError(f'{f}: no such file; {what}')
     try: return [s.strip() for s in f.read_text(encoding='utf-8-sig').splitlines() if s.strip()]
     except UnicodeDecodeError: raise ValueError(f'{f}: no text file; {what or "write it again in UTF-8"}') from None
 
-def _listed(f, what): return [plain_name(s, f) for s in _names(f, what)]
+def _listed(f, what): return [plain_name(s, f) for s in _read_words(f, what)]
 
 def _present(names, path, ext, what):
     lost = [n for n in names if not (path/f'{n}{ext}').is_file()]
@@ -52,7 +52,7 @@ def voc_source(
     lists,aug = path/'ImageSets'/'Segmentation',path/'SegmentationClassAug'
     train,val = (_listed(lists/f'{k}.txt', VOC_GET) for k in ('train','val'))
     listed = next((lists/f for f in ('trainaug.txt','train_aug.txt') if (lists/f).is_file()), None)
-    pool = [Path(s.split()[0]).stem for s in _names(listed, '')] if listed else sorted({f.stem for f in aug.glob('*.png')} - set(val))
+    pool = [Path(s.split()[0]).stem for s in _read_words(listed, '')] if listed else sorted({f.stem for f in aug.glob('*.png')} - set(val))
     if blended and not aug.is_dir(): raise FileNotFoundError(f'{aug}: no such folder; the blended splits need the masks of SBD there, which write_sbd puts there')
     if not pool: warnings.warn(f'{path}: without {aug.name} or {lists.name}/trainaug.txt only the {len(train)} training images of the archive are used; the field uses 10 582 (see write_sbd)')
     chosen,masks = (pool,aug) if blended else (train,path/'SegmentationClass')
@@ -187,7 +187,7 @@ def camvid_source(
 )->Source: # test is empty
     "CamVid as fastai publishes it; FileNotFoundError says what to get, ValueError that `codes.txt` lists other classes"
     path = Path(path)
-    codes,val = _names(path/'codes.txt', CAMVID_GET),set(_names(path/'valid.txt', CAMVID_GET))
+    codes,val = _read_words(path/'codes.txt', CAMVID_GET),set(_read_words(path/'valid.txt', CAMVID_GET))
     other = set(codes) - {*_CODES, 'Void'}
     if other: raise ValueError(f'{path}/codes.txt: {sorted(other)[0]} is no class of CamVid; put such data into train/images and train/masks, with a task.json')
     task = replace(CAMVID, masks={i:_CODES[c] for i,c in enumerate(codes) if c in _CODES}, ignore=[i for i,c in enumerate(codes) if c=='Void'])

@@ -73,7 +73,7 @@ def fetch(
 # %% ../../nbs/02_data/04_download.ipynb #6ece6b51
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, shutil.ReadError, EOFError, RuntimeError)
 
-def _unpack(url, file, out, unpack, ok=None):
+def _fetch_unpacked(url, file, out, unpack, ok=None):
     "Fetch `file` and make `out` of it, unless that is done, here or by hand"
     done = file.with_name(f'{file.name}.unpacked')
     if out.exists() and (done.is_file() or not file.is_file()): return
@@ -83,27 +83,27 @@ def _unpack(url, file, out, unpack, ok=None):
     done.touch()
 
 # %% ../../nbs/02_data/04_download.ipynb #e4cfd2df
-def _voc(path):
+def _get_voc(path):
     o,out = DATASET_YEAR_DICT['2012'],path/'VOCdevkit'/'VOC2012'
-    _unpack(o['url'], path/o['filename'], out, lambda: VOCSegmentation(path, '2012', download=True), partial(check_md5, md5=o['md5']))
+    _fetch_unpacked(o['url'], path/o['filename'], out, lambda: VOCSegmentation(path, '2012', download=True), partial(check_md5, md5=o['md5']))
     return out
 
-def _sbd(path):
-    voc,top = _voc(path),path/'sbd'
+def _get_sbd(path):
+    voc,top = _get_voc(path),path/'sbd'
     def unpack():
         for k in ('cls','img','inst'): shutil.rmtree(top/k, ignore_errors=True) # of an attempt that was stopped: SBDataset moves them here, over nothing
         for k in ('train.txt','val.txt'): (top/k).unlink(missing_ok=True)
         SBDataset(top, download=True)
     if (voc/'SegmentationClassAug').is_dir() and (voc/'ImageSets'/'Segmentation'/'trainaug.txt').is_file(): return voc
-    _unpack(SBDataset.url, top/SBDataset.filename, top/'cls', unpack, partial(check_md5, md5=SBDataset.md5))
+    _fetch_unpacked(SBDataset.url, top/SBDataset.filename, top/'cls', unpack, partial(check_md5, md5=SBDataset.md5))
     write_sbd(top, voc)
     return voc
 
 # %% ../../nbs/02_data/04_download.ipynb #819c2867
-def _camvid(path):
+def _get_camvid(path):
     fd = FastDownload(Config(path, 'fastai.ini', create=dict(archive='.', data='.'), save=False), module=fastai.data)
     url,file = URLs.CAMVID,path/URLs.CAMVID.split('/')[-1]
-    _unpack(url, file, path/'camvid', lambda: fd.extract(url, force=True), partial(fd.check, url))
+    _fetch_unpacked(url, file, path/'camvid', lambda: fd.extract(url, force=True), partial(fd.check, url))
     return path/'camvid'
 
 # %% ../../nbs/02_data/04_download.ipynb #e8651228
@@ -114,10 +114,10 @@ coco_stuff coco_stuff/images         val2017               http://images.cocodat
 coco_stuff coco_stuff/stuffthingmaps val2017               https://calvin.inf.ed.ac.uk/wp-content/uploads/data/cocostuffdataset/stuffthingmaps_trainval2017.zip
 '''
 
-def _zips(path, name, out):
+def _get_zips(path, name, out):
     for into,made,url in (o.split()[1:] for o in _ZIPS.strip().splitlines() if o.startswith(name)):
         file = path/url.split('/')[-1]
-        _unpack(url, file, path/into/made, partial(extract_archive, file, path/into))
+        _fetch_unpacked(url, file, path/into/made, partial(extract_archive, file, path/into))
     return path/out
 
 def _by_hand(path):
@@ -125,7 +125,8 @@ def _by_hand(path):
     raise FileNotFoundError(f'{path}: Cityscapes is given to registered users only; {CITY_GET}: {path}')
 
 # %% ../../nbs/02_data/04_download.ipynb #3b794157
-DOWNLOADS = dict(voc=_voc, sbd=_sbd, camvid=_camvid, ade20k=partial(_zips, name='ade20k', out='ADEChallengeData2016'), coco_stuff=partial(_zips, name='coco_stuff', out='coco_stuff'), cityscapes=_by_hand)
+DOWNLOADS = dict(voc=_get_voc, sbd=_get_sbd, camvid=_get_camvid, ade20k=partial(_get_zips, name='ade20k', out='ADEChallengeData2016'),
+    coco_stuff=partial(_get_zips, name='coco_stuff', out='coco_stuff'), cityscapes=_by_hand)
 
 def download(
     name:Literal['voc','sbd','camvid','ade20k','coco_stuff','cityscapes'], # sbd includes voc; for cityscapes the error says what to fetch by hand

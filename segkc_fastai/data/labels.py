@@ -95,7 +95,7 @@ def _decode_rgb(a, task):
     return vals[i],[tuple(o) for o in np.unique(a[~ok], axis=0).tolist()]
 
 # %% ../../nbs/02_data/01_labels.ipynb #f851de5c
-def _hint(bad, task):
+def _task_hint(bad, task):
     k = len(task)
     if isinstance(bad[0], tuple): return f'add the colour to "palette" or "ignore" of the task'
     if bad==[255] and k==2: return 'a 0/255 binary mask? Then set "masks": {"0": 0, "255": 1} in task.json'
@@ -110,7 +110,7 @@ def decode_mask(
     "Class numbers of a mask; ValueError names the file and the value that the task does not know"
     out,bad = _decode_rgb(np.asarray(im.convert('RGB')), task) if task.masks=='rgb' else _decode_index(im, task, path)
     if not bad: return out
-    raise ValueError(f'{path}: value {", ".join(map(str, bad[:5]))} is outside task {task.name!r}: {_hint(bad, task)}')
+    raise ValueError(f'{path}: value {", ".join(map(str, bad[:5]))} is outside task {task.name!r}: {_task_hint(bad, task)}')
 
 # %% ../../nbs/02_data/01_labels.ipynb #e1cedca1
 def open_mask(path:str|Path)->Image.Image:

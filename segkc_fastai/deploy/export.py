@@ -142,7 +142,7 @@ def export(
     return out
 
 # %% ../../nbs/08_deploy/04_export.ipynb #e51c3386
-def _miou(path, pairs, task):
+def _measured_miou(path, pairs, task):
     p,c = Predictor(OnnxNet(path), task),Confusion(len(task))
     for o in progress_bar(pairs, leave=False): c.update(torch.from_numpy(p.predict(o.image).mask)[None], torch.tensor(read_mask(o.mask, task))[None])
     return 100*c.miou
@@ -183,7 +183,7 @@ def quantise(
     out = Path(out or path.with_name(f'{path.stem}-int8.onnx'))
     with replacing(out) as tmp:
         _quantise(path, tmp, [o.image for o in some], dynamic)
-        miou = {k:_miou(f, pairs, src.task) for k,f in (('float',path), ('int8',tmp))}
+        miou = {k:_measured_miou(f, pairs, src.task) for k,f in (('float',path), ('int8',tmp))}
     said = f'{"dynamic" if dynamic else f"static, ranges from {len(some)} images"}; mIoU {miou["float"]:.2f} % in float32, {miou["int8"]:.2f} % here, on {len(pairs)} images of {split}'
     write_model_card(weights, out, **{'8 bits':said})
     return miou|dict(file=out)

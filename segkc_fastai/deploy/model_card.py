@@ -32,7 +32,7 @@ def weights_facts(
 _HEAD = '---\nlibrary_name: segkc_fastai\npipeline_tag: image-segmentation\ntags: [semantic-segmentation, semi-supervised]\n---'
 _LIMITS = 'Every pixel gets one of these classes, whatever it shows. Confidence is the largest probability of the softmax, and no promise on images unlike those of the training. The figures above are of the data named there, and of no other.'
 
-def _training(path):
+def _training_section(path):
     "The card of the run that the weights lie in, its headings one level down"
     card = Path(path).parent/'card.md'
     if not card.is_file(): return 'Not recorded beside the weights.'
@@ -55,7 +55,7 @@ def model_card(
     use = f"```python\nfrom segkc_fastai.deploy.predict import Predictor\no = Predictor.load('{file.name}').predict('image.jpg') # o.mask, o.confidence, o.overlay()\n```"
     if file.suffix=='.pt2': use = f"```python\nimport torch\nnet = torch.export.load('{file.name}').module() # (B,3,H,W) uint8 → (B,{len(classes)},H,W)\n```"
     if file.suffix=='.onnx': use += f"\n\nWithout this library: onnxruntime, input `image` (B,3,H,W) uint8, output `logits` (B,{len(classes)},H,W); the task is in the model's metadata, as JSON."
-    return '\n\n'.join([_HEAD, f'# {file.stem}: {f["task"]["name"]}', f'Semantic segmentation into {len(classes)} classes.', table, f'## Use\n\n{use}', f'## Training\n\n{_training(weights)}', f'## Limits\n\n{_LIMITS}']) + '\n'
+    return '\n\n'.join([_HEAD, f'# {file.stem}: {f["task"]["name"]}', f'Semantic segmentation into {len(classes)} classes.', table, f'## Use\n\n{use}', f'## Training\n\n{_training_section(weights)}', f'## Limits\n\n{_LIMITS}']) + '\n'
 
 def write_model_card(weights, file=None, **facts)->Path:
     "Write `model_card` beside the file it is for, as `<file>.md`"

@@ -49,7 +49,7 @@ def _under_way(pool, f, items, n):
         if len(todo)>=n: yield todo.popleft().result()
     while todo: yield todo.popleft().result()
 
-_KINDS = dict(overlay=('.jpg', lambda o: Image.fromarray(o.overlay()), dict(format='JPEG', quality=90)), confidence=('.png', lambda o: Image.fromarray(o.conf), dict(format='PNG')),
+_OUTPUTS = dict(overlay=('.jpg', lambda o: Image.fromarray(o.overlay()), dict(format='JPEG', quality=90)), confidence=('.png', lambda o: Image.fromarray(o.conf), dict(format='PNG')),
     masks=('.png', lambda o: o.picture(), dict(format='PNG')))
 
 # %% ../../nbs/08_deploy/02_predict_folder.ipynb #52fa892b
@@ -70,7 +70,7 @@ def predict_folder(
     files = list_images(folder, out)
     bad = _clashes([f.relative_to(folder) for f in files])
     _claim(out, p)
-    kinds = {k:v for k,v in _KINDS.items() if k=='masks' or dict(confidence=confidence, overlay=overlay)[k]}
+    kinds = {k:v for k,v in _OUTPUTS.items() if k=='masks' or dict(confidence=confidence, overlay=overlay)[k]}
     dest = lambda f,k: out/k/f.relative_to(folder).with_suffix(kinds[k][0])
     def one(f):
         if f.relative_to(folder) in bad: return f,'another image differs from it in its ending alone, so both would have one mask; rename one'

@@ -89,7 +89,7 @@ class Fusion(StepCallback):
 NOTE = "SegKC's equations are not public: this consultation is a reconstruction from the paper's words, and its terms, weights and schedule are ours."
 _WHO = dict(senior=['senior'], junior=['junior'], both=['senior','junior'])
 
-def _check(**kw):
+def _check_consultation(**kw):
     for k in ('features','predictions'):
         if kw[k] is not None and kw[k] not in _WHO: raise ValueError(f'{k}={kw[k]!r}: give who learns: senior, junior, both, or None')
     for k in ('weight_senior','weight_junior','weight_features'):
@@ -113,7 +113,7 @@ def consultation(
     ramp:float=.2           # share of the training over which the weights then grow
 )->Method:
     "Knowledge consultation between senior and junior, to be added to `cps()`; a reconstruction, as the equations of SegKC (arXiv 2503.10693) are not public"
-    _check(features=features, predictions=predictions, weight_senior=weight_senior, weight_junior=weight_junior, weight_features=weight_features,
+    _check_consultation(features=features, predictions=predictions, weight_senior=weight_senior, weight_junior=weight_junior, weight_features=weight_features,
         distance=distance, temperature=temperature, on=on)
     other,weights = dict(senior='junior', junior='senior'),dict(senior=weight_senior, junior=weight_junior)
     shared = lambda k,w: dict(learner=k, teacher=other[k], on=on, weight=w*weights[k], warmup=warmup, ramp=ramp)

@@ -201,7 +201,7 @@ def _all_numbers(o):
     if isinstance(o, (dict,list)): return [v for x in (o.values() if isinstance(o, dict) else o) for v in _all_numbers(x)]
     return [o] if isinstance(o, (int,float)) else []
 
-def _described(path, spec, there):
+def _build_described(path, spec, there):
     "The network that a file describes; ValueError if there can be none, or if the file holds the weights of another"
     check_types(spec, encoder=str, decoder=str, classes=int, width=(int,None), encoder_args=(dict,None), frozen=bool)
     files = _WEIGHTS & set(spec.get('encoder_args') or {})
@@ -219,6 +219,6 @@ def load_segmenter(
 )->tuple: # the network in eval mode, and what was kept with it
     "Read a network back; ValueError names a file that is none, or of a newer format"
     spec,meta,shapes = read_description(path)
-    net = _described(path, spec, shapes)
+    net = _build_described(path, spec, shapes)
     net.load_state_dict(load_file(path))
     return net.eval(),meta

@@ -222,7 +222,7 @@ def _end(path, c, learn):
     shutil.rmtree(path/'checkpoint', ignore_errors=True)
 
 # %% ../../nbs/07_runs/04_training.ipynb #eb4297d4
-def _train(path, c, cbs, how, resume=False):
+def _fill_folder(path, c, cbs, how, resume=False):
     c,writes,how = settled(c),not rank_distrib(),how | dict(device=join_launch(how.get('device')))
     begun = Run(path).facts.networks if resume and has_checkpoint(path) else {}
     learn = _learner(path, c, begun, cbs, how)
@@ -248,7 +248,7 @@ def train_run(
     **loaders         # further arguments of `SemiDataLoaders.from_folder`: how to load, not what
 )->Run: # None in all processes but the first
     "Train by a method and leave a run folder; nothing is left if it fails before the first epoch is over and before the first checkpoint"
-    return _train(Path(out), config, cbs, loaders)
+    return _fill_folder(Path(out), config, cbs, loaders)
 
 # %% ../../nbs/07_runs/04_training.ipynb #6ead947d
 def resume_run(
@@ -259,4 +259,4 @@ def resume_run(
     "Finish a run that was cut short, from its last checkpoint, or from its beginning if it has none; ValueError if it is finished, or no longer finds what it began with"
     run = Run(path)
     if run.ended: raise ValueError(f'{run.path}: this run is finished, after {len(run.history)} epochs; its results are in {run.path/"card.md"}')
-    return _train(run.path, run.config, cbs, loaders, resume=True)
+    return _fill_folder(run.path, run.config, cbs, loaders, resume=True)

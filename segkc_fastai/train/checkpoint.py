@@ -195,7 +195,7 @@ class Checkpoint(Callback):
         self.last = time.monotonic()
 
 # %% ../../nbs/05_train/05_checkpoint.ipynb #ab89dbb1
-def _check(path, learn, s):
+def _check_state(path, learn, s):
     "ValueError if a checkpoint is of another task, of other networks, or of another number of steps"
     for k,t in dict(where=dict, task=dict, rng=list, callbacks=dict, model=dict, opt=dict, grads=dict, scaler=dict).items():
         if not isinstance(s.get(k), t): raise ValueError(f'{path}: holds no state of a training, for its {k!r} is missing or damaged; give the folder that `Checkpoint` writes to')
@@ -269,7 +269,7 @@ def resume(self:Learner,
 )->Learner:
     "Take the networks of a checkpoint, and let the next fit, called as the first was, go on from it; ValueError says what does not fit"
     s = load_state(path)
-    _check(path, self, s)
+    _check_state(path, self, s)
     get_model(self.model).load_state_dict(s.pop('model'))
     self.resuming,self._do_fit = dict(s, path=path),MethodType(_epochs, self)
     return self

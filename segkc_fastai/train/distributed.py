@@ -113,7 +113,7 @@ def synced_batchnorm(net:torch.nn.Module):
             net.set_submodule(k, m.train(now.training))
 
 # %% ../../nbs/05_train/06_distributed.ipynb #6a47ac3b
-def _check(learn, n, cpu, sync_bn):
+def _check_division(learn, n, cpu, sync_bn):
     for dl in learn.dls.loaders[::2]:
         if dl.bs%n: raise ValueError(f'bs={dl.bs}: {n} processes cannot divide a step of {dl.bs} images; give a multiple of {n}')
     if cpu and sync_bn: raise ValueError('sync_bn: PyTorch has it on GPUs only; leave it out')
@@ -131,7 +131,7 @@ def distributed(
         yield learn
         return
     cpu,cohort = join_launch(learn.dls.device).type=='cpu',get_model(learn.model)
-    _check(learn, n, cpu, sync_bn)
+    _check_division(learn, n, cpu, sync_bn)
     ddp = DistributedDataParallelKwargs(find_unused_parameters=True)
     torch.manual_seed(int(torch.randint(2**31, ()))+rank) # each draws views of its own
     try:

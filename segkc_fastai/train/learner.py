@@ -94,7 +94,7 @@ class DualLearner(Learner):
     def to_bf16(self): return self.add_cb(Precision('bf16'))
 
 # %% ../../nbs/05_train/03_learner.ipynb #c5e95964
-def _networks(method, given, classes, pretrained, frozen):
+def _make_networks(method, given, classes, pretrained, frozen):
     own = [k for k in method.members if k not in method.twins]
     lost = set(frozen)-set(own)
     if lost: raise ValueError(f'frozen={sorted(lost)[0]!r}: method {method.name!r} has {", ".join(own)}')
@@ -123,7 +123,7 @@ def dual_learner(
     method = method or (cps() if senior is not None else supervised())
     if dls.unlabelled is None and any(isinstance(cb, UnlabelledBatch) for cb in method.cbs):
         raise ValueError(f'unlabelled: method {method.name!r} learns from unlabelled images, and the loaders have none; label fewer, or add images')
-    nets = _networks(method, dict(junior=junior, senior=senior), dls.c, pretrained, frozen)
+    nets = _make_networks(method, dict(junior=junior, senior=senior), dls.c, pretrained, frozen)
     alone = not any(isinstance(cb, UnlabelledBatch) and not cb.warmup for cb in method.cbs) # labelled images, in the first steps
     if getattr(dls, 'size', None): check_crop(nets, dls.size, dls.train.bs*(2-alone))
     adaptors = [a for cb in method.cbs for a in cb.adaptors(nets)]

@@ -142,7 +142,7 @@ class ProbeRecorder(Callback):
 
     def before_fit(self):
         self.on = not hasattr(self.learn, 'lr_finder') and not rank_distrib()
-        if self.on and self.ds is None: self._begin('resuming' in vars(self.learn))
+        if self.on and self.ds is None: self._write_probe_set('resuming' in vars(self.learn))
 
     def after_batch(self):
         if not self.on: return
@@ -156,7 +156,7 @@ class ProbeRecorder(Callback):
 
 # %% ../../nbs/05_train/04_probe.ipynb #8c4f149a
 @patch
-def _begin(self:ProbeRecorder, again=False):
+def _write_probe_set(self:ProbeRecorder, again=False):
     "Write the probe set; FileExistsError if there is one, unless training goes on"
     d,dls,c = self.path/'probe',self.dls,get_model(self.model)
     if (d/'probe.json').exists() and not again: raise FileExistsError(f'{d}: holds the records of another training; give another folder, or remove it')
@@ -176,7 +176,7 @@ def _begin(self:ProbeRecorder, again=False):
 
 # %% ../../nbs/05_train/04_probe.ipynb #26e71f3e
 @patch
-def _image(self:ProbeRecorder, i, z, kept):
+def _write_maps(self:ProbeRecorder, i, z, kept):
     "Read image `i`, write its maps into the archive `z`, count what is kept; means of each network, and agreement of each pair"
     cohort = get_model(self.model)
     x,y = (plain_tensor(o).to(device_of(cohort)) for o in self.ds[i])
@@ -200,7 +200,7 @@ def record(self:ProbeRecorder,
     kept = {k:KeptConfusion(self.dls.c, device=dev) for k in cohort.names}
     with replacing(self.path/'probe'/f'e{self.epochs:04}-s{self.steps:06}.npz') as f:
         with ZipFile(f, 'w', ZIP_DEFLATED, compresslevel=1) as z, evaluating(cohort), torch.autocast(dev.type, enabled=False):
-            means,same,pixels = map(np.array, zip(*(self._image(i, z, kept) for i in range(len(self.ds)))))
+            means,same,pixels = map(np.array, zip(*(self._write_maps(i, z, kept) for i in range(len(self.ds)))))
         self._tables(means, same, pixels, kept if ended and self.counted else {})
 
 # %% ../../nbs/05_train/04_probe.ipynb #c0aa8afd
