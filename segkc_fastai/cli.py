@@ -46,22 +46,24 @@ def outline(
     exec(compile(tree, file, 'exec', __future__.annotations.compiler_flag, True), found := {}) # annotations stay text
     return found[name]
 
-# %% ../nbs/10_cli.ipynb #a72e9ee1
-def _hint(anno):
+# %% ../nbs/10_cli.ipynb #c5758a07
+def _understood(anno):
     with suppress(NameError):
         if isinstance(anno, str): anno = eval(anno, vars(kinds) | dict(Path=Path))
     if anno in (NoneType, tuple, Parameter.empty) or isinstance(anno, str): return str
-    return without_none(anno)
+    return anno
 
 def _declared(o, group):
     "Parameters of a function, or fields that a dataclass adds to its bases"
     names = get_annotations(o) if isclass(o) else signature(o).parameters
     for k,v in docments(o, full=True, returns=False).items():
-        if k in names and k!='cls' and v.kind is not Parameter.VAR_KEYWORD: yield k,AttrDict(v, hint=_hint(v.anno), group=group)
+        if k in names and k!='cls' and v.kind is not Parameter.VAR_KEYWORD:
+            hint = _understood(v.anno)
+            yield k,AttrDict(v, hint=hint, base=without_none(hint), group=group)
 
 def options(
     source # function, dataclass, or where a function stands
-)->dict: # name → `hint`, `default`, `docment`, `group`
+)->dict: # name → `hint`, the same without None as `base`, `default`, `docment`, `group`
     "What can be given to a function or a dataclass"
     if isinstance(source, str): source = outline(source)
     bases = [o for o in reversed(source.__mro__) if is_dataclass(o)] if isclass(source) else [source]
@@ -76,17 +78,17 @@ def flags(
 )->tuple: # of what stands on the command line
     "How an option is called"
     if name in _FLAGS: return _FLAGS[name]
-    if o.hint==Arguments: name = name.removesuffix('s')
+    if o.base==Arguments: name = name.removesuffix('s')
     return (f'--{"no-" if o.default is True else ""}{name.replace("_", "-")}',)
 
-# %% ../nbs/10_cli.ipynb #3fe91865
-_KINDS = {kinds.Size:'H,W', kinds.Range:'LOW,HIGH', kinds.Whole:'N', kinds.Count:'N', kinds.Minutes:'MINUTES', kinds.Shard:'I/N', Arguments:'NAME=VALUE'}
-_WORDS = dict(folder='FOLDER', run='RUN', file='FILE', share='SHARE', regular='REGEX', network='NETWORK')
+# %% ../nbs/10_cli.ipynb #4a9a4292
+_BY_KIND = {kinds.Size:'H,W', kinds.Range:'LOW,HIGH', kinds.Whole:'N', kinds.Count:'N', kinds.Minutes:'MINUTES', kinds.Shard:'I/N', Arguments:'NAME=VALUE'}
+_BY_WORD = dict(folder='FOLDER', run='RUN', file='FILE', share='SHARE', regular='REGEX', network='NETWORK')
 
 def _placeholder(o):
-    kind,word = kind_of(o.hint),(o.docment or '').split(' ')[0].rstrip(',:;').removesuffix('s')
-    if kind and kind.of is not str: return _KINDS.get(kind.of or o.hint, 'X')
-    return _WORDS.get(word, 'NAME')
+    kind,word = kind_of(o.base),(o.docment or '').split(' ')[0].rstrip(',:;').removesuffix('s')
+    if kind and kind.of is not str: return _BY_KIND.get(kind.of or o.base, 'X')
+    return _BY_WORD.get(word, 'NAME')
 
 def _typed(v):
     if isinstance(v, tuple): return ','.join(map(_typed, v))
@@ -110,25 +112,29 @@ class _Collect(argparse.Action):
         before = getattr(namespace, self.dest, {})
         setattr(namespace, self.dest, tuple(chain(*values)) if isinstance(values, list) else before | values)
 
-# %% ../nbs/10_cli.ipynb #46fec58b
-def _positional(o):
-    if get_origin(o.hint) is Literal: return dict(choices=get_args(o.hint))
-    of,found = getattr(kind_of(o.hint), 'of', None),dict(metavar=_placeholder(o))
-    if of: return dict(found, type=_reader(of), nargs='+')
-    return dict(found, type=_reader(o.hint)) | ({} if o.default is Parameter.empty else dict(nargs='?'))
+# %% ../nbs/10_cli.ipynb #1a40b535
+def _several(o): return getattr(kind_of(o.base), 'of', None)
 
+def _value(o):
+    if get_origin(o.base) is Literal: return dict(choices=get_args(o.base))
+    return dict(type=_reader(o.hint), metavar=_placeholder(o))
+
+def _positional(o):
+    if _several(o): return dict(_value(o), type=_reader(_several(o)), nargs='+')
+    return _value(o) | ({} if o.default is Parameter.empty else dict(nargs='?'))
+
+# %% ../nbs/10_cli.ipynb #c1e3dca9
 def _optional(o, row):
-    if o.hint is bool: return dict(action='store_false' if o.default is True else 'store_true')
-    found = dict(required=o.default is Parameter.empty)
-    if get_origin(o.hint) is Literal: return dict(found, choices=get_args(o.hint))
-    found,of = dict(found, type=_reader(o.hint), metavar=_placeholder(o)),getattr(kind_of(o.hint), 'of', None)
-    if o.hint==Arguments: return dict(found, action=_Collect)
-    if of: found['metavar'] += ',…'
-    return dict(found, action=_Collect, nargs='+') if of and row else found
+    if o.base is bool: return dict(action='store_false' if o.default is True else 'store_true')
+    how = dict(_value(o), required=o.default is Parameter.empty)
+    if o.base==Arguments: return dict(how, action=_Collect)
+    if not _several(o): return how
+    how['metavar'] += ',…'
+    return dict(how, action=_Collect, nargs='+') if row else how
 
 # %% ../nbs/10_cli.ipynb #c09a3969
 class _Formatter(argparse.HelpFormatter):
-    "Shows an option's value once, however many names it has and values it takes, and an example in one line"
+    "Help with the value of an option once, and an example in one line"
     def __init__(self, prog): super().__init__(prog, max_help_position=28)
     def _fill_text(self, text, width, indent): return text if '\n' in text else super()._fill_text(text, width, indent)
     def _format_args(self, action, default):
@@ -146,7 +152,7 @@ def _joined(sources):
         if was.default is None: found[k] = AttrDict(was, default=o.default)
     return found
 
-def _described(own, theirs):
+def _filled(own, theirs):
     if own.docment or theirs is None: return own
     return AttrDict(theirs, default=theirs.default if own.default is Parameter.empty else own.default)
 
@@ -162,7 +168,7 @@ class Command:
     @cached_property
     def options(self):
         theirs = _joined(self.sources)
-        own = {k:_described(o, theirs.get(k)) for k,o in options(self.f).items()}
+        own = {k:_filled(o, theirs.get(k)) for k,o in options(self.f).items()}
         return own | {k:o for k,o in theirs.items() if k not in own and k not in self.but.split()}
 
 # %% ../nbs/10_cli.ipynb #6ea655fe
@@ -176,7 +182,7 @@ def __call__(self:Command,
     "Call the function with what was given, and with the defaults of what it names itself"
     named = [k for k,p in signature(self.f).parameters.items() if p.default is Parameter.empty and p.kind is not Parameter.VAR_KEYWORD]
     given = {k:self.options[k].default for k in named} | given
-    self.f(*(given.pop(k) for k in self.positional), **given)
+    self.f(*[given.pop(k) for k in self.positional], **given)
 
 # %% ../nbs/10_cli.ipynb #f2f914db
 @patch
@@ -205,18 +211,19 @@ def fill(self:Command,
 @patch
 def usage(self:Command, prog)->str:
     "What has to be given"
-    front,needed = [(self.options[k],k) for k in self.positional],[(o,k) for k,o in self.options.items() if o.default is Parameter.empty]
-    words = [f'{_placeholder(o)}…' if kind_of(o.hint) else _placeholder(o) if o.default is Parameter.empty else f'[{_placeholder(o)}]' for o,_ in front]
-    words += [f'{flags(k, o)[0]} {_placeholder(o)}' for o,k in needed if k not in self.positional]
+    front = [self.options[k] for k in self.positional]
+    words = [f'{_placeholder(o)}…' if _several(o) else _placeholder(o) if o.default is Parameter.empty else f'[{_placeholder(o)}]' for o in front]
+    needed = {k:o for k,o in self.options.items() if o.default is Parameter.empty and k not in self.positional}
+    words += [f'{flags(k, o)[0]} {_placeholder(o)}' for k,o in needed.items()]
     return ' '.join([prog, *words, '[options]'])
 
 # %% ../nbs/10_cli.ipynb #69b19663
 COMMANDS = {}
 
 def command(example, *sources, but=''):
-    "Make a command of a function, see `Command`"
+    "Make a command of a function, under the name in its example; see `Command`"
     def make(f):
-        COMMANDS[f.__name__.removeprefix('_')] = Command(f, example, sources, but)
+        COMMANDS[example.split()[1]] = Command(f, example, sources, but)
         return f
     return make
 
@@ -305,7 +312,7 @@ def _resume(run, other):
     _show_run(resume_run(run))
 
 @command('segkc train --data data/street --senior resnet50 --labelled 1/8 --epochs 40 --out runs/first', RunConfig)
-def _train(data=None,
+def _train_and_show(data=None,
     out:str=None,    # folder of the run, to be made; by default runs/<method>-<labelled>-seed<seed>
     resume:str=None, # run that was cut short, to be finished from its last checkpoint; takes no other option
     **settings
@@ -313,10 +320,10 @@ def _train(data=None,
     "Train on a folder of images and masks"
     if resume: return _resume(resume, [*settings, *(k for k,v in dict(data=data, out=out).items() if v is not None)])
     if data is None: raise ValueError('--data: give a folder of images and masks, or --resume with a run to finish')
+    c = _config(dict(settings, data=data), lambda r: _adapted(r, settings.get('method', r.method)))
     from segkc_fastai.runs.folder import share_name
     from segkc_fastai.runs.training import train_run
     from segkc_fastai.train.distributed import first_alone
-    c = _config(dict(settings, data=data), lambda r: _adapted(r, settings.get('method', r.method)))
     with first_alone(): _scenes(c)
     _show_run(train_run(out or f'runs/{c.recipe or c.method}-{share_name(c.labelled)}-seed{c.seed}', c))
 
@@ -345,9 +352,9 @@ def _compare(out, split,
     **settings
 ):
     "Compare methods × labelled × seeds: a grid of runs, a table and figures"
+    c,how = _grid_config(settings, lambda r: r.comparison())
     from segkc_fastai.runs.compare import compare
     from segkc_fastai.view.results import comparison_figures
-    c,how = _grid_config(settings, lambda r: r.comparison())
     theirs = _published(c) if published else None
     df = compare(c, out, split=split, **how)
     _pictures(comparison_figures(out, split, theirs))
@@ -356,9 +363,9 @@ def _compare(out, split,
 @command('segkc ablate --data data/street --senior resnet50 --labelled 1/8', 'runs.compare:ablate', RunConfig, but='config method seed sync_bn')
 def _ablate(out, split, **settings):
     "Measure what each part of SegKC adds: a grid of runs, a table and a figure"
+    c,how = _grid_config(settings)
     from segkc_fastai.runs.compare import ablate
     from segkc_fastai.view.results import ablation_figures
-    c,how = _grid_config(settings)
     df = ablate(c, out, split=split, **how)
     _pictures(ablation_figures(out, split))
     _check_failed(df, out)

@@ -53,9 +53,9 @@ def write_workbench(
 
 # %% ../../nbs/09_view/10_lab.ipynb #330e0c09
 def lab(
-    run:str|Path=None,    # run folder; the newest in `runs` if None
-    runs:str|Path='runs', # where to look
-    browser:bool=True     # open one
+    run:str|Path=None,    # run folder; the newest in `runs` by default
+    runs:str|Path='runs', # folder of runs
+    browser:bool=True     # open a browser
 )->int: # exit status of JupyterLab
     "Open JupyterLab on the workbench of a run, until it is stopped"
     nb = write_workbench(run or newest_run(runs))

@@ -13,6 +13,7 @@ import warnings
 from functools import cache
 from pathlib import Path
 import pandas as pd
+from ..core.kinds import several
 from ..runs.folder import Run, conditions, run_row, share_name
 from ..train.probe import main_pair
 from .charts import arm_bars, class_bars, confusion_map, curves, reliability_diagram, share_lines, size_scatter
@@ -202,8 +203,8 @@ def _of_runs(runs, labels, path, formats, evaluate):
 # %% ../../nbs/09_view/12_results.ipynb #4fb946bf
 def all_figures(
     runs,            # `Run`s or their folders
-    out=None,        # folder; if None, `figures` in each run, and beside the first one for what compares them
-    formats=('png',),# some of `FORMATS`
+    out:str|Path=None, # folder; by default `figures` in each run, and beside the first one for what compares them
+    formats:several(str)=('png',), # png, pdf or svg, or several of them
     evaluate=None    # function of a run and a part of its data that gives a `Report`, for what was not evaluated yet
 )->tuple: # paths of what was drawn, and a sentence for each reason why something was not
     "Draw everything that saved runs allow; FileNotFoundError if one is no run, ValueError for a format that is not known"

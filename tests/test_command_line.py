@@ -1,0 +1,169 @@
+"Options, defaults and help of every command come from the functions behind them and from `RunConfig`; each default stands once"
+import os, resource, subprocess, sys
+from dataclasses import MISSING, fields
+from importlib import import_module
+from inspect import Parameter, isclass, signature
+from operator import attrgetter
+from typing import get_args
+import pytest
+from segkc_fastai.cli import COMMANDS, flags, main, options, outline, parser
+from segkc_fastai.core.kinds import fits
+from segkc_fastai.runs.config import RunConfig
+from segkc_fastai.runs.recipes import RECIPES
+
+FUNCTIONS = sorted({s for c in COMMANDS.values() for s in c.sources if isinstance(s, str)})
+OPTIONS = [(k,name,o) for k,c in COMMANDS.items() for name,o in c.options.items()]
+SETTINGS = {f.name:f.default for f in fields(RunConfig) if f.default is not MISSING}
+
+def real(where):
+    module,_,name = where.partition(':')
+    return attrgetter(name)(import_module(f'segkc_fastai.{module}'))
+
+def given(line): return vars(parser().parse_args(line.split()))
+
+def shown(line, capsys):
+    with pytest.raises(SystemExit) as e: parser().parse_args(line.split())
+    assert e.value.code==0
+    return capsys.readouterr().out
+
+def words(text): return ' '.join(text.split())
+
+# ---- one default each
+
+@pytest.mark.parametrize('where', FUNCTIONS)
+def test_a_function_is_read_as_it_is(where):
+    told,found = dict(signature(outline(where)).parameters),signature(real(where)).parameters
+    told.pop('cls', None)
+    assert list(told)==list(found)
+    for k,p in told.items():
+        if p.default is not ...: assert p.default==found[k].default and p.kind==found[k].kind, k
+
+def test_the_parser_has_no_defaults():
+    for k,c in COMMANDS.items():
+        needed = [flags(n, o)[0] for n,o in c.options.items() if o.default is Parameter.empty and n not in c.positional]
+        front = [get_args(c.options[n].base)[0] if get_args(c.options[n].base) and isinstance(get_args(c.options[n].base)[0], str) else 'x'
+            for n in c.positional if c.options[n].default is Parameter.empty]
+        line = ' '.join([k, *front, *(f'{o} x' for o in needed)])
+        assert set(given(line))=={'command'} | {n for n,o in c.options.items() if o.default is Parameter.empty}, line
+
+def test_what_a_command_declares_itself_has_no_other_default():
+    for k,c in COMMANDS.items():
+        theirs = {n for s in c.sources for n in options(s)}
+        for n,o in options(c.f).items():
+            if o.docment and o.default is not Parameter.empty: assert n not in theirs and o.default in (None, False), (k, n)
+
+def test_a_setting_has_one_default():
+    "Also where a function of the library has it by itself"
+    everywhere = [*FUNCTIONS, 'data.loaders:SemiDataLoaders.from_folder', 'data.loaders:SemiDataLoaders.from_lists', 'data.splits:hold_out', 'runs.grid:run_grid']
+    for where in everywhere:
+        for n,p in signature(real(where)).parameters.items():
+            plain = p.default is Parameter.empty or p.default is None
+            if n in SETTINGS and not plain: assert p.default==SETTINGS[n], (where, n)
+
+@pytest.mark.parametrize('name', ['train','compare','ablate'])
+def test_help_shows_the_defaults_of_the_settings(name, capsys):
+    text = words(shown(f'{name} --help', capsys))
+    for k,o in COMMANDS[name].options.items():
+        if k in SETTINGS and isinstance(o.default, (str,int,float)) and not isinstance(o.default, bool): assert f'(default: {o.default:g})' in text if isinstance(o.default, float) else f'(default: {o.default})' in text
+    assert '(default: 320,320)' in text and '(default: 0.001)' in text and 'None' not in text and '`' not in text
+
+def test_choices_are_those_of_the_library():
+    choices = lambda name,k: get_args(COMMANDS[name].options[k].base)
+    from segkc_fastai.data.download import DOWNLOADS
+    from segkc_fastai.deploy.export import _FORMATS
+    from segkc_fastai.evaluate.inference import MODES
+    assert choices('get', 'name')==tuple(DOWNLOADS) and choices('eval', 'mode')==choices('train', 'evaluate')==MODES
+    assert set(choices('export', 'to'))=={*_FORMATS, 'safetensors'}
+
+@pytest.mark.parametrize('k, name, o', OPTIONS, ids=lambda o: o if isinstance(o, str) else '')
+def test_an_option_says_what_it_is(k, name, o):
+    assert o.docment, (k, name)
+    if o.default is not Parameter.empty and o.default is not None and o.default is not ... and name!='method_args' and isinstance(o.default, (str,int,float,tuple)):
+        assert fits(o.default, o.hint) or name=='labelled', (k, name, o.default) # in a grid several
+
+# ---- help
+
+def test_settings_are_grouped_in_the_order_of_a_run(capsys):
+    heads = lambda text: [o[:-1] for o in text.splitlines() if o.endswith(':') and not o.startswith(' ')]
+    for name in ('train','compare','ablate'): assert heads(shown(f'{name} --help', capsys))==['options','Data','Networks','Method','Schedule','Machine','Run','example']
+    assert heads(shown('eval --help', capsys))==['positional arguments','options','example']
+    text = shown('compare --help', capsys)
+    at = lambda o: text.index(f'\n  {o} ')
+    assert at('--frozen')<at('--methods')<at('--method-arg') and at('--schedule')<at('--seeds')<at('--precision') and '--seed N' not in text and '--sync-bn' not in text
+
+@pytest.mark.parametrize('name', COMMANDS)
+def test_the_example_of_a_command_can_be_given(name, capsys):
+    text = shown(f'{name} --help', capsys)
+    assert text.rstrip().endswith(f'example:\n  {COMMANDS[name].example}')
+    assert given(COMMANDS[name].example.removeprefix('segkc '))['command']==name
+    assert text.startswith(f'usage: segkc {name} ') and COMMANDS[name].f.__doc__.partition(';')[0] in words(shown('--help', capsys))
+
+BLOCKED = """import sys
+for o in ('torch','fastai','timm','pandas','torchvision'): sys.modules[o] = None
+from segkc_fastai.cli import COMMANDS, main
+for line in ['--help', *(f'{k} --help' for k in COMMANDS), 'train', 'train --zzz', 'train --epochs 0', 'get zzz', 'compare --data x --split zzz', 'train --resume x --random', 'train --data x --recipe zzz', '']:
+    try: main(line.split())
+    except SystemExit: continue
+    sys.exit(f'{line}: went on')
+"""
+
+def test_help_and_wrong_arguments_need_no_torch():
+    r = subprocess.run([sys.executable, '-c', BLOCKED], capture_output=True, text=True)
+    assert r.returncode==0, r.stderr[-2000:]
+
+@pytest.mark.parametrize('line', ['--help','train --help','compare --help','train --epochs 0'])
+def test_help_is_quick(line):
+    "By the time of the processor, as others may use it too"
+    spent = lambda: sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
+    before = spent()
+    r = subprocess.run([sys.executable, '-m', 'segkc_fastai.cli', *line.split()], capture_output=True, text=True, env=os.environ | dict(OMP_NUM_THREADS='1'))
+    assert 'segkc' in r.stdout+r.stderr and spent()-before<1, spent()-before
+
+# ---- values
+
+@pytest.mark.parametrize('line, want', [
+    ('train --labelled-list a.txt', dict(labelled='a.txt')),
+    ('train --random --sync-bn', dict(pretrained=False, sync_bn=True)),
+    ('train --frozen senior junior --bs 4', dict(frozen=('senior','junior'), bs=4)),
+    ('train --method-arg ramp=.5 --method-arg cutmix=False --strong p_blur=0', dict(method_args=dict(ramp='.5', cutmix=False), strong=dict(p_blur=0))),
+    ('train --size 64x96 --scale 0.75,1.5 --checkpoint none --lr-ratio 40', dict(size=(64,96), scale=(.75,1.5), checkpoint=None, lr_ratio=40.)),
+    ('compare --data d --labelled 1/16,1/8 --seeds 0,1 --methods cps,segkc', dict(data='d', labelled=('1/16','1/8'), seeds=(0,1), methods=('cps','segkc'))),
+    ('ablate --data d --seeds 0 1 2 --published', None),
+    ('compare --data d --seeds 0 1 2 --published', dict(data='d', seeds=(0,1,2), published=True)),
+    ('lab', {}), ('lab r --no-browser', dict(run='r', browser=False)),
+    ('figures a,b c --formats png,pdf', dict(runs=['a,b','c'], formats=('png','pdf'))),
+    ('figures --formats png c', dict(runs=['c'], formats=('png',))),
+    ('eval r --scales 0.75,1 --mode sliding --flip', dict(run='r', scales=(.75,1.), mode='sliding', flip=True)),
+    ('predict n f --out o --shard 3/4', dict(path='n', folder='f', out='o', shard=(3,4))),
+    ('audit d --json f --size 64,96', dict(path='d', json='f', size=(64,96))),
+    ('export r --int8 d --dynamic', dict(path='r', int8='d', dynamic=True)),
+    ('get voc', dict(name='voc')),
+])
+def test_what_is_given(line, want, capsys):
+    if want is not None: assert given(line)==dict(want, command=line.split()[0])
+    else:
+        with pytest.raises(SystemExit, match='2'): given(line)
+
+@pytest.mark.parametrize('line, said', [
+    ('train --epochs 0', "--epochs: '0': give a whole number of at least 1"),
+    ('train --size 32', "--size: '32': give height,width in pixels"),
+    ('train --lr nan', "--lr: 'nan': give a number above 0"),
+    ('train --method-arg x', "--method-arg: 'x': give NAME=VALUE"),
+    ('predict n f --out o --shard 4/4', "--shard: '4/4': give i/n with i from 0 to n-1, such as 0/4"),
+    ('compare --data d --seeds -1', '--seeds'), ('train --precision fp8', 'fp32'), ('audit', 'FOLDER'), ('split d', '--out'), ('compare', '--data'),
+])
+def test_a_wrong_value_is_named(line, said, capsys):
+    with pytest.raises(SystemExit, match='2'): given(line)
+    assert said in capsys.readouterr().err.splitlines()[-1]
+
+@pytest.mark.parametrize('other, named', [('--epochs 3','--epochs'), ('--random','--random'), ('--method-arg a=1','--method-arg'), ('--data d','--data'), ('--out o','--out'), ('--seed 0','--seed')])
+def test_a_run_that_is_resumed_takes_no_other_option(other, named):
+    with pytest.raises(SystemExit, match=f'leave out {named}$'): main(f'train --resume x {other}'.split())
+
+def test_a_recipe_is_a_set_of_settings():
+    from segkc_fastai.cli import _adapted, _config
+    for k,cls in RECIPES.items():
+        c = _config(dict(data='d', recipe=k, labelled='1/4', epochs=3, method_args=dict(ramp=.5)))
+        assert (c.recipe, c.labelled, c.epochs, c.bs, c.method_args)==(k, '1/4', 3, cls.bs, cls('d').method_args | dict(ramp=.5))
+    r = RECIPES['pascal_original']('d')
+    assert _adapted(r, 'segkc')==r and _adapted(r, 'gta').senior is None and set(_adapted(r, 'gta').method_args)=={'warmup'}
