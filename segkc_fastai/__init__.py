@@ -1,1 +1,5 @@
 __version__ = "0.2.0"
+
+from .core.console import quiet_libraries
+
+quiet_libraries()

@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 import numpy as np
 from PIL import Image
-from fastprogress.fastprogress import progress_bar
 from scipy.io import loadmat
+from ..core.console import progress
 from ..core.files import plain_name, replacing, write_text
 from ..core.task import Task
 from .sources import Pair, Source, folder_source
@@ -86,7 +86,7 @@ def write_sbd(
     lists,aug = voc/'ImageSets'/'Segmentation',voc/'SegmentationClassAug'
     fine,val = (set(_listed(lists/f'{k}.txt', VOC_GET)) for k in ('train','val'))
     names = sorted({*fine, *_listed(top/'train.txt', SBD_GET), *_listed(top/'val.txt', SBD_GET)} - val)
-    for n in progress_bar(names, leave=False):
+    for n in progress(names):
         if (aug/f'{n}.png').is_file(): continue
         with replacing(aug/f'{n}.png') as f:
             if n in fine: shutil.copy(voc/'SegmentationClass'/f'{n}.png', f)

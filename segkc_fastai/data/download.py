@@ -20,10 +20,10 @@ import fastai.data
 from fastai.data.external import URLs
 from fastcore.xtras import Config
 from fastdownload import FastDownload
-from fastprogress.fastprogress import progress_bar
 from torchvision.datasets import SBDataset, VOCSegmentation
 from torchvision.datasets.utils import check_md5, extract_archive
 from torchvision.datasets.voc import DATASET_YEAR_DICT
+from ..core.console import progress
 from .benchmarks import CITY_GET, write_sbd
 
 # %% ../../nbs/02_data/04_download.ipynb #839c1472
@@ -34,7 +34,7 @@ def _receive(r, part, have):
     if r.status!=206: have = 0
     elif not r.headers.get('Content-Range', '').startswith(f'bytes {have}-'): raise ConnectionError('another range came than was asked for')
     left,chunks = r.headers.get('Content-Length'),iter(partial(r.read, _MB), b'')
-    if left: chunks = progress_bar(chunks, total=-(-int(left)//_MB), leave=False)
+    if left: chunks = progress(chunks, total=-(-int(left)//_MB))
     with open(part, 'ab' if have else 'wb') as f:
         for o in chunks: f.write(o)
     if left and part.stat().st_size<have+int(left): raise ConnectionError(f'broke off before its {(have+int(left))/1e6:.1f} MB were there')

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Literal
 import numpy as np, torch
 from torch import nn
-from fastprogress.fastprogress import progress_bar
 import segkc_fastai
+from ..core.console import progress
 from ..core.files import replacing
 from ..core.task import as_task
 from ..data.benchmarks import load_source
@@ -144,7 +144,7 @@ def export(
 # %% ../../nbs/08_deploy/04_export.ipynb #e51c3386
 def _measured_miou(path, pairs, task):
     p,c = Predictor(OnnxNet(path), task),Confusion(len(task))
-    for o in progress_bar(pairs, leave=False): c.update(torch.from_numpy(p.predict(o.image).mask)[None], torch.tensor(read_mask(o.mask, task))[None])
+    for o in progress(pairs): c.update(torch.from_numpy(p.predict(o.image).mask)[None], torch.tensor(read_mask(o.mask, task))[None])
     return 100*c.miou
 
 class _Reader:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from PIL import Image
-from fastprogress.fastprogress import progress_bar
+from ..core.console import progress
 from ..core.files import read_json, replacing, write_json
 from ..core.kinds import Count, Shard
 from ..data.labels import read_image
@@ -82,7 +82,7 @@ def predict_folder(
     mine = files[i::n]
     todo = [f for f in mine if not all(dest(f, k).is_file() for k in kinds) or f.relative_to(folder) in bad]
     with ThreadPoolExecutor(workers) as pool:
-        try: failed = [o for o in progress_bar(_under_way(pool, one, todo, 4*workers), total=len(todo), leave=False) if o]
+        try: failed = [o for o in progress(_under_way(pool, one, todo, 4*workers), total=len(todo)) if o]
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

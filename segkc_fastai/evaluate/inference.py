@@ -10,8 +10,8 @@ __all__ = ['MODES', 'sliding', 'probabilities', 'Evaluation', 'batches', 'evalua
 # %% ../../nbs/06_evaluate/01_inference.ipynb #656a27d7
 import torch, torch.nn.functional as F
 from fastcore.basics import groupby
-from fastprogress.fastprogress import progress_bar
 from fastai.torch_core import default_device
+from ..core.console import progress
 from ..core.task import Task
 from ..data.benchmarks import load_source
 from ..data.labels import open_image
@@ -107,7 +107,7 @@ def evaluate_pairs(
     "Read every pair, and count; ValueError if `sliding` has no window"
     if mode=='sliding' and not kwargs.get('window'): raise ValueError('window: sliding needs its height and width; give those of the training crops')
     e,todo = Evaluation(len(task), device),batches(pairs, 1 if mode=='sliding' else bs)
-    for b in progress_bar(todo, leave=False) if len(todo)>8 else todo:
+    for b in progress(todo, least=9):
         x,y = (plain_tensor(torch.stack(o)).to(device) for o in zip(*SegDataset(b, task)))
         e.update(probabilities(net, x/255, mode, **kwargs), y)
     return e

@@ -65,7 +65,7 @@ def _make(encoder, decoder, width, pretrained, kw):
         enc = PlainViT(encoder, pretrained, **kw)
         dec = DPT(enc.width, width)
         return enc,dec,dec.width
-    m = DECODERS[decoder](encoder_name=f'tu-{encoder}', encoder_weights='imagenet' if pretrained else None, classes=1, **(_channels(decoder, width) if width else {}), **kw)
+    m = DECODERS[decoder](encoder_name=f'tu-{encoder}', encoder_weights=pretrained or None, classes=1, **(_channels(decoder, width) if width else {}), **kw)
     return m.encoder,m.decoder,m.segmentation_head[0].in_channels
 
 _WEIGHTS = {'checkpoint_path','cache_dir','pretrained','pretrained_cfg','pretrained_cfg_overlay'} # say timm where weights are, and so are no part of what describes a network
