@@ -1,10 +1,12 @@
-"What several tests share: small scenes, small networks, and the reference vectors where they lie beside the repository"
-import os
+"What several tests share: small scenes, small networks, processes that need not import anything, and the reference vectors where they lie beside the repository"
+import os, shutil, sys
+from multiprocessing import forkserver, get_context, resource_tracker, util
 from pathlib import Path
 import numpy as np, pytest, torch
 from fastai.callback.core import Callback
 from fastai.torch_core import set_seed
 from segkc_fastai.data.loaders import SemiDataLoaders
+from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.methods.segkc import segkc
 from segkc_fastai.methods.step import Term
 from segkc_fastai.models.segmenter import Segmenter
@@ -15,8 +17,8 @@ from segkc_fastai.train.learner import dual_learner
 pytest_plugins = ['lab'] # JupyterLab in a browser
 
 GOLDEN = Path(os.environ.get('SEGKC_GOLDEN', Path(__file__).parents[2]/'shared'/'golden'))
-CNN = 'mobilenetv4_conv_small+fpn:32'
-SMALL = dict(junior=CNN, senior='resnet18+fpn:32', labelled=8, epochs=2, size=(64,96), bs=4, pretrained=False, device='cpu')
+CNN,SENIOR = 'test_efficientnet+fpn:32','test_resnet+fpn:32' # 0.15 and 0.45 M parameters, with BatchNorm
+SMALL = dict(junior=CNN, senior=SENIOR, labelled=8, epochs=2, size=(64,96), bs=4, pretrained=False, device='cpu')
 
 def settings(data, method='cps', **kw):
     "A `RunConfig` of settings, and what remains: how to load"
@@ -37,10 +39,37 @@ def golden():
         return dict(np.load(path))
     return read
 
+@pytest.fixture(scope='session')
+def drawn_scenes(tmp_path_factory): return write_scenes(tmp_path_factory.mktemp('drawn')/'scenes', n_train=24, n_val=4, n_test=4)
+
 @pytest.fixture
-def scenes(tmp_path):
-    from segkc_fastai.data.scenes import write_scenes
-    return write_scenes(tmp_path/'scenes', n_train=24, n_val=4, n_test=4)
+def scenes(drawn_scenes, tmp_path):
+    "A copy, which a test may change"
+    return shutil.copytree(drawn_scenes, tmp_path/'scenes')
+
+def pytest_sessionstart(session):
+    "Processes that tests start are copies of this one as it is now: it has imported everything, and computed nothing, as PyTorch wants it"
+    def copy(exe, args, fds):
+        if pid:=os.fork(): return pid
+        sys.stdout,sys.stderr = sys.__stdout__,sys.__stderr__
+        a,b = sorted(fds)
+        for begin,end in ((3,a), (a+1,b), (b+1,4096)): os.closerange(begin, end)
+        try: exec(args[-1])
+        finally: os._exit(0)
+    resource_tracker.ensure_running()
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr(util, 'spawnv_passfds', copy)
+        forkserver.ensure_running()
+
+def _logged(log, f, args):
+    sys.stdout = sys.stderr = open(log, 'a', buffering=1)
+    f(*args)
+
+def apart(f, *args, log=os.devnull):
+    "A process of its own in which `f` works and prints to a file, started; SystemExit gives it its exit code"
+    p = get_context('forkserver').Process(target=_logged, args=(log, f, args))
+    p.start()
+    return p
 
 def vit(): return Segmenter('vit_tiny_patch16_224', 'dpt', 8, width=16, pretrained=False, encoder_args=dict(depth=4, embed_dim=96, num_heads=3))
 
@@ -53,7 +82,7 @@ class Gradients(Callback):
         largest = lambda v,ps: max((float(g.abs().max()) for g in grads(v, ps)), default=0.)
         self.moved = {t:{k:largest(v, ps) for k,ps in parts.items()} for t,(v,_) in self.learn.semi_step.terms.items()}
 
-def learner(scenes, junior=CNN, senior='resnet10t+fpn:32', method=None, cbs=(), **kwargs):
+def learner(scenes, junior=CNN, senior=SENIOR, method=None, cbs=(), **kwargs):
     "On small scenes; networks as descriptions, or functions that make them"
     set_seed(0)
     dls = SemiDataLoaders.from_folder(scenes, labelled=8, size=(64,96), bs=4, device='cpu')

@@ -1,7 +1,8 @@
 "A comparison goes on after a crash, shares its cells among processes, and survives a run that fails"
-import os, shutil, signal, subprocess, sys, time
+import shutil, time
 from pathlib import Path
 import pandas as pd, pytest
+from conftest import CNN, SENIOR, apart
 from filelock import FileLock
 from segkc_fastai.cli import main
 from segkc_fastai.runs.compare import compare
@@ -11,45 +12,44 @@ from segkc_fastai.runs.folder import Run
 from segkc_fastai.runs.grid import run_grid, run_path
 from segkc_fastai.runs.recipes import Scenes
 
-NETS = '--junior mobilenetv4_conv_small+fpn:32 --senior resnet10t+fpn:32 --random --size 64,96 --bs 4'
-ENV = os.environ | dict(OMP_NUM_THREADS='1')
+NETS = f'--junior {CNN} --senior {SENIOR} --random --size 64,96 --bs 4'
 
 def command(scenes, out, methods='supervised,fixmatch', more='--labelled 4,8 --seeds 0,1 --epochs 1'):
     return f'compare --data {scenes} --methods {methods} {NETS} {more} --out {out}'.split()
-
-def start(*args): return subprocess.Popen([sys.executable, '-m', 'segkc_fastai.cli', *args], env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 def times(out): return {o.parent.name:o.stat().st_mtime_ns for o in Path(out).glob('*/card.md')}
 
 def test_killed_and_started_again(scenes, tmp_path):
     out = tmp_path/'c'
-    args = command(scenes, out, more='--labelled 8 --seeds 0,1,2 --epochs 3')
-    p = start(*args)
-    for _ in range(6000):
-        if len(done := times(out))>=2 and any(not (o.parent/'card.md').exists() for o in out.glob('*/config.json')): break
-        time.sleep(.05)
-    p.send_signal(signal.SIGKILL)
-    p.communicate()
+    args = command(scenes, out, more='--labelled 8 --seeds 0,1 --epochs 2')
+    p = apart(main, args)
+    while p.is_alive():
+        if len(times(out))>=2 and any(not (o.parent/'card.md').exists() for o in out.glob('*/config.json')): break
+        time.sleep(.01)
+    p.kill()
+    p.join()
     done = times(out)
     half = [o.parent.name for o in out.glob('*/config.json') if o.parent.name not in done]
-    assert 2<=len(done)<6 and half, 'killed too late or too early to prove anything'
+    assert 2<=len(done)<4 and half, 'killed too late or too early to prove anything'
     main(args)
     after = times(out)
-    assert len(after)==6 and all(after[k]==t for k,t in done.items())
+    assert len(after)==4 and all(after[k]==t for k,t in done.items())
     df = pd.read_csv(out/'results.csv')
-    assert len(df)==6 and sorted(df.arm.unique())==['fixmatch','supervised'] and (out/'table.md').read_text().count('±')==3
+    assert len(df)==4 and sorted(df.arm.unique())==['fixmatch','supervised'] and (out/'table.md').read_text().count('±')==3
     for k in ('share','size'): assert (out/f'{k}.png').stat().st_size>5000
 
 def test_two_processes_share_the_cells(scenes, tmp_path):
     args = command(scenes, tmp_path/'c', more='--labelled 8 --seeds 0,1 --epochs 1')
-    ps = [start(*args) for _ in range(2)]
-    said = [p.communicate(timeout=300)[0] for p in ps]
-    assert [p.returncode for p in ps]==[0,0], said
+    logs = [tmp_path/f'{i}.txt' for i in range(2)]
+    ps = [apart(main, args, log=o) for o in logs]
+    for p in ps: p.join(300)
+    said = [o.read_text() for o in logs]
+    assert [p.exitcode for p in ps]==[0,0], said
     trained = [[s.split(':')[0] for s in o.splitlines() if s.endswith(': training')] for o in said]
     assert len(trained[0])+len(trained[1])==len(set(trained[0]) | set(trained[1]))==4 and all(trained)
     assert len(pd.read_csv(tmp_path/'c'/'results.csv'))==4
 
-SMALL = dict(junior='mobilenetv4_conv_small+fpn:32', epochs=1, size=(64,96), bs=4, pretrained=False)
+SMALL = dict(junior=CNN, epochs=1, size=(64,96), bs=4, pretrained=False)
 ONE = {'a':dict(method='supervised')}
 
 def grid_of(arms, scenes, out, seeds=(0,), labelled=8, split='test', **kw): return run_grid(arms, RunConfig(scenes, **SMALL|kw), out, seeds, labelled, split, device='cpu')
@@ -120,7 +120,7 @@ def test_some_fail_and_the_rest_goes_on(scenes, tmp_path, capsys):
     assert 'Not finished: cps-8-seed0.' in table and '| supervised |' in table
 
 def test_all_methods_from_a_recipe(scenes, tmp_path, capsys):
-    config = Scenes(scenes, junior='mobilenetv4_conv_small+fpn:32', senior='resnet10t+fpn:32', labelled=8, epochs=1)
+    config = Scenes(scenes, junior=CNN, senior=SENIOR, labelled=8, epochs=1)
     df = compare(config.comparison(), tmp_path/'c', seeds=(0,), device='cpu').set_index('arm')
     assert list(df.index)==['supervised','mean_teacher','fixmatch','unimatch','cps','segkc','gta','mkd'] and df.deployed.nunique()==1
     assert (df.trained>df.deployed).to_dict()==dict.fromkeys(df.index, False) | dict(cps=True, segkc=True, gta=True, mkd=True)
