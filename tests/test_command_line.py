@@ -6,7 +6,8 @@ from inspect import Parameter, signature
 from operator import attrgetter
 from typing import Literal, get_args, get_origin
 import pytest
-from segkc_fastai.cli import COMMANDS, flags, main, options, outline, parser
+from segkc_fastai.cli import COMMANDS, main, parser
+from segkc_fastai.core.commands import options, outline
 from segkc_fastai.core.kinds import fits
 from segkc_fastai.runs.config import RunConfig
 from segkc_fastai.runs.recipes import RECIPES
@@ -42,7 +43,7 @@ def least(name):
     c,needed = COMMANDS[name],{k:o for k,o in COMMANDS[name].options.items() if o.default is Parameter.empty}
     word = lambda o: get_args(o.base)[0] if get_origin(o.base) is Literal else 'x'
     front,rest = [k for k in c.positional if k in needed],[k for k in needed if k not in c.positional]
-    return ' '.join([name, *(word(needed[k]) for k in front), *(f'{flags(k, needed[k])[0]} {word(needed[k])}' for k in rest)]),set(needed)
+    return ' '.join([name, *(word(needed[k]) for k in front), *(f'{c.flags(k)[0]} {word(needed[k])}' for k in rest)]),set(needed)
 
 @pytest.mark.parametrize('name', COMMANDS)
 def test_the_parser_has_no_defaults(name):

@@ -15,6 +15,7 @@ from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
 import numpy as np
+from ..core.console import progress, some_names
 from ..core.files import check_format, write_text
 from ..core.kinds import Whole
 from .labels import read_mask
