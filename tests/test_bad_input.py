@@ -2,9 +2,10 @@
 import shutil
 import numpy as np, pytest
 from PIL import Image
+from conftest import CNN, SENIOR
 from segkc_fastai.cli import main
 
-ARGS = '--labelled 8 --junior mobilenetv4_conv_small+fpn:32 --senior resnet18+fpn:32 --epochs 1 --size 64,96 --bs 4 --random'
+ARGS = f'--labelled 8 --junior {CNN} --senior {SENIOR} --epochs 1 --size 64,96 --bs 4 --random'
 
 def png(path, a): Image.fromarray(np.asarray(a, np.uint8)).save(path)
 

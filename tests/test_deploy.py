@@ -1,12 +1,12 @@
 "The deployed network: the same answer in every form, in bounded memory, whatever happens while a folder is read, and nothing that runs is loaded"
-import pickle, shutil, signal, subprocess, sys, time, zlib
+import pickle, shutil, subprocess, sys, time, zlib
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 import numpy as np, pytest, torch
 from PIL import Image
 from torch import nn
-from conftest import CNN, SMALL, train
+from conftest import CNN, SMALL, apart, train
 from segkc_fastai.cli import main
 from segkc_fastai.core.task import Task, load_task
 from segkc_fastai.data.labels import load_mask, open_image, read_mask
@@ -125,11 +125,11 @@ def test_missing_extra(weights, tmp_path, monkeypatch, name):
 def test_killed_half_way(weights, tmp_path):
     photos(tmp_path/'in', 60)
     args = ['predict', str(weights), str(tmp_path/'in'), '--out', str(tmp_path/'out'), '--confidence', '--device', 'cpu']
-    p = subprocess.Popen([sys.executable, '-m', 'segkc_fastai.cli', *args], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    p = apart(main, args)
     there = lambda: names(tmp_path/'out'/'masks') if (tmp_path/'out'/'masks').is_dir() else []
-    while len(there())<5 and p.poll() is None: time.sleep(.01)
-    p.send_signal(signal.SIGKILL)
-    p.wait()
+    while len(there())<5 and p.is_alive(): time.sleep(.01)
+    p.kill()
+    p.join()
     first = {f:f.stat().st_mtime_ns for f in (tmp_path/'out'/'masks').rglob('*.png') if not f.name.startswith('.')}
     assert 5<=len(first)<60
     main(args)
@@ -185,7 +185,7 @@ def test_one_line(weights, tmp_path, monkeypatch, args, words):
 
 def test_mixed_folders_are_refused(weights, tmp_path):
     photos(tmp_path/'in', 2)
-    save_segmenter(segmenter('mobilenetv4_conv_small+fpn:64', 8, pretrained=False), tmp_path/'other.safetensors', task=TASK.to_dict())
+    save_segmenter(segmenter(CNN.replace('32', '64'), 8, pretrained=False), tmp_path/'other.safetensors', task=TASK.to_dict())
     predict = lambda f,more='': main(f'predict {f} {tmp_path}/in --out {tmp_path}/out --device cpu {more}'.split())
     predict(weights)
     with pytest.raises(SystemExit, match='another network; give another folder'): predict(tmp_path/'other.safetensors')

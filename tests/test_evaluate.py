@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import numpy as np, pytest, torch, torch.nn.functional as F
 from PIL import Image
 from scipy.ndimage import binary_erosion
-from conftest import SMALL, learner, train
+from conftest import CNN, SMALL, learner, train
 from segkc_fastai.core.task import Task, IGNORE
 from segkc_fastai.data.sources import Pair
 from segkc_fastai.runs.evaluating import evaluate_run, result
@@ -252,7 +252,7 @@ def test_interval_while_training(scenes):
 
 def test_evaluation_agrees_with_validation(scenes):
     "The report's whole reading and what the callback counts are one figure"
-    net,x,y = segmenter('mobilenetv4_conv_small+fpn:32', 8, pretrained=False).eval(),torch.rand(2,3,64,96),torch.randint(8, (2,64,96))
+    net,x,y = segmenter(CNN, 8, pretrained=False).eval(),torch.rand(2,3,64,96),torch.randint(8, (2,64,96))
     a,b = Evaluation(8),Confusion(8)
     with torch.no_grad():
         a.update(probabilities(net, x), y)

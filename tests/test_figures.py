@@ -4,7 +4,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np, pandas as pd, pytest, torch
 from PIL import Image
-from conftest import train
+from conftest import SMALL, train
 from segkc_fastai.cli import main
 from segkc_fastai.core.task import IGNORE, Task
 from segkc_fastai.data.scenes import write_scenes
@@ -168,9 +168,8 @@ def test_flow_goes_from_rows_to_columns():
 def trained(tmp_path_factory):
     d = tmp_path_factory.mktemp('figures')
     data = write_scenes(d/'scenes', n_train=16, n_val=4, n_test=6)
-    small = dict(junior='mobilenetv4_conv_small+fpn:32', labelled=8, epochs=1, size=(64,96), bs=4, pretrained=False, device='cpu')
-    for m,s in (('supervised',None), ('cps','resnet10t+fpn:32')):
-        run = train(d/'runs'/m, data, m, senior=s, **small)
+    for m,s in (('supervised',None), ('cps',SMALL['senior'])):
+        run = train(d/'runs'/m, data, m, **SMALL|dict(senior=s, epochs=1))
         shutil.rmtree(run.path/'probe', ignore_errors=True)
     return d
 

@@ -4,11 +4,12 @@ from types import SimpleNamespace
 import numpy as np, pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
+from conftest import CNN
 from segkc_fastai.cli import main
 from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.view import lab
 
-NETS = '--method supervised --junior mobilenetv4_conv_small+fpn:32 --random --epochs 1 --size 32,32 --bs 2 --probe 0'
+NETS = f'--method supervised --junior {CNN} --random --epochs 1 --size 32,32 --bs 2 --probe 0'
 fuzz = lambda n: settings(derandomize=True, max_examples=n, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
 @pytest.fixture(scope='module')

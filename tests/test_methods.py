@@ -1,6 +1,6 @@
 "What each method promises: who learns from what, how its teachers move, what is deployed"
 import pytest, torch
-from conftest import CNN, Gradients, learner, one_step, vit, train
+from conftest import CNN, SENIOR, Gradients, learner, one_step, vit, train
 from fastai.callback.core import Callback, CancelStepException
 from fastai.callback.fp16 import MixedPrecision
 from segkc_fastai.core.task import IGNORE
@@ -18,14 +18,14 @@ from segkc_fastai.models.cohort import Cohort, ema_decay, encoder_split
 NOW = dict(warmup=0)
 TAUGHT = dict(mean_teacher=mean_teacher(**NOW), gta=gta(**NOW), mkd=mkd(**NOW), unimatch=unimatch(**NOW))
 
-def make(scenes, method, cbs=(), **kw): return learner(scenes, senior='resnet10t+fpn:32' if 'senior' in method.members else None, method=method, cbs=cbs, **kw)
+def make(scenes, method, cbs=(), **kw): return learner(scenes, senior=SENIOR if 'senior' in method.members else None, method=method, cbs=cbs, **kw)
 def fit(learn, n=1):
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(n, 1e-3)
     return learn
 
 @pytest.mark.parametrize('name', METHODS)
 def test_every_method_trains_and_leaves_a_run(scenes, tmp_path, name):
-    senior = dict(senior='pvt_v2_b0+segformer:32') if 'senior' in make_method(name).members else {}
+    senior = dict(senior='test_convnext+segformer:16') if 'senior' in make_method(name).members else {}
     run = train(tmp_path/'r', scenes, name, junior=CNN, **senior, labelled=8, epochs=1, size=(64,96), bs=4, pretrained=False, device='cpu')
     assert run.finished and not run.history.isna().any().any()
     method,nets = make_method(name),run.facts.networks
@@ -194,8 +194,8 @@ def test_plain_transformers_share_one_mask():
     assert all(f[1].abs().max()==0<f[0].abs().max() for f in o.features)
 
 @pytest.mark.parametrize('what, words', [
-    (lambda d: learner(d, senior='resnet10t+fpn:32', method=gta()), ['senior',"'gta' trains only assistant, junior","must have the shape of junior"]),
-    (lambda d: learner(d, senior='resnet10t+fpn:32', method=mean_teacher()), ['senior','trains only junior; leave it out']),
+    (lambda d: learner(d, senior=SENIOR, method=gta()), ['senior',"'gta' trains only assistant, junior","must have the shape of junior"]),
+    (lambda d: learner(d, senior=SENIOR, method=mean_teacher()), ['senior','trains only junior; leave it out']),
     (lambda d: learner(d, senior=None, method=mkd()), ['senior',"'mkd' trains it"]),
     (lambda d: learner(d, senior=None, method=gta(), frozen=('assistant',)), ["frozen='assistant'","'gta' has junior"]),
     (lambda d: mean_teacher(cap=1.5), ['cap=1.5','from 0 to 1']),

@@ -1,7 +1,7 @@
 "What keeps the numbers of a training right: batches with nothing in them, losses that are not finite, half precision, accumulated and clipped gradients"
 import math
 import pytest, torch
-from conftest import CNN, SMALL, learner, one_step, vit, train
+from conftest import CNN, SENIOR, SMALL, learner, one_step, vit, train
 from fastai.callback.core import Callback
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.training import GradientClip
@@ -26,7 +26,7 @@ def method_of(name):
     "All terms from the first step on"
     now = dict(warmup=0, ramp=0)
     return make_method(name, **dict(supervised={}, gta=dict(warmup=0), fixmatch=dict(now, threshold=0), unimatch=dict(now, threshold=0)).get(name, now))
-def make(data, method, cbs=(), junior=CNN, senior='resnet10t+fpn:32', **kw): return learner(data, junior, senior if 'senior' in method.members else None, method, cbs, **kw)
+def make(data, method, cbs=(), junior=CNN, senior=SENIOR, **kw): return learner(data, junior, senior if 'senior' in method.members else None, method, cbs, **kw)
 def fit(learn, n=1, **kw):
     with learn.no_bar(), learn.no_logging(): learn.fit(n, 1e-3, **kw)
     return learn
@@ -79,7 +79,7 @@ def test_batches_with_nothing_in_them(data, name):
 def test_a_batch_of_one(data, name):
     method,watch = method_of(name),Watch()
     dls = SemiDataLoaders.from_folder(data, labelled=8, size=(64,96), bs=1, device='cpu')
-    learn = dual_learner(dls, CNN, 'resnet10t+fpn:32' if 'senior' in method.members else None, method, pretrained=False, cbs=watch)
+    learn = dual_learner(dls, CNN, SENIOR if 'senior' in method.members else None, method, pretrained=False, cbs=watch)
     one_step(learn)
     assert math.isfinite(watch.total) and finite(learn)
 
@@ -287,8 +287,8 @@ def test_compiled_networks_are_the_same(data, tmp_path, monkeypatch):
     monkeypatch.setattr(torch, 'compile', lambda *args, **kw: compile(*args, **(kw | dict(backend='eager'))))
     torch._dynamo.reset()
     plain,fast = Watch(),Watch()
-    one_step(make(data, supervised(), [plain], junior='resnet10t+fpn:32'))
-    learn = one_step(make(data, supervised(), [fast, *step_callbacks(compile=True)], junior='resnet10t+fpn:32', path=tmp_path))
+    one_step(make(data, supervised(), [plain], junior=SENIOR))
+    learn = one_step(make(data, supervised(), [fast, *step_callbacks(compile=True)], junior=SENIOR, path=tmp_path))
     assert torch._dynamo.utils.counters['stats']['unique_graphs']>=2
     assert fast.total==pytest.approx(plain.total, rel=1e-4) and not any('_orig_mod' in k for k in learn.model.state_dict())
     x,net = torch.rand(1,3,64,96),learn.deploy()

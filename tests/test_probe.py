@@ -1,9 +1,8 @@
 "What is recorded of the probe set, what a crash leaves of it, and that training does not notice"
-import os, signal, subprocess, sys, time
-from pathlib import Path
+import os, signal, time
 import numpy as np, pandas as pd, pytest, torch
 from PIL import Image
-from conftest import CNN, SMALL, train
+from conftest import CNN, SENIOR, SMALL, apart, train
 from fastai.callback.fp16 import MixedPrecision
 from fastai.torch_core import set_seed
 from segkc_fastai.core.task import IGNORE, Task
@@ -128,7 +127,7 @@ def test_every_step_and_further_fits(scenes, tmp_path):
 
 def test_inside_autocast_and_after_divergence(scenes, tmp_path):
     "Networks are read in float32 whatever surrounds the callback, and NaN weights are no reason to stop"
-    learn = fit(learner(loaders(scenes), ProbeRecorder(tmp_path/'r', n=1), 'resnet10t+fpn:32', make_method('cps', warmup=0)))
+    learn = fit(learner(loaders(scenes), ProbeRecorder(tmp_path/'r', n=1), SENIOR, make_method('cps', warmup=0)))
     with torch.autocast('cpu', torch.bfloat16): learn.probe_recorder.record()
     probe = Probe(learn)
     assert probe.records==[(0,4),(1,4)] and all((a==b).all() for k in probe.networks for a,b in zip(probe.maps(0, k, 0), probe.maps(1, k, 0)))
@@ -159,19 +158,14 @@ def test_other_processes_record_nothing(scenes, tmp_path, monkeypatch):
     m.after_train()
     assert not (tmp_path/'r').exists()
 
-KILLED = '''
-import os, signal, sys
-from segkc_fastai.train.probe import ProbeRecorder
-from segkc_fastai.runs.config import RunConfig
-from segkc_fastai.runs.training import train_run
 class Killed(ProbeRecorder):
     "Ended by the system in the middle of its tenth record"
     def _write_maps(self, i, z, kept):
         if self.steps==10 and i==3: os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(.03) # or the reader would miss most of it
         return super()._write_maps(i, z, kept)
-config = RunConfig(sys.argv[2], method='supervised', junior=sys.argv[3], labelled=8, epochs=9, size=(64,96), bs=4, pretrained=False, probe=0)
-train_run(sys.argv[1], config, cbs=[Killed(sys.argv[1], n=6, every=1)], device='cpu')
-'''
+
+def killed(run, scenes): train(run, scenes, 'supervised', cbs=[Killed(run, n=6, every=1)], **SMALL|dict(senior=None, epochs=9, probe=0))
 
 def look(run):
     "Everything that is recorded, read as an explorer would"
@@ -184,14 +178,12 @@ def look(run):
 
 def test_killed_while_recording(scenes, tmp_path):
     "Another process reads along, and opens what is left"
-    root,run = Path(__file__).parents[1],tmp_path/'run'
-    env = os.environ | dict(OMP_NUM_THREADS='1', PYTHONPATH=os.pathsep.join(filter(None, (str(root), os.environ.get('PYTHONPATH')))))
-    p = subprocess.Popen([sys.executable, '-c', KILLED, str(run), str(scenes), CNN], env=env)
-    seen,end = set(),time.monotonic()+300
-    while p.poll() is None and time.monotonic()<end:
+    run,seen = tmp_path/'run',set()
+    p = apart(killed, run, scenes)
+    while p.is_alive():
         if probe := look(run): seen.add(len(probe.records))
         time.sleep(.01)
-    assert p.poll()==-signal.SIGKILL and len(seen)>2
+    assert p.exitcode==-signal.SIGKILL and len(seen)>2
     left = [o.name for o in (run/'probe').iterdir() if o.suffix in ('.npz','.part')]
     assert len(left)==10 and sum(o.startswith('.e0002-s000010') for o in left)==1 # the tenth, half-written, under another name
     probe = look(Run(run))

@@ -2,12 +2,12 @@
 import io, json
 import numpy as np, pandas as pd, pytest
 from PIL import Image
+from conftest import CNN, SENIOR
 from segkc_fastai.cli import main
 from segkc_fastai.data.benchmarks import VOC
 from segkc_fastai.runs.grid import run_path
 from segkc_fastai.runs.folder import Run
 
-CNN,SENIOR = 'mobilenetv4_conv_small+fpn:32','resnet10t+fpn:32'
 NETS = f'--junior {CNN} --senior {SENIOR} --random --bs 2 --epochs 1'
 
 def image(rng, path, size=(70,90)): Image.fromarray(rng.integers(0, 255, (*size,3), dtype=np.uint8)).save(path)

@@ -1,6 +1,6 @@
 "What the reconstruction of SegKC promises (methods.md's invariants), on heterogeneous pairs of networks"
 import pytest, torch
-from conftest import CNN, SMALL, Gradients, learner, one_step, vit, train
+from conftest import CNN, SENIOR, SMALL, Gradients, learner, one_step, vit, train
 from segkc_fastai.data.loaders import SemiDataLoaders
 from segkc_fastai.data.views import cutmix
 from segkc_fastai.methods.losses import pseudo_label_loss
@@ -12,7 +12,7 @@ from segkc_fastai.train.learner import dual_learner
 from segkc_fastai.runs.folder import Run
 
 HIER = 'pvt_v2_b0+segformer:32'
-PAIRS = dict(cnn_cnn=(CNN, 'resnet10t+fpn:32'), cnn_hierarchical=(CNN, HIER), vit_cnn=(vit, CNN), cnn_vit=(CNN, vit))
+PAIRS = dict(cnn_cnn=(CNN, SENIOR), cnn_hierarchical=(CNN, HIER), vit_cnn=(vit, CNN), cnn_vit=(CNN, vit))
 
 @pytest.mark.parametrize('pair', PAIRS)
 def test_each_direction_moves_its_learner_alone(scenes, pair):

@@ -26,7 +26,7 @@ from segkc_fastai.runs.folder import Run
 from segkc_fastai.runs.training import peak_memory, reset_peak
 from segkc_fastai.view import lab
 
-CUT = dict(SMALL, senior='resnet10t+fpn:32', probe=2, method='segkc', method_args=dict(warmup=0, ramp=0))
+CUT = dict(SMALL, probe=2, method='segkc', method_args=dict(warmup=0, ramp=0))
 
 class Payload:
     "A pickle of it makes a file when it is read"
