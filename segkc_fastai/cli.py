@@ -57,8 +57,9 @@ def _audit(path, /,
     if json: write_json(json, a.to_dict())
     if not a.ok: sys.exit(1)
 
-# %% ../nbs/10_cli.ipynb #7ccb8124
-@command('segkc split data/street --labelled 1/8 --out data/eighth', DataSettings, 'data.splits:split_source', but='src')
+# %% ../nbs/10_cli.ipynb #7b014b2d
+@command('segkc split data/street --labelled 1/8 --out data/eighth',
+    DataSettings, 'data.splits:split_source', but='src')
 def _split(data, /,
     out:str, # folder for labelled.txt, unlabelled.txt and, with --val, val.txt
     layout, labelled, val, seed, group, stratified
@@ -72,7 +73,8 @@ def _split(data, /,
     count_classes(s.labelled, src.task)
     s.write(out)
     if val is not None: write_list(Path(out)/'val.txt', src.val, f'held out for validation: {val}')
-    print(f'{len(s.labelled)} labelled, {len(s.unlabelled)} unlabelled, {len(src.val)} for validation; {s.how}; {s.family}; hash {s.hash}')
+    images = f'{len(s.labelled)} labelled, {len(s.unlabelled)} unlabelled, {len(src.val)} for validation'
+    print(f'{images}; {s.how}; {s.family}; hash {s.hash}')
     print(f'Train on it: --labelled {out}/labelled.txt' + f' --val {out}/val.txt'*(val is not None))
 
 # %% ../nbs/10_cli.ipynb #520ee6fa
@@ -107,7 +109,9 @@ def _show_run(run):
     _pictures(pics)
 
 def _resume(run, other):
-    if other: raise ValueError(f'--resume: the settings of {run} are in its config.json; leave out {COMMANDS["train"].flags(other[0])[0]}')
+    if other:
+        named = COMMANDS['train'].flags(other[0])[0]
+        raise ValueError(f'--resume: the settings of {run} are in its config.json; leave out {named}')
     from segkc_fastai.runs.training import resume_run
     _show_run(resume_run(run))
 
@@ -137,16 +141,18 @@ def _grid_config(settings, adapt=lambda r: r):
     return c,how
 
 def _check_failed(df, out):
-    failed = df.attrs['failed']
-    if failed: raise ValueError(f'{len(failed)} runs could not be finished: {", ".join(failed)}; their errors are in {out}/failed, and the same command tries them again')
+    if not (failed := df.attrs['failed']): return
+    lost = f'{len(failed)} runs could not be finished: {", ".join(failed)}'
+    raise ValueError(f'{lost}; their errors are in {out}/failed, and the same command tries them again')
 
 def _published(config):
     from segkc_fastai.data.benchmarks import FAMILIES, load_source
     from segkc_fastai.runs.published import published
     return published(*FAMILIES.get(load_source(config.data, layout=config.layout).layout, ('none for such data',)))
 
-# %% ../nbs/10_cli.ipynb #a60b5396
-@command('segkc compare --data data/street --methods supervised,cps,segkc --labelled 1/16,1/8 --seeds 0,1,2', 'runs.compare:compare', RunConfig, but='config method seed sync_bn')
+# %% ../nbs/10_cli.ipynb #38ccfa68
+@command('segkc compare --data data/street --methods supervised,cps,segkc --labelled 1/16,1/8 --seeds 0,1,2',
+    'runs.compare:compare', RunConfig, but='config method seed sync_bn')
 def _compare(out, split,
     published:bool=False, # draw what is published for the data's family of splits beside the runs
     **settings
@@ -160,7 +166,8 @@ def _compare(out, split,
     _pictures(comparison_figures(out, split, theirs))
     _check_failed(df, out)
 
-@command('segkc ablate --data data/street --senior resnet50 --labelled 1/8', 'runs.compare:ablate', RunConfig, but='config method seed sync_bn')
+@command('segkc ablate --data data/street --senior resnet50 --labelled 1/8',
+    'runs.compare:ablate', RunConfig, but='config method seed sync_bn')
 def _ablate(out, split, **settings):
     "Measure what each part of SegKC adds: a grid of runs, a table and a figure"
     c,how = _grid_config(settings)
@@ -212,17 +219,20 @@ def _lab(run, /, **kw):
     from segkc_fastai.view.lab import lab
     sys.exit(lab(run, **kw))
 
-# %% ../nbs/10_cli.ipynb #ec758afa
-@command('segkc predict runs/first photos --out masks --overlay', 'deploy.predict:Predictor.load', 'deploy.predict_folder:predict_folder', but='p')
+# %% ../nbs/10_cli.ipynb #c7474aa5
+@command('segkc predict runs/first photos --out masks --overlay',
+    'deploy.predict:Predictor.load', 'deploy.predict_folder:predict_folder', but='p')
 def _predict(path, folder, /, out, device, tile, **kw):
     "Predict masks for all images below a folder; given again it goes on, and exit status 1 means that some could not be read"
     from segkc_fastai.deploy.predict import Predictor
     from segkc_fastai.deploy.predict_folder import predict_folder
     done = predict_folder(Predictor.load(path, device, tile), folder, out, **kw)
     print(f'{done.written} images predicted into {out}, {done.skipped} were there already')
-    if done.failed: sys.exit('\n'.join([f'segkc: {len(done.failed)} images were left out:', *(f'  {f}: {why}' for f,why in done.failed)]))
+    if not done.failed: return
+    sys.exit('\n'.join([f'segkc: {len(done.failed)} images were left out:', *(f'  {f}: {why}' for f,why in done.failed)]))
 
-@command('segkc export runs/first --to onnx --int8 data/street', 'deploy.export:export', 'deploy.export:quantise', but='tolerance data n weights')
+@command('segkc export runs/first --to onnx --int8 data/street',
+    'deploy.export:export', 'deploy.export:quantise', but='tolerance data n weights')
 def _export(path, /, *, to,
     int8:str=None, # folder of images and masks: write an 8-bit version too, and measure what it costs
     split, dynamic, **kw
@@ -244,18 +254,20 @@ def parser(
     argv=None # words of a command line: only the command among them gets its options; all do by default
 )->argparse.ArgumentParser:
     "The argument parser of `segkc`; it returns what was given, without defaults"
-    p = argparse.ArgumentParser('segkc', description='Semi-supervised semantic segmentation with a senior and a junior network', formatter_class=CommandHelp, epilog='segkc COMMAND --help shows its options and an example')
+    about = 'Semi-supervised semantic segmentation with a senior and a junior network'
+    p = argparse.ArgumentParser('segkc', description=about, epilog='segkc COMMAND --help shows its options and an example')
     sub = p.add_subparsers(title='commands', dest='command', metavar='COMMAND', required=True)
     for k,c in COMMANDS.items():
-        o = sub.add_parser(k, help=c.f.__doc__.partition(';')[0], description=c.f.__doc__, formatter_class=CommandHelp, epilog=f'example:\n  {c.example}')
+        text = dict(help=c.f.__doc__.partition(';')[0], description=c.f.__doc__, epilog=f'example:\n  {c.example}')
+        o = sub.add_parser(k, formatter_class=CommandHelp, **text)
         if argv is None or k in argv: c.fill(o)
     return p
 
 # %% ../nbs/10_cli.ipynb #7e90450b
 def _why(e):
     "An error in one line; the system's own with the file first"
-    if getattr(e, 'filename', None) is not None and e.strerror and e.errno: return f'{e.filename2 or e.filename!s:.200}: {e.strerror.lower()}; look at the path, and at who may read and write there'
-    return ' '.join(str(e).split()) or type(e).__name__
+    if getattr(e, 'filename', None) is None or not (e.strerror and e.errno): return ' '.join(str(e).split()) or type(e).__name__
+    return f'{e.filename2 or e.filename!s:.200}: {e.strerror.lower()}; look at the path, and at who may read and write there'
 
 def main(argv=None):
     "Run `segkc`; exit status 1 and one line on standard error for what the user can mend"
@@ -264,7 +276,8 @@ def main(argv=None):
     name = given.pop('command')
     warnings.filterwarnings('ignore', category=FutureWarning, module='torch') # about its own deprecations
     try:
-        if int(os.environ.get('WORLD_SIZE', 1))>1 and name!='train': raise ValueError('several processes can share one training; start any other command by itself')
+        if int(os.environ.get('WORLD_SIZE', 1))>1 and name!='train':
+            raise ValueError('several processes can share one training; start any other command by itself')
         COMMANDS[name](given)
     except (ValueError, OSError) as e: sys.exit(f'segkc: {_why(e)}')
     except KeyboardInterrupt: sys.exit('segkc: interrupted')

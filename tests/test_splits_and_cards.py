@@ -6,7 +6,7 @@ from conftest import CNN, SMALL, train
 from segkc_fastai.cli import main
 from segkc_fastai.data.sources import folder_source
 from segkc_fastai.data.splits import split_source
-from segkc_fastai.runs.evaluating import evaluate_run
+from segkc_fastai.runs.evaluating import evaluate_run, result
 from segkc_fastai.runs.folder import run_row
 from segkc_fastai.runs.grid import grid_table
 from segkc_fastai.runs.folder import Run
@@ -83,7 +83,7 @@ def test_why_cards_cannot_be_compared(runs, capsys):
     assert 'other crop: 64×96 against 48×64' in said['crop'] and 'compare means over the same seeds' in said['seed'] and 'other labelled images: 8 against 12' in said['amount']
 
 def test_family_in_tables(runs):
-    df = pd.DataFrame([run_row(runs['a'], 'a')])
+    df = pd.DataFrame([run_row(runs['a'], 'a', result(runs['a']))])
     assert 'Labelled images: drawn at random.' in grid_table(df)
 
 def test_quality_of_pseudo_labels(runs):

@@ -69,7 +69,8 @@ def _declared(o, group):
     "Parameters of a function, or fields that a dataclass adds to its bases"
     names = get_annotations(o) if isclass(o) else signature(o).parameters
     for k,v in docments(o, full=True, returns=False).items():
-        if k in names and k!='cls' and v.kind is not Parameter.VAR_KEYWORD: yield k,Option(_understood(v.anno), v.default, v.docment, group)
+        if k not in names or k=='cls' or v.kind is Parameter.VAR_KEYWORD: continue
+        yield k,Option(_understood(v.anno), v.default, v.docment, group)
 
 def options(
     source # function, dataclass, or where a function stands, see `outline`
@@ -86,8 +87,9 @@ def flag(self:Option, name)->str:
     if self.base==Arguments: name = name.removesuffix('s')
     return f'--{"no-" if self.default is True else ""}{name.replace("_", "-")}'
 
-# %% ../../nbs/01_core/08_commands.ipynb #fcbb6172
-_BY_KIND = {kinds.Size:'H,W', kinds.Range:'LOW,HIGH', kinds.Whole:'N', kinds.Count:'N', kinds.Minutes:'MINUTES', kinds.Shard:'I/N', Arguments:'NAME=VALUE'}
+# %% ../../nbs/01_core/08_commands.ipynb #0efa79cc
+_BY_KIND = {kinds.Whole:'N', kinds.Count:'N', kinds.Minutes:'MINUTES', kinds.Shard:'I/N'}
+_BY_KIND |= {kinds.Size:'H,W', kinds.Range:'LOW,HIGH', Arguments:'NAME=VALUE'}
 _BY_WORD = dict(folder='FOLDER', run='RUN', file='FILE', share='SHARE', regular='REGEX', network='NETWORK')
 
 @patch(as_prop=True)
@@ -106,8 +108,8 @@ def _typed(v):
 def help(self:Option):
     "Its docment, and the default where there is one to show"
     text = ('do not '*(self.default is True)+(self.docment or '')).replace('`', '').replace('%', '%%')
-    if isinstance(self.default, bool) or not isinstance(self.default, (str,int,float,tuple)) or self.default in ('', ()): return text
-    return f'{text} (default: {_typed(self.default)})'
+    shown = isinstance(self.default, (str,int,float,tuple)) and not isinstance(self.default, bool) and self.default not in ('', ())
+    return f'{text} (default: {_typed(self.default)})' if shown else text
 
 # %% ../../nbs/01_core/08_commands.ipynb #bd3c76b8
 def _reader(hint):
@@ -173,14 +175,14 @@ class Command:
     def positional(self): return [k for k,p in signature(self.f).parameters.items() if p.kind is Parameter.POSITIONAL_ONLY]
     def flags(self, name): return (self.names or {}).get(name) or (self.options[name].flag(name),)
 
-# %% ../../nbs/01_core/08_commands.ipynb #ced4d4d5
+# %% ../../nbs/01_core/08_commands.ipynb #db466621
 @patch
 def __call__(self:Command,
     given:dict # parameter → value
 ):
     "Call the function with what was given, and with the defaults of what it names itself"
-    named = [k for k,p in signature(self.f).parameters.items() if p.default is Parameter.empty and p.kind is not Parameter.VAR_KEYWORD]
-    given = {k:self.options[k].default for k in named} | given
+    own = [k for k,o in options(self.f).items() if o.needed]
+    given = {k:self.options[k].default for k in own} | given
     self.f(*[given.pop(k) for k in self.positional], **given)
 
 # %% ../../nbs/01_core/08_commands.ipynb #db466620
@@ -194,7 +196,7 @@ def groups(self:Command)->dict: # title → names; one of None if there are no g
     for k,o in settings.items(): found.setdefault(o.group or last, []).extend(name for name in (k, f'{k}s') if name in left)
     return found | {last:found.get(last, []) + [k for k in left if k not in chain(*found.values())]}
 
-# %% ../../nbs/01_core/08_commands.ipynb #db466621
+# %% ../../nbs/01_core/08_commands.ipynb #db466622
 @patch
 def usage(self:Command,
     prog:str # what the line begins with
