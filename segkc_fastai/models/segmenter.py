@@ -94,6 +94,7 @@ class Segmenter(nn.Module):
         frozen:bool=False               # the encoder stays as it is: evaluation mode, no gradient
     ):
         super().__init__()
+        if width is not None and not 0<width<=4096: raise ValueError(f'decoder {decoder}:{width}: give it 1 to 4096 channels')
         shape = {k:v for k,v in (encoder_args or {}).items() if k not in _WEIGHTS} or None
         self.config = dict(encoder=encoder, decoder=decoder, classes=classes, width=width, encoder_args=shape, frozen=frozen)
         try: self.encoder,self.decoder,d,self.pretrained = _build(encoder, decoder, width, pretrained, encoder_args)
