@@ -16,6 +16,7 @@ from segkc_fastai.train.learner import dual_learner
 
 pytest_plugins = ['lab'] # JupyterLab in a browser
 
+SOAK = bool(os.environ.get('SEGKC_SOAK')) # `make soak`: what is long and only repeats
 GOLDEN = Path(os.environ.get('SEGKC_GOLDEN', Path(__file__).parents[2]/'shared'/'golden'))
 CNN,SENIOR = 'test_efficientnet+fpn:32','test_resnet+fpn:32' # 0.15 and 0.45 M parameters, with BatchNorm
 SMALL = dict(junior=CNN, senior=SENIOR, labelled=8, epochs=2, size=(64,96), bs=4, pretrained=False, device='cpu')
@@ -47,16 +48,18 @@ def scenes(drawn_scenes, tmp_path):
     "A copy, which a test may change"
     return shutil.copytree(drawn_scenes, tmp_path/'scenes')
 
+def opened(): return {fd for fd in map(int, os.listdir('/dev/fd')) if os.path.exists(f'/dev/fd/{fd}')}
+
 def pytest_sessionstart(session):
     "Processes that tests start are copies of this one as it is now: it has imported everything, and computed nothing, as PyTorch wants it"
     def copy(exe, args, fds):
         if pid:=os.fork(): return pid
         sys.stdout,sys.stderr = sys.__stdout__,sys.__stderr__
-        a,b = sorted(fds)
-        for begin,end in ((3,a), (a+1,b), (b+1,4096)): os.closerange(begin, end)
+        for fd in opened()-known-set(fds): os.close(fd) # or it would not see this process end
         try: exec(args[-1])
         finally: os._exit(0)
     resource_tracker.ensure_running()
+    known = opened()
     with pytest.MonkeyPatch.context() as m:
         m.setattr(util, 'spawnv_passfds', copy)
         forkserver.ensure_running()

@@ -1,10 +1,10 @@
-"Two processes train as one does. Run as a program, this file makes their side of it: `launch` copies a process that has imported everything once"
-import hashlib, json, os, subprocess, sys
+"Two processes train as one does"
+import hashlib, json, os, time
 from contextlib import suppress
-from pathlib import Path
 import pytest, torch
 import torch.distributed as dist
-from conftest import SMALL, train, vit
+from accelerate.commands.launch import launch_command, launch_command_parser
+from conftest import CNN, SMALL, SOAK, apart, train, vit
 from fastai.callback.core import Callback
 from fastai.torch_core import rank_distrib, set_seed
 from segkc_fastai.cli import main
@@ -23,9 +23,9 @@ from segkc_fastai.train.probe import Probe
 from segkc_fastai.runs.folder import Run
 from segkc_fastai.runs.training import resume_run
 
-TINY = 'test_efficientnet+fpn:32' # 0.15 M parameters, with BatchNorm
+STEPS = 52 if SOAK else 12
 RAMPS = ('mean_teacher','cps','segkc')
-EARLY = {k:dict(warmup=.2) for k in METHODS if k!='supervised'} | {k:dict(warmup=.2, ramp=.2) for k in RAMPS} # everything begins within 50 steps
+EARLY = {k:dict(warmup=.2) for k in METHODS if k!='supervised'} | {k:dict(warmup=.2, ramp=.2) for k in RAMPS} # everything begins within the steps
 PLAIN = {k:dict(warmup=0, cutmix=False) for k in ('fixmatch','gta','mkd')} | {k:dict(warmup=0, ramp=0, cutmix=False) for k in RAMPS} # nothing is drawn
 PLAIN |= {f'{k}, warming up':dict(warmup=.5, cutmix=False) for k in ('segkc','gta')} # adaptors and assistant have nothing to do yet
 PLAIN['fixmatch'] |= dict(threshold=.1455) # keeps a part
@@ -63,17 +63,17 @@ def digests(learn):
     state = learn.model.state_dict()
     return {k:hashlib.sha256(v.numpy().tobytes()).hexdigest() if isinstance(v, torch.Tensor) else repr(v) for k,v in state.items()}
 
-def fifty(folder, name):
-    "What differs between the processes after 50 steps, and what differs from the start"
-    learn = learner(folder, make_method(name, **EARLY.get(name, {})), lambda: TINY, repeat=13, size=(32,48))
+def many(folder, name):
+    "What differs between the processes after many steps, and what is as it was at the start"
+    learn = learner(folder, make_method(name, **EARLY.get(name, {})), lambda: CNN, repeat=STEPS//4, size=(32,48))
     start,each = digests(learn),[None]*2
     fit(learn, 1, 1e-3)
     dist.all_gather_object(each, digests(learn))
-    assert len(learn.recorder.losses)==52 and type(learn.model).__name__=='Cohort'
+    assert len(learn.recorder.losses)==STEPS and type(learn.model).__name__=='Cohort'
     return dict(differ=[k for k in start if each[0][k]!=each[1][k]], same=[k for k in start if each[0][k]==start[k]])
 
 def both(folder, out):
-    res = dict(fifty={k:fifty(folder, k) for k in METHODS}, measured={k:measured(folder, k) for k in PLAIN})
+    res = dict(many={k:many(folder, k) for k in METHODS}, measured={k:measured(folder, k) for k in PLAIN})
     torch.save(res, out/f'{rank_distrib()}.pt')
 
 class Stops(Callback):
@@ -95,13 +95,19 @@ class Halts(Callback):
     def after_batch(self):
         if self.learn.training and self.train_iter==6: raise KeyboardInterrupt
 
-HALVED = SMALL | dict(junior=TINY, senior=TINY, epochs=3, probe=4, checkpoint=0)
+HALVED = SMALL | dict(senior=CNN, epochs=3, probe=4, checkpoint=0)
 
 def halve(folder, out): train(out, folder, 'segkc', cbs=[Halts()], **HALVED)
 
-def run(*args):
-    env = os.environ | dict(CUDA_VISIBLE_DEVICES='', OMP_NUM_THREADS='1')
-    return subprocess.run([sys.executable, *map(str, args)], capture_output=True, text=True, timeout=600, env=env)
+def side_of_two(folder, out):
+    "What two processes do; `launch` copies the one that calls it"
+    os.environ['CUDA_VISIBLE_DEVICES'] = ''
+    for f in (both, breaks): launch(f, folder, out, processes=2)
+    for k,n in dict(one=1, two=2).items():
+        with suppress(KeyboardInterrupt, Exception): halve(folder, out/k) if n==1 else launch(halve, folder, out/k, processes=2)
+    launch(resume_run, out/'one', device='cpu', processes=2)
+    try: launch(train, out/'odd', folder, 'cps', **(SMALL|dict(bs=3)), processes=2)
+    except Exception as e: (out/'odd.txt').write_text(str(e))
 
 @pytest.fixture(scope='module')
 def two(tmp_path_factory):
@@ -109,12 +115,13 @@ def two(tmp_path_factory):
     d = tmp_path_factory.mktemp('two')
     write_scenes(d/'scenes', n_train=24, n_val=5, n_test=4)
     (d/'out').mkdir()
-    res = run(__file__, d/'scenes', d/'out')
-    assert res.returncode==0, res.stdout+res.stderr
+    p = apart(side_of_two, d/'scenes', d/'out', log=d/'log.txt')
+    p.join()
+    assert p.exitcode==0, (d/'log.txt').read_text()
     return d/'scenes',d/'out'
 
-def test_after_fifty_steps_all_is_equal(two):
-    for o in (torch.load(two[1]/f'{i}.pt')['fifty'] for i in (0,1)):
+def test_after_many_steps_all_is_equal(two):
+    for o in (torch.load(two[1]/f'{i}.pt')['many'] for i in (0,1)):
         assert {k:v['differ'] for k,v in o.items()}=={k:[] for k in METHODS}
         assert not [(k,n) for k,v in o.items() for n in v['same'] if not n.endswith(('.mean','.std','_extra_state'))] # all learned
 
@@ -142,13 +149,41 @@ def test_another_number_of_processes_goes_on(two):
     assert a.finished and b.finished and a.history.lr.tolist()==b.history.lr.tolist() and len(a.history)==3
     assert [Probe(o).records for o in (a, b)]==[[(0,4),(1,8),(2,12)]]*2
 
+STANDS_IN = '''
+import json, os, sys, time
+from pathlib import Path
+part,done = (Path(sys.argv[1])/f'{k}.{os.environ["RANK"]}' for k in ('part','done'))
+part.write_text(json.dumps(dict(os.environ)))
+part.rename(part.with_name(f'environment.{os.environ["RANK"]}'))
+while not done.exists(): time.sleep(.02)
+'''
+
+def accelerate_launch(*args):
+    os.environ['CUDA_VISIBLE_DEVICES'] = ''
+    launch_command(launch_command_parser().parse_args(args))
+
+def launched(env, args):
+    os.environ.update(env)
+    main(args)
+
 def test_accelerate_launch(two, tmp_path):
-    launcher = '-m accelerate.commands.accelerate_cli launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no --main_process_port 0'
-    args = f'--data {two[0]} --out {tmp_path}/run --method gta --junior {TINY} --labelled 8 --epochs 1 --size 64,96 --bs 4 --random'
-    res = run(*launcher.split(), '-m', 'segkc_fastai.cli', 'train', *args.split())
-    assert res.returncode==0, res.stdout+res.stderr
-    r = Run(tmp_path/'run')
-    assert r.finished and len(r.history)==1 and '2 processes' in r.facts.hardware and res.stdout.count('Run: ')==1
+    "A script that is quick to start stands in for the command line; copies of this process do its work in the environment that the launcher made, while it waits"
+    (script := tmp_path/'script.py').write_text(STANDS_IN)
+    how = '--multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no --main_process_port 0'
+    launcher = apart(accelerate_launch, *how.split(), str(script), str(tmp_path), log=tmp_path/'launcher.txt')
+    envs,logs = ([tmp_path/f'{k}.{i}' for i in range(2)] for k in ('environment','log'))
+    while not all(o.exists() for o in envs):
+        assert launcher.is_alive(), (tmp_path/'launcher.txt').read_text()
+        time.sleep(.02)
+    args = f'train --data {two[0]} --out {tmp_path}/run --method gta --junior {CNN} --labelled 8 --epochs 1 --size 64,96 --bs 4 --random'
+    ps = [apart(launched, json.loads(env.read_text()), args.split(), log=log) for env,log in zip(envs, logs)]
+    for i,p in enumerate(ps):
+        p.join()
+        (tmp_path/f'done.{i}').touch()
+    launcher.join()
+    said,r = ''.join(o.read_text() for o in logs),Run(tmp_path/'run')
+    assert [p.exitcode for p in (launcher, *ps)]==[0]*3, said
+    assert r.finished and len(r.history)==1 and '2 processes' in r.facts.hardware and said.count('Run: ')==1
 
 def test_workers_read_the_same_share(two):
     src = load_source(two[0])
@@ -163,12 +198,3 @@ def test_workers_read_the_same_share(two):
 def test_only_training_is_shared(two, monkeypatch):
     monkeypatch.setenv('WORLD_SIZE', '2')
     with pytest.raises(SystemExit, match='start any other command by itself'): main(['audit', str(two[0])])
-
-if __name__=='__main__':
-    folder,out = map(Path, sys.argv[1:])
-    for f in (both, breaks): launch(f, folder, out, processes=2)
-    for k,n in dict(one=1, two=2).items():
-        with suppress(KeyboardInterrupt, Exception): halve(folder, out/k) if n==1 else launch(halve, folder, out/k, processes=2)
-    launch(resume_run, out/'one', device='cpu', processes=2)
-    try: launch(train, out/'odd', folder, 'cps', **(SMALL|dict(bs=3)), processes=2)
-    except Exception as e: (out/'odd.txt').write_text(str(e))
