@@ -17,13 +17,12 @@ $(READY): settings.ini constraints.txt setup.py pyproject.toml
 demo: $(READY) ## train a senior and a junior on the built-in scenes, compare with labelled-only, make the pictures
 	$(BIN)/segkc demo
 
-# Processes with a thread each do twice the work of one with two threads; a third fills the time in which a test waits for a process of its own. The browser
-# comes last and alone, because its tests measure how long one waits
+# Two processes with a thread each do twice the work of one with two threads. The browser comes last and alone, because its tests measure how long one waits
 test: export OMP_NUM_THREADS = 1
 test: $(READY) same browser ## style, notebooks and library in step, all notebooks executed, tests
 	$(BIN)/chkstyle nbs segkc_fastai tests .ci setup.py
 	$(BIN)/nbdev-test --n-workers 2 --do-print --timing
-	$(BIN)/pytest -q -n 3 --dist loadfile -m 'not browser' tests
+	$(BIN)/pytest -q -n 2 --dist loadfile --durations=40 -m 'not browser' tests
 	$(BIN)/pytest -q -m browser tests
 
 # The viewers are tested in a real browser; where there is none and none can be installed, those tests skip and say so
