@@ -276,7 +276,7 @@ train --data {d}/scenes --clip nan|train --data {d}/scenes --seed -1|train --dat
 train --data {d}/scenes --labelled 1/0|train --data {d}/scenes --labelled 1e999999999|train --data {d}/scenes --labelled nan|train --data {d}/scenes --labelled inf|train --data {d}/scenes --labelled 99|train --data {d}/scenes --labelled {d}
 train --data {d}/scenes --labelled {d}/nowhere.txt|train --data {d}/scenes --group (|train --data {d}/scenes --group zzz|train --data {d}/scenes --layout zzz|train --data {d}/scenes --method zzz|train --data {d}/scenes --junior zzz
 train --data {d}/scenes --junior resnet18+zzz|train --data {d}/scenes --junior resnet18+fpn:0|train --data {d}/scenes --junior resnet18+fpn:99999999|train --data {d}/scenes --junior ../../x|train --data {d}/scenes --senior hf-hub:me/x
-train --data {d}/scenes --method-arg x|train --data {d}/scenes --method-arg x=1|train --data {d}/scenes --method-arg threshold=nan --senior resnet18|train --data {d}/scenes --method cps --senior resnet18 --method-arg weight=[]|train --data {d}/scenes --precision fp8
+train --data {d}/scenes --method-arg x|train --data {d}/scenes --method-arg x=1|train --data {d}/scenes --method cps --method-arg threshold=nan --senior resnet18|train --data {d}/scenes --method cps --senior resnet18 --method-arg weight=[]|train --data {d}/scenes --precision fp8
 train --data {d}/scenes --frozen zzz|train --data {d}/scenes --recipe zzz|train --data {d}/scenes --val 0.5|train --resume {d}/nowhere|train --resume {d}/run|train --resume {d}/scenes|train --resume {d}/run --epochs 3|train --data {d}/scenes --zzz
 split {d}/scenes|split {d}/scenes --out {d}/list.txt|split {d}/list.txt --out {d}/out|split {d}/scenes --out {d}/out --labelled x|split {d}/scenes --out {d}/out --seed -3|split {d}/scenes --out {d}/out --val 0.5|split {d}/scenes --out /proc/nowhere/x
 audit|audit {d}/nowhere|audit {d}/list.txt|audit {d}/scenes --json {d}|audit {d}/scenes --json {d}/list.txt/x|audit {d}/scenes --size 0,0|audit {d}/scenes --labelled 99|audit {d}/scenes --group [|audit {d}/run
@@ -290,7 +290,7 @@ export {d}/run --int8 {d}/nowhere|export {d}/run --to safetensors --int8 {d}/sce
 compare --data {d}/scenes --out {d}/out --seeds -1|compare --data {d}/scenes --out {d}/out --methods supervised --labelled 99|compare --data {d}/scenes --out {d}/out --split zzz|compare --data {d}/scenes --out {d}/out --methods supervised --seeds 0,0
 ablate --data {d}/nowhere --out {d}/out|get zzz {d}/out|get cityscapes {d}/out|get voc {d}/list.txt
 '''
-LINES = [o for o in LINES.strip().replace('\n', '|').split('|')]
+LINES = [o.replace('train --data {d}/scenes', f'train --data {{d}}/scenes {NETS}') for o in LINES.strip().replace('\n', '|').split('|')] # fails fast, and for the reason that is meant
 
 def test_command_lines(fresh, capsys, monkeypatch):
     monkeypatch.chdir(d := fresh())
