@@ -131,7 +131,14 @@ def test_workers_end(data):
     with learn.no_bar(), learn.no_logging(), pytest.raises(KeyboardInterrupt): learn.fit(1, cbs=interrupt('after_batch', 'last'))
     assert not multiprocessing.active_children()
 
-def test_a_signal_while_training(data):
+@pytest.fixture
+def interruptible():
+    "A shell starts processes in the background with SIGINT ignored"
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+def test_a_signal_while_training(data, interruptible):
     "The button itself"
     learn = learner(data, CNN, None, mean_teacher(warmup=0)).to_bf16()
     class Press(Callback):
