@@ -17,13 +17,11 @@ $(READY): settings.ini constraints.txt setup.py pyproject.toml
 demo: $(READY) ## train a senior and a junior on the built-in scenes, compare with labelled-only, make the pictures
 	$(BIN)/segkc demo
 
-# Two processes with a thread each do twice the work of one with two threads. The browser comes last and alone, because its tests measure how long one waits
-test: export OMP_NUM_THREADS = 1
+# nbdev's and pytest's own runs, in copies of one process that has imported everything; prints the 40 slowest. The browser comes last and alone, because its tests
+# measure how long one waits. `nbdev-test` and `pytest tests` do the same one by one
 test: $(READY) same browser ## style, notebooks and library in step, all notebooks executed, tests
 	$(BIN)/chkstyle nbs segkc_fastai tests .ci setup.py
-	$(BIN)/nbdev-test --n-workers 2 --do-print --timing
-	$(BIN)/pytest -q -n 2 --dist loadfile --durations=40 -m 'not browser' tests
-	$(BIN)/pytest -q -m browser tests
+	$(BIN)/python .ci/test.py
 
 # The viewers are tested in a real browser; where there is none and none can be installed, those tests skip and say so
 browser: ## install Chromium for the tests of the viewers, where that can be done

@@ -1,0 +1,108 @@
+"""Run notebooks and tests, each notebook and each file of tests in a copy of one process that has imported everything: importing takes longer than most of them
+
+Without arguments all of them, and last, alone, the tests that look at a page in a browser, because they measure how long one waits. With arguments these notebooks and files of tests."""
+import json, os, pkgutil, sys, tempfile, time, traceback
+from importlib import import_module
+from pathlib import Path
+os.environ.setdefault('OMP_NUM_THREADS', '1') # two processes with a thread each do twice the work of one with two
+root = Path(__file__).parents[1]
+sys.path.insert(0, str(root))
+import pytest, segkc_fastai, torch
+from nbdev.config import get_config
+from nbdev.test import test_nb
+
+AT_ONCE = os.cpu_count()+1 # one more than there are cores fills the time in which a test waits
+LONG = 'checkpoint strangers distributed fuzz export figures methods deploy probe numerics compare'.split() # begun first, so that none of them is left at the end
+SLOWEST = 40
+
+def import_all():
+    for k in [o.name for o in pkgutil.walk_packages(segkc_fastai.__path__, 'segkc_fastai.')]+['hypothesis','nbformat','onnxruntime']: import_module(k)
+    assert not torch.get_num_threads()>1, 'copies of a process that computes in several threads would wait for them forever'
+
+def notebooks(): return sorted(o for o in (root/'nbs').rglob('*.ipynb') if not any(k[0] in '._' for k in o.relative_to(root).parts))
+def test_files(): return sorted((root/'tests').glob('test_*.py'))
+
+def long_first(path): return next((i for i,k in enumerate(LONG) if k in path.stem), len(LONG))
+
+class Times:
+    "Seconds of each test, and how many passed, failed and were skipped"
+    def __init__(self): self.seconds,self.counts = {},{}
+    def pytest_runtest_logreport(self, report):
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0)+report.duration
+        if report.when=='call' or report.outcome!='passed': self.counts[report.outcome] = self.counts.get(report.outcome, 0)+1
+
+def run_tests(tmp, paths, which):
+    "Exit code of pytest"
+    times = Times()
+    code = pytest.main(['-q','-m',which,'-p','no:cacheprovider',f'--basetemp={tmp}/files', *map(str, paths)], plugins=[times])
+    return 0 if code==pytest.ExitCode.NO_TESTS_COLLECTED else int(code),times.seconds,times.counts
+
+def run_notebook(tmp, path):
+    good,seconds = test_nb(path, skip_flags=get_config(root/'nbs').tst_flags.split(), basepath=root)
+    return int(not good),{str(path.relative_to(root)):seconds},dict(passed=1) if good else dict(failed=1)
+
+def copy(tmp, f, *args):
+    "Process id of a copy of this process that calls `f`; what it writes and what it returns is in the folder `tmp`"
+    tmp.mkdir()
+    sys.stdout.flush()
+    if pid:=os.fork(): return pid
+    code = 1
+    try:
+        fd = os.open(tmp/'out.txt', os.O_WRONLY|os.O_CREAT|os.O_APPEND)
+        for k in (1,2): os.dup2(fd, k)
+        tempfile.tempdir = str(tmp)
+        code,*res = f(tmp, *args)
+        (tmp/'res.json').write_text(json.dumps(res))
+    except BaseException: traceback.print_exc()
+    finally:
+        for o in (sys.stdout, sys.stderr): o.flush()
+        os._exit(code)
+
+class Runner:
+    "Begins jobs as others end, and tells what came of them"
+    def __init__(self, tmp): self.tmp,self.running,self.failed,self.seconds,self.counts = tmp,{},[],{},{}
+
+    def start(self, name, f, *args):
+        while len(self.running)>=AT_ONCE: self.wait()
+        tmp = self.tmp/name
+        self.running[copy(tmp, f, *args)] = name,tmp,time.time()
+
+    def wait(self):
+        pid,status,used = os.wait4(-1, 0)
+        if pid not in self.running: return
+        name,tmp,began = self.running.pop(pid)
+        if status: self.failed.append(name)
+        seconds,counts = json.loads((tmp/'res.json').read_text()) if (tmp/'res.json').exists() else ({},{})
+        self.seconds |= seconds
+        for k,n in counts.items(): self.counts[k] = self.counts.get(k, 0)+n
+        print(f'{"FAILED" if status else "passed"} {time.time()-began:6.1f} s, {used.ru_utime+used.ru_stime:6.1f} s of a core  {name}', flush=True)
+        if status: print((tmp/'out.txt').read_text(errors='replace'), flush=True)
+
+    def finish(self):
+        while self.running: self.wait()
+
+    def report(self):
+        print(f'\nThe {SLOWEST} slowest:')
+        for k,s in sorted(self.seconds.items(), key=lambda o: -o[1])[:SLOWEST]: print(f'{s:6.1f} s  {k}')
+        n = dict(passed=0, failed=0, skipped=0) | self.counts
+        print(f'\n{n["passed"]} passed, {max(n["failed"], len(self.failed))} failed, {n["skipped"]} skipped')
+
+def name_of(path): return path.name if path.suffix=='.py' else '-'.join(path.relative_to(root/'nbs').parts)
+
+def main(*args):
+    chosen = [Path(o).resolve() for o in args] or sorted([*test_files(), *notebooks()], key=long_first)
+    began = time.time()
+    import_all()
+    print(f'Everything imported in {time.time()-began:.0f} s', flush=True)
+    with tempfile.TemporaryDirectory() as d:
+        r = Runner(Path(d))
+        for o in chosen: r.start(name_of(o), *((run_tests, [o], 'not browser') if o.suffix=='.py' else (run_notebook, o)))
+        r.finish()
+        tests = [o for o in chosen if o.suffix=='.py']
+        if tests:
+            r.start('in a browser', run_tests, tests, 'browser')
+            r.finish()
+        r.report()
+    sys.exit(f'Failed: {", ".join(r.failed)}' if r.failed else 0)
+
+if __name__=='__main__': main(*sys.argv[1:])
