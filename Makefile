@@ -59,8 +59,10 @@ compare: $(READY) ## all methods on the built-in scenes, three seeds: table and 
 	run='$(BIN)/segkc compare --recipe scenes --data data/scenes --out runs/comparison'; \
 	$$run > runs/comparison-beside.log 2>&1 & trap "kill $$!" INT TERM; $$run; code=$$?; wait; exit $$code
 
-soak: $(READY) ## kill runs at 20 random moments and finish them: the same bit for bit, in under 10 minutes
-	OMP_NUM_THREADS=1 $(BIN)/python -W ignore tests/soak.py
+soak: export OMP_NUM_THREADS = 1
+soak: $(READY) ## kill runs at 20 random moments and finish them: the same bit for bit, in under 10 minutes; then two processes over many more steps
+	$(BIN)/python -W ignore tests/soak.py
+	SEGKC_SOAK=1 $(BIN)/pytest -q tests/test_distributed.py::test_after_many_steps_all_is_equal
 
 dist: $(READY) ## wheel and sdist in dist/
 	$(BIN)/python -m build

@@ -1,7 +1,7 @@
 """Run notebooks and tests, each notebook and each file of tests in a copy of one process that has imported everything: importing takes longer than most of them
 
 Without arguments all of them, and last, alone, the tests that look at a page in a browser, because they measure how long one waits. With arguments these notebooks and files of tests."""
-import json, os, pkgutil, sys, tempfile, time, traceback
+import gc, json, os, pkgutil, sys, tempfile, time, traceback
 from importlib import import_module
 from pathlib import Path
 os.environ.setdefault('OMP_NUM_THREADS', '1') # two processes with a thread each do twice the work of one with two
@@ -17,6 +17,7 @@ SLOWEST = 40
 
 def import_all():
     for k in [o.name for o in pkgutil.walk_packages(segkc_fastai.__path__, 'segkc_fastai.')]+['hypothesis','nbformat','onnxruntime']: import_module(k)
+    gc.freeze() # half a million objects of libraries, over which every collection would go
     assert not torch.get_num_threads()>1, 'copies of a process that computes in several threads would wait for them forever'
 
 def notebooks(): return sorted(o for o in (root/'nbs').rglob('*.ipynb') if not any(k[0] in '._' for k in o.relative_to(root).parts))
@@ -100,7 +101,7 @@ def main(*args):
         r.finish()
         tests = [o for o in chosen if o.suffix=='.py']
         if tests:
-            r.start('in a browser', run_tests, tests, 'browser')
+            r.start('browser', run_tests, tests, 'browser')
             r.finish()
         r.report()
     sys.exit(f'Failed: {", ".join(r.failed)}' if r.failed else 0)
