@@ -9,7 +9,7 @@ import nbformat, numpy as np, pandas as pd, pytest
 from lab import canvases, drag, settle
 from nbconvert import HTMLExporter
 from PIL import Image
-from conftest import CNN, SENIOR, train
+from conftest import train
 from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.view.lab import write_workbench
 
@@ -423,8 +423,8 @@ def test_numbers_of_all_images(explorers, lab):
 def workbench(lab):
     "The notebook that `segkc lab` writes, over two runs that were trained"
     data = write_scenes(lab.path/'few_scenes', n_train=16, n_val=4, n_test=1)
-    small = dict(junior=CNN, labelled=8, epochs=2, size=(64,96), bs=4, pretrained=False, device='cpu', probe=4)
-    runs = [train(lab.path/'trained'/m, data, m, senior=s, **small) for m,s in (('supervised',None), ('cps',SENIOR))]
+    small = dict(junior='mobilenetv4_conv_small+fpn:32', labelled=8, epochs=2, size=(64,96), bs=4, pretrained=False, device='cpu', probe=4) # the two runs must differ in an image
+    runs = [train(lab.path/'trained'/m, data, m, senior=s, **small) for m,s in (('supervised',None), ('cps','resnet10t+fpn:32'))]
     with chdir(lab.path): path = write_workbench(runs[1].path) # it goes where `segkc lab` was called
     with lab.open(str(path.relative_to(lab.path)), warm=True) as nb:
         nb.run_all()
