@@ -1,5 +1,5 @@
 "Options, defaults and help of every command come from the functions behind them and from `RunConfig`; each default stands once"
-import os, resource, subprocess, sys
+import os, resource, subprocess, sys, time
 from dataclasses import MISSING, fields
 from importlib import import_module
 from inspect import Parameter, signature
@@ -121,12 +121,14 @@ def test_help_and_wrong_arguments_need_no_torch():
 
 @pytest.mark.parametrize('line', ['--help','train --help','compare --help','train --epochs 0'])
 def test_help_is_quick(line):
-    "By the time of the processor, as others may use it too"
+    "The list of commands by the clock, all by the time of the processor, as others may use it too"
     spent = lambda: sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
-    before = spent()
+    before,t = spent(),time.perf_counter()
     env = os.environ | dict(OMP_NUM_THREADS='1')
     r = subprocess.run([sys.executable, '-m', 'segkc_fastai.cli', *line.split()], capture_output=True, text=True, env=env)
+    took = time.perf_counter()-t
     assert 'segkc' in r.stdout+r.stderr and spent()-before<1, spent()-before
+    if line=='--help': assert 'demo' in r.stdout and 'train' in r.stdout and took<1, took
 
 # ---- values
 

@@ -23,14 +23,13 @@ try: import resource
 except ImportError: resource = None # not on Windows
 import segkc_fastai
 from ..core.files import write_json, write_text
-from ..data.loaders import SemiDataLoaders
 from ..data.splits import list_hash, write_list
 from ..methods.registry import make_method
 from ..methods.step import UnlabelledBatch
 from ..models.cohort import save_cohort
 from ..models.segmenter import count_params, spec_of
 from .config import SENIOR, RunConfig, RunFacts, write_config
-from .folder import Run, has_checkpoint
+from .folder import Run, has_checkpoint, run_loaders
 from .run_card import card, card_facts
 from ..train.checkpoint import Checkpoint
 from ..train.distributed import distributed, join_launch
@@ -139,8 +138,9 @@ def write_card(
     note:str=''    # how it ended, if not at its end
 ):
     "Write `card.json`, and `card.md`, by which a finished run is known"
-    write_json(Path(path)/'card.json', card_facts(Run(path), note))
-    write_text(Path(path)/'card.md', card(Run(path), note))
+    run = Run(path)
+    write_json(run.path/'card.json', card_facts(run, note))
+    write_text(run.path/'card.md', card(run, note))
 
 # %% ../../nbs/07_runs/04_training.ipynb #18bad006
 _SAME = ('task','source_layout','split_hash','val_hash','images','steps','deployed')
@@ -180,17 +180,13 @@ def settled(
     return replace(config, senior=SENIOR) if trains and config.senior is None else config
 
 # %% ../../nbs/07_runs/04_training.ipynb #75d7054e
-def _loaders(c, how):
-    draw = dict(labelled=c.labelled, seed=c.seed, layout=c.layout, val=c.val, group=c.group, stratified=c.stratified)
-    return SemiDataLoaders.from_folder(c.data, size=c.size, scale=c.scale, strong=c.strong, bs=c.bs, **draw, **how)
-
 def _learner(path, c, begun, cbs, how):
     numbers = dict(precision=c.precision, accumulate=c.accumulate, clip=c.clip, channels_last=c.channels_last, compile=c.compile)
     cbs = L(cbs) + step_callbacks(**numbers, skip_nonfinite=c.skip_nonfinite, path=path/'checkpoint')
     method = make_method(c.method, **c.method_args)
     set_seed(c.seed)
     opt = dict(opt_func=ADAMW, wd_bn_bias=True) if c.schedule=='poly' else {}
-    learn = dual_learner(_loaders(c, how), c.junior, c.senior, method, c.pretrained and not begun, c.frozen, cbs=cbs, **opt)
+    learn = dual_learner(run_loaders(c, **how), c.junior, c.senior, method, c.pretrained and not begun, c.frozen, cbs=cbs, **opt)
     for k,v in begun.items(): get_model(learn.model)[k].pretrained = v['pretrained']
     return learn
 

@@ -18,11 +18,10 @@ from fastcore.basics import patch
 from ipywidgets import HTML, VBox
 from ..core.task import IGNORE
 from ..core.tensors import plain_tensor
-from ..data.loaders import SemiDataLoaders
 from ..methods.step import UnlabelledBatch
 from ..models.cohort import evaluating
 from ..train.probe import Probe
-from ..runs.folder import Run
+from ..runs.folder import Run, run_loaders
 from .navigator import Navigator, thumbnails
 from .viewer import MaskViewer, Panel, as_bytes, display_both
 
@@ -243,10 +242,9 @@ def _loaders_of(of):
     if isinstance(of, Learner): dls,reads = of.dls,any(isinstance(cb, UnlabelledBatch) for cb in of.cbs)
     else:
         run = of if isinstance(of, Run) else Run(of)
-        c,settings = run.config,('labelled','seed','layout','size','val','group','stratified','bs','scale','strong')
         reads = 'unlabelled' in run.facts.streams
-        dls,before = SemiDataLoaders.from_folder(c.data, device='cpu', **{k:getattr(c, k) for k in settings}),run.facts.split_hash
-        if dls.split.hash!=before: raise ValueError(f'{c.data}: splits into {dls.split.hash} now, but into {before} when {run.path} was trained; views need the same data')
+        dls,before = run_loaders(run.config, device='cpu'),run.facts.split_hash
+        if dls.split.hash!=before: raise ValueError(f'{run.config.data}: splits into {dls.split.hash} now, but into {before} when {run.path} was trained; views need the same data')
     if not reads: raise ValueError('this training reads no unlabelled images, so there are no views of them')
     return dls
 

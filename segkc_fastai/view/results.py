@@ -175,10 +175,10 @@ def _labels(runs):
 
 def _same(runs):
     "ValueError if runs cannot share a figure"
-    first = conditions(runs[0])
-    for r in runs[1:]:
+    first,*others = map(conditions, runs)
+    for r,c in zip(runs[1:], others):
         for k in ('data','validation images'):
-            if (v := conditions(r)[k])!=first[k]: raise ValueError(f'{r.path} has other {k} than {runs[0].path}: {v} against {first[k]}')
+            if c[k]!=first[k]: raise ValueError(f'{r.path} has other {k} than {runs[0].path}: {c[k]} against {first[k]}')
 
 # %% ../../nbs/09_view/08_results.ipynb #9a0c26db
 def _of_runs(runs, labels, path, formats, evaluate):
