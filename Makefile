@@ -47,8 +47,12 @@ docs: $(READY) ## the documentation in _docs, by quarto where there is one
 	 test -s _docs/llms.txt; \
 	else $(BIN)/python .ci/docs.py site; fi
 
-readme: $(READY) ## README.md from nbs/index.ipynb
+readme: $(READY) ## tables of results from nbs/results, in all notebooks, and README.md from nbs/index.ipynb
+	$(BIN)/python .ci/docs.py tables
 	$(BIN)/python .ci/docs.py readme
+
+shape: $(READY) ## measure the notebooks beside fastcore's: lines, examples, assertions, prose
+	$(BIN)/python .ci/shape.py
 
 bench: $(READY) ## a step of each method beside a hand-written loop, metrics, loading, the probe recorder, ONNX beside PyTorch
 	$(BIN)/python tests/bench.py
@@ -71,4 +75,4 @@ clean: ## remove what was built; .venv, data and runs stay
 	rm -rf build dist _proc _docs .pytest_cache *.egg-info
 	find nbs segkc_fastai tests -name __pycache__ -prune -exec rm -r {} +
 
-.PHONY: help setup demo test browser quick same lab docs readme bench compare soak dist clean
+.PHONY: help setup demo test browser quick same lab docs readme shape bench compare soak dist clean

@@ -1,9 +1,11 @@
-"README.md, llms.txt, the sidebar and, where there is no quarto, the pages: the notebooks through nbdev's own filters, then nbconvert"
+"README.md with the tables of results, llms.txt, the sidebar and, without quarto, the pages: notebooks through nbdev's own filters, then nbconvert"
 import argparse, json, os, posixpath, re, shutil
+from contextlib import chdir
 from pathlib import Path
 from urllib.parse import unquote
 import nbformat, yaml
-from fastcore.nbio import nb2str, read_nb
+from execnb.shell import CaptureShell
+from fastcore.nbio import nb2str, read_nb, write_nb
 from nbconvert import HTMLExporter, MarkdownExporter
 from nbdev.config import get_config, nbpath2html
 from nbdev.doclinks import nbglob
@@ -65,6 +67,22 @@ def relink(nb, f):
         bits = re.split(r'(```.*?```|`[^`\n]*`)', c.source, flags=re.S)
         c.source = ''.join(o if i%2 else _links(o) for i,o in enumerate(bits))
     return nb
+
+def render(cells):
+    "Run the cells of a page that show results, and the hidden ones with their imports; keep what they display"
+    shell = CaptureShell()
+    for c in cells:
+        outputs = shell.run(c.source)
+        if failed := [o['evalue'] for o in outputs if o['output_type']=='error']: raise SystemExit(f'{c.source}\n{failed[0]}')
+        if 'echo: false' in c.source: c.outputs = outputs
+
+def tables():
+    "Render the tables of results again, in every notebook, from the CSV files in nbs/results"
+    for path in notebooks():
+        nb = read_nb(nbs/path)
+        cells = [c for c in nb.cells if c.cell_type=='code' and re.match(r'#\| (hide\n[\s\S]*runs\.tables|echo: false)', c.source)]
+        with chdir((nbs/path).parent): render(cells)
+        if cells: write_nb(nb, nbs/path)
 
 def readme(dest):
     "README.md from index.ipynb, its links as seen from the root; pictures among the outputs go to nbs/index_files"
@@ -151,11 +169,11 @@ def site():
 
 if __name__=='__main__':
     p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument('what', choices=['readme', 'llms', 'sidebar', 'site'])
+    p.add_argument('what', choices=['tables', 'readme', 'llms', 'sidebar', 'site'])
     p.add_argument('--out', help='where README.md or llms.txt goes; its place in the repository by default')
     args = p.parse_args()
     # As nbdev does while it processes: cells that export must not
     os.environ['IN_TEST'] = '1'
     if args.what=='readme': readme(args.out or root/'README.md')
     elif args.what=='llms': llms(args.out or nbs/'llms.txt')
-    else: dict(sidebar=sidebar, site=site)[args.what]()
+    else: dict(tables=tables, sidebar=sidebar, site=site)[args.what]()
