@@ -74,7 +74,7 @@ def render(cells):
     for c in cells:
         outputs = shell.run(c.source)
         if failed := [o['evalue'] for o in outputs if o['output_type']=='error']: raise SystemExit(f'{c.source}\n{failed[0]}')
-        if 'echo: false' in c.source: c.outputs = outputs
+        if 'echo: false' in c.source: c.outputs = [{**o, 'execution_count':None} for o in outputs] # as nbdev-clean leaves them
 
 def tables():
     "Render the tables of results again, in every notebook, from the CSV files in nbs/results"
