@@ -1,4 +1,4 @@
-"""Two networks, each taught by what the other sees in the weak view
+"""Two networks, each taught by the other's predictions on the weak view
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/04_methods/cps.html.md"""
 
@@ -15,7 +15,7 @@ from .fixmatch import PseudoSupervision, Kept
 # %% ../../nbs/04_methods/07_cps.ipynb #feebb57c
 def cps(
     weight:float=1.,        # λ, of the mean of the two halves
-    threshold:float=0.,     # τ: pseudo labels of less confidence are dropped; 0 keeps all, as in the paper
+    threshold:float=0.,     # τ: pseudo labels of lower confidence are dropped; 0 keeps all, as in the paper
     cutmix:bool=True,       # paste boxes between unlabelled images
     warmup:float=.1,        # share of the training on labelled images alone
     ramp:float=.2,          # share of the training over which the weight then grows
@@ -23,5 +23,8 @@ def cps(
 )->Method:
     "Cross pseudo supervision between senior and junior (arXiv 2106.01226, eq. 1–4); the junior is deployed"
     half = dict(threshold=threshold, weight=weight, warmup=warmup, ramp=ramp, share=.5)
-    terms = [PseudoSupervision('junior', 'senior', 'cps_senior', **half), PseudoSupervision('senior', 'junior', 'cps_junior', **half), Kept('senior', 'junior', threshold=threshold)]
-    return Method('cps', [UnlabelledBatch(warmup), StrongViews(), PseudoLabels('senior','junior'), *[CutMix()]*cutmix, OneForward(), Supervised(criterion), *terms])
+    senior = PseudoSupervision('junior', 'senior', 'cps_senior', **half)
+    junior = PseudoSupervision('senior', 'junior', 'cps_junior', **half)
+    views = [UnlabelledBatch(warmup), StrongViews(), PseudoLabels('senior','junior'), *[CutMix()]*cutmix]
+    kept = Kept('senior', 'junior', threshold=threshold)
+    return Method('cps', [*views, OneForward(), Supervised(criterion), senior, junior, kept])

@@ -20,16 +20,21 @@ from .gta import gta
 from .mkd import mkd
 
 # %% ../../nbs/04_methods/11_registry.ipynb #b4bdbcbf
-METHODS = dict(supervised=supervised, mean_teacher=mean_teacher, fixmatch=fixmatch, unimatch=unimatch, cps=cps, segkc=segkc, gta=gta, mkd=mkd)
+METHODS = dict(supervised=supervised, mean_teacher=mean_teacher, fixmatch=fixmatch, unimatch=unimatch, cps=cps,
+    segkc=segkc, gta=gta, mkd=mkd)
 
 # %% ../../nbs/04_methods/11_registry.ipynb #bafd057a
 def make_method(
     name:str,  # a key of `METHODS`
     **kwargs   # arguments of its function
 )->Method:
-    "A method by name; ValueError lists what there is"
-    if name not in METHODS: raise ValueError(f'method {name!r}: not known; choose from {", ".join(METHODS)}')
-    unknown = set(kwargs) - set(inspect.signature(METHODS[name]).parameters)
-    if unknown: raise ValueError(f'method {name!r}: has no argument {sorted(unknown)[0]!r}; it takes {", ".join(inspect.signature(METHODS[name]).parameters) or "none"}')
+    "A method by name; raises `ValueError` if name or arguments are unknown, or of the wrong type"
+    if name not in METHODS: raise ValueError(f'unknown method {name!r}; choose from {", ".join(METHODS)}')
+    known = inspect.signature(METHODS[name]).parameters
+    unknown = sorted(set(kwargs) - set(known))
+    takes = f'it takes {", ".join(known) or "none"}'
+    if unknown: raise ValueError(f'method {name!r}: has no argument {unknown[0]!r}; {takes}')
     try: return METHODS[name](**kwargs)
-    except TypeError as e: raise ValueError(f'method {name!r}: an argument is of the wrong kind ({e}); given were {", ".join(f"{k}={v!r}" for k,v in kwargs.items())}') from None
+    except TypeError as e:
+        given = ', '.join(f'{k}={v!r}' for k,v in kwargs.items())
+        raise ValueError(f'method {name!r}: an argument has the wrong type ({e}); got {given}') from None
