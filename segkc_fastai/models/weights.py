@@ -1,4 +1,4 @@
-"""Where pretrained weights come from, and what a file of weights says of itself
+"""The source of pretrained weights, and the description inside a file of weights
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/03_models/weights.html.md"""
 
@@ -18,11 +18,13 @@ from ..core.files import check_format, parse_json
 
 # %% ../../nbs/03_models/02_weights.ipynb #ec440145
 def hub_in_reach()->bool:
-    "Is there a Hugging Face hub to ask, and may it be asked?"
+    "Is the Hugging Face hub reachable, and not switched off by `HF_HUB_OFFLINE`?"
     if hub.HF_HUB_OFFLINE or getproxies(): return not hub.HF_HUB_OFFLINE
-    try: return bool(socket.getaddrinfo(hub.ENDPOINT.split('//')[-1].split('/')[0].split(':')[0], 443))
+    host = hub.ENDPOINT.split('//')[-1].split('/')[0].split(':')[0]
+    try: return bool(socket.getaddrinfo(host, 443))
     except OSError: return False
 
+# %% ../../nbs/03_models/02_weights.ipynb #86b0f144
 @contextmanager
 def without_retries():
     "Use only the local cache while the hub is out of reach"
@@ -35,19 +37,23 @@ def without_retries():
 def read_header(
     path:str|Path # a `.safetensors` file
 )->tuple: # its metadata, name → shape of its tensors
-    "What a safetensors file says of itself; ValueError names a file that is none"
+    "Metadata and shapes in a safetensors file; raises `ValueError` if it is not one"
     if not Path(path).is_file(): raise FileNotFoundError(f'{path}: no such file')
     try:
-        with safe_open(path, 'np') as f: return f.metadata() or {},{k:tuple(f.get_slice(k).get_shape()) for k in f.keys()}
-    except Exception as e: raise ValueError(f'{path}: not a safetensors file, or one that was cut short ({e}); other files of weights can hold a program, and are not read') from None
+        with safe_open(path, 'np') as f:
+            shapes = {k:tuple(f.get_slice(k).get_shape()) for k in f.keys()}
+            return f.metadata() or {},shapes
+    except Exception as e:
+        why = f'not a safetensors file, or one that was cut short ({e})'
+        raise ValueError(f'{path}: {why}; other files of weights can hold a program, and are not read') from None
 
 # %% ../../nbs/03_models/02_weights.ipynb #809ab35f
-FORMAT = 1 # of the weights file's header
+FORMAT = 1 # of the header of a file of weights
 
 def read_description(
     path:str|Path # written by `save_segmenter`
-)->tuple: # what describes the network, what was kept with it, name → shape of its tensors
-    "What a file of weights says of its network; ValueError names a file that is none, or of a newer format"
+)->tuple: # description of the network, entries kept with it, name → shape of its tensors
+    "Description in a file of weights; raises `ValueError` if the file is another's or of a newer format"
     head,shapes = read_header(path)
     check_format(path, head.get('format'), FORMAT)
     return parse_json(head.get('network'), f'{path}, network'),parse_json(head.get('meta'), f'{path}, meta'),shapes
@@ -56,7 +62,8 @@ def read_description(
 def differences(
     here:dict, # name → shape
     there:dict # of a file
-)->list: # words, one a tensor; empty if there is none
-    "Which tensors differ in shape, or are on one side only"
+)->list: # texts, one per tensor; empty if all are equal
+    "Tensors that differ in shape, or are on one side only"
     side = lambda o: 'x'.join(map(str, o)) or 'a number' if o is not None else 'absent'
-    return [f'{k}: {side(there.get(k))} there, {side(here.get(k))} here' for k in dict.fromkeys([*here, *there]) if here.get(k)!=there.get(k)]
+    pairs = [(k, there.get(k), here.get(k)) for k in dict.fromkeys([*here, *there])]
+    return [f'{k}: {side(a)} there, {side(b)} here' for k,a,b in pairs if a!=b]
