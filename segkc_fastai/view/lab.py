@@ -22,7 +22,7 @@ def newest_run(
     if not found: raise FileNotFoundError(f'{runs}: contains no run; train one (`segkc train`), or pass a run folder')
     return max(found, key=lambda d: (d/'history.csv').stat().st_mtime)
 
-# %% ../../nbs/09_view/17_lab.ipynb #fd484218
+# %% ../../nbs/09_view/17_lab.ipynb #18b82f9e
 _WORKBENCH = '''# Workbench: `{name}`
 ---
 import os
@@ -62,9 +62,10 @@ Markdown((run.path/'card.md').read_text()) if (run.path/'card.md').is_file() els
 Runs in the same folder that recorded probe images.
 ---
 runs = sorted(o.parent.parent for o in run.path.parent.glob('*/probe/probe.json'))
-CompareExplorer(runs) if len(runs)>1 else 'There is no other run.''''
+CompareExplorer(runs) if len(runs)>1 else 'There is no other run.'
+'''
 
-# %% ../../nbs/09_view/17_lab.ipynb #d4b0ae04
+# %% ../../nbs/09_view/17_lab.ipynb #b6860548
 def write_workbench(
     run:str|Path # run folder
 )->Path: # `workbench.ipynb` in it
@@ -74,7 +75,7 @@ def write_workbench(
     if path.is_file(): return path
     text = _WORKBENCH.format(name=run.name, path=str(run), here=str(Path.cwd()))
     kinds = dict(cell_type='markdown'),dict(cell_type='code', execution_count=None, outputs=[])
-    cells = [dict(id=f'cell{i}', metadata={}, source=s) | kinds[s[0]!='#'] for i,s in enumerate(text.split('\n---\n'))]
+    cells = [dict(id=f'cell{i}', metadata={}, source=s) | kinds[s[0]!='#'] for i,s in enumerate(text.strip().split('\n---\n'))]
     kernel = dict(display_name='Python 3', language='python', name='python3')
     write_json(path, dict(cells=cells, metadata=dict(kernelspec=kernel), nbformat=4, nbformat_minor=5))
     return path
