@@ -1,4 +1,4 @@
-"Which images a run saw, what its card says of them, and what may be compared with what"
+"Which images a run saw, what its card reports about them, and which runs are comparable"
 import json, os, shutil
 from pathlib import Path
 import pandas as pd, pytest
@@ -49,7 +49,7 @@ def test_split_command_and_training_on_it(scenes, tmp_path, capsys):
     with pytest.raises(SystemExit, match='--val 0.2'): main(f'train --data {scenes} --out {tmp_path}/q {ARGS}'.split())
 
 def test_groups_do_not_straddle(scenes, tmp_path):
-    "Scenes renamed as frames of six drives; whole drives are held out, labelled or not"
+    "Scenes are renamed as frames of six drives; whole drives are held out, labelled or unlabelled"
     for part in ('images','masks'):
         for i,f in enumerate(sorted((scenes/'train'/part).iterdir())): f.rename(f.with_name(f'drive{i//4}_{i%4}{f.suffix}'))
     for k in ('val','test'): shutil.rmtree(scenes/k)
@@ -87,7 +87,7 @@ def test_family_in_tables(runs):
     assert 'Labelled images: drawn at random.' in grid_table(df)
 
 def test_quality_of_pseudo_labels(runs):
-    "Written by the run, and the same when counted again by hand"
+    "The run writes the same numbers as counted here by hand"
     import torch
     from segkc_fastai.data.labels import read_image, read_mask
     run = runs['method']
@@ -104,7 +104,7 @@ def test_quality_of_pseudo_labels(runs):
     assert row.kept==pytest.approx(n/(16*64*96), abs=1e-4) and (n==0 or row.precision==pytest.approx(hit/n, abs=1e-3))
 
 def test_camvid_by_drive(tmp_path):
-    "Real road scenes: split by sequence, trained briefly, evaluated in all modes"
+    "Real road scenes, split by sequence, after brief training and in all modes of evaluation"
     if not (CAMVID/'task.json').is_file(): pytest.skip(f'no CamVid at {CAMVID}; set SEGKC_CAMVID to its folder')
     with pytest.warns(UserWarning, match='0016E5 is in train and in val'):
         run = train(tmp_path/'r', CAMVID, **ONE|dict(size=(96,128), labelled='1/4', group='^[^_]+', bs=8))
