@@ -4,8 +4,6 @@ from pathlib import Path
 import pandas as pd, pytest
 from conftest import CNN, SMALL, train
 from segkc_fastai.cli import main
-from segkc_fastai.data.sources import folder_source
-from segkc_fastai.data.splits import split_source
 from segkc_fastai.runs.evaluating import evaluate_run, result
 from segkc_fastai.runs.folder import run_row
 from segkc_fastai.runs.grid import grid_table
@@ -14,21 +12,6 @@ from segkc_fastai.runs.folder import Run
 CAMVID = Path(os.environ.get('SEGKC_CAMVID', Path(__file__).parents[2]/'shared'/'data'/'camvid'))
 ARGS = f'--junior {CNN} --epochs 1 --size 64,96 --bs 4 --random --method supervised'
 ONE = SMALL | dict(senior=None, epochs=1, method='supervised')
-
-NAMES = ['scene_00002','scene_00005','scene_00007']
-LISTS = dict(
-    names='\n'.join(NAMES),
-    windows='\r\n'.join(NAMES)+'\r\n',
-    unimatch='\n'.join(f'train/images/{n}.jpg train/masks/{n}.png' for n in NAMES),
-    absolute='\n'.join(f'{{d}}/train/images/{n}.jpg {{d}}/train/masks/{n}.png' for n in NAMES),
-    backslashes='\n'.join(f'C:\\data\\{n}.jpg' for n in NAMES),
-    tabs='\n'.join(f'/images/{n}.jpg\t/segmentation/{n}_gtFine.png' for n in NAMES)+'\n',
-    bom_and_comments='\ufeff# chosen by hand\n\n'+'\n'.join(NAMES))
-
-@pytest.mark.parametrize('kind', LISTS)
-def test_lists_of_every_format(kind, scenes, tmp_path):
-    (tmp_path/'l.txt').write_bytes(LISTS[kind].replace('{d}', str(scenes)).encode())
-    assert [o.name for o in split_source(folder_source(scenes), tmp_path/'l.txt').labelled]==NAMES
 
 def test_a_name_that_does_not_exist(scenes, tmp_path):
     (tmp_path/'l.txt').write_text('train/images/scene_00002.jpg train/masks/scene_00002.png\nscene_99999')

@@ -23,7 +23,7 @@ from fastcore.docments import docments
 from . import kinds
 from .kinds import Arguments, kind_of, read_text, without_none
 
-# %% ../../nbs/01_core/08_commands.ipynb #ca053c7f
+# %% ../../nbs/01_core/08_commands.ipynb #64ac664d
 def _flag(name, hint, default):
     if hint==Arguments: name = name.removesuffix('s')
     return f'--{"no-" if default is True else ""}{name.replace("_", "-")}'
@@ -78,7 +78,7 @@ class Option:
         "The docment, and the default if it can be shown"
         return _help_text(self.docment, self.default)
 
-# %% ../../nbs/01_core/08_commands.ipynb #ab0cc109
+# %% ../../nbs/01_core/08_commands.ipynb #6b58c2e0
 def _plain(default):
     try: ast.literal_eval(default)
     except ValueError: return ast.Constant(...)
@@ -99,7 +99,7 @@ def outline(
     exec(compile(tree, file, 'exec', __future__.annotations.compiler_flag, True), found := {}) # annotations stay text
     return found[name]
 
-# %% ../../nbs/01_core/08_commands.ipynb #5213c6dc
+# %% ../../nbs/01_core/08_commands.ipynb #b6fc8eae
 def _understood(anno):
     with suppress(NameError):
         if isinstance(anno, str): anno = eval(anno, vars(kinds) | dict(Path=Path))
@@ -128,7 +128,7 @@ def _reader(hint):
         except ValueError as e: raise argparse.ArgumentTypeError(e) from None
     return read
 
-# %% ../../nbs/01_core/08_commands.ipynb #c6f7c44e
+# %% ../../nbs/01_core/08_commands.ipynb #80a8c3b6
 class _Collect(argparse.Action):
     "Join a list of tuples; add a dict to those passed before"
     def __call__(self, parser, namespace, values, flag=None):
@@ -163,12 +163,12 @@ def _joined(sources):
         if was.default is None: found[k] = replace(was, default=o.default)
     return found
 
-# %% ../../nbs/01_core/08_commands.ipynb #f27aa1bc
+# %% ../../nbs/01_core/08_commands.ipynb #b249e424
 def _filled(own, theirs):
     if own.docment or theirs is None: return own
     return replace(theirs, default=theirs.default if own.needed else own.default)
 
-# %% ../../nbs/01_core/08_commands.ipynb #e28331e5
+# %% ../../nbs/01_core/08_commands.ipynb #fa939347
 def _grouped(names, settings):
     "Titles and names; `settings` are options of dataclasses. Without titles, one group None"
     last = 'Run' if any(o.group for o in settings.values()) else None
@@ -178,7 +178,7 @@ def _grouped(names, settings):
     rest = [k for k in names if k not in chain(*found.values())]
     return found | {last:found.get(last, []) + rest}
 
-# %% ../../nbs/01_core/08_commands.ipynb #d6e8cf6f
+# %% ../../nbs/01_core/08_commands.ipynb #212bcaa1
 def _positional(f): return [k for k,p in signature(f).parameters.items() if p.kind is Parameter.POSITIONAL_ONLY]
 
 def _usage(prog, front, required):
@@ -192,7 +192,7 @@ class Command:
     def __init__(self,
         f,          # the function; its docstring is the help
         example,    # a line to copy
-        sources=(), # functions and dataclasses with further options; the first that has an option counts
+        sources=(), # functions and dataclasses with further options, described by the first that has them
         but='',     # options of the sources to exclude
         names=None  # parameter → names of its option, if not `Option.flag`
     ): store_attr()
@@ -228,7 +228,7 @@ class Command:
         required = [(self.flags(k)[0], o) for k,o in self.options.items() if o.needed and k not in self.positional]
         return _usage(prog, [self.options[k] for k in self.positional], required)
 
-# %% ../../nbs/01_core/08_commands.ipynb #db420c03
+# %% ../../nbs/01_core/08_commands.ipynb #2c657c93
 @patch
 def fill(self:Command,
     parser # `ArgumentParser`

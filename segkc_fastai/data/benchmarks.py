@@ -22,7 +22,7 @@ from ..core.files import plain_name, replacing, write_text
 from ..core.task import Task
 from .sources import Pair, Source, folder_source
 
-# %% ../../nbs/02_data/03_benchmarks.ipynb #888c034d
+# %% ../../nbs/02_data/03_benchmarks.ipynb #972f0a44
 def _voc_colour(i): return tuple(sum(((i>>(3*b+c))&1)<<(7-b) for b in range(3)) for c in range(3))
 
 # %% ../../nbs/02_data/03_benchmarks.ipynb #fa2600b1
@@ -33,14 +33,14 @@ diningtable dog     horse motorbike person
 pottedplant sheep   sofa  train     tvmonitor'''
 VOC = Task(_VOC.split(), [_voc_colour(i) for i in range(21)], name='Pascal VOC 2012')
 
-# %% ../../nbs/02_data/03_benchmarks.ipynb #8e2aef93
+# %% ../../nbs/02_data/03_benchmarks.ipynb #f8c4c40f
 def _read_words(f, what):
     if not f.is_file(): raise FileNotFoundError(f'{f}: no such file; {what}')
     try: lines = f.read_text(encoding='utf-8-sig').splitlines()
     except UnicodeDecodeError: raise ValueError(f'{f}: not a UTF-8 text file; {what or "save it as UTF-8"}') from None
     return [s.strip() for s in lines if s.strip()]
 
-# %% ../../nbs/02_data/03_benchmarks.ipynb #49d7e376
+# %% ../../nbs/02_data/03_benchmarks.ipynb #b0c49e96
 def _listed(f, what): return [plain_name(s, f) for s in _read_words(f, what)]
 
 # %% ../../nbs/02_data/03_benchmarks.ipynb #1b29d9be
@@ -50,7 +50,7 @@ def _present(names, path, ext, what):
     why = f'but the lists name it ({len(lost)} of {len(names)} are missing); unpack the archive again'
     raise FileNotFoundError(f'{path/(lost[0]+ext)}: no such {what}, {why}')
 
-# %% ../../nbs/02_data/03_benchmarks.ipynb #9466da8e
+# %% ../../nbs/02_data/03_benchmarks.ipynb #f733c554
 def _voc_pool(path, val):
     "Names of the training images of VOC and SBD together; empty without a list and without `SegmentationClassAug`"
     files = (path/'ImageSets'/'Segmentation'/o for o in ('trainaug.txt','train_aug.txt'))
@@ -58,7 +58,7 @@ def _voc_pool(path, val):
     if listed is None: return sorted({f.stem for f in (path/'SegmentationClassAug').glob('*.png')} - set(val))
     return [Path(s.split()[0]).stem for s in _read_words(listed, '')]
 
-# %% ../../nbs/02_data/03_benchmarks.ipynb #31c19170
+# %% ../../nbs/02_data/03_benchmarks.ipynb #7b62d201
 VOC_GET = ('get VOCtrainval_11-May-2012.tar from the Pascal VOC 2012 site and pass its folder VOCdevkit/VOC2012, '
     'which holds JPEGImages, SegmentationClass and ImageSets')
 
@@ -85,7 +85,7 @@ def voc_source(
     extra = [Pair(image(n)) for n in pool if n not in taken]
     return Source(path, VOC, with_masks(names, masks), extra, with_masks(val, fine))
 
-# %% ../../nbs/02_data/03_benchmarks.ipynb #b1a97b8b
+# %% ../../nbs/02_data/03_benchmarks.ipynb #c711ae97
 SBD_GET = ('get benchmark.tgz from the Semantic Boundaries Dataset site and pass its folder benchmark_RELEASE, '
     'which holds dataset/cls, dataset/train.txt and dataset/val.txt')
 
@@ -118,7 +118,7 @@ def write_sbd(
     write_text(lists/'trainaug.txt', ''.join(f'{n}\n' for n in names))
     return len(names)
 
-# %% ../../nbs/02_data/03_benchmarks.ipynb #e4ab6fee
+# %% ../../nbs/02_data/03_benchmarks.ipynb #06442b83
 def _entries(table): return [o.strip() for row in table.strip().splitlines() for o in row.split('|')]
 
 def _colour_of(s): return tuple(map(int, s.split(',')))
@@ -145,11 +145,11 @@ def _paired(images, pattern, mask, get):
     if lost: raise FileNotFoundError(f'{lost[0]}: no such mask ({len(lost)} of {len(pairs)} are missing); {get}')
     return pairs
 
-# %% ../../nbs/02_data/03_benchmarks.ipynb #1fb8ee76
+# %% ../../nbs/02_data/03_benchmarks.ipynb #01f261a9
 CITY_GET = ('get leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip from the Cityscapes site (after registering) '
     'and unpack both into one folder')
 
-# %% ../../nbs/02_data/03_benchmarks.ipynb #41f70186
+# %% ../../nbs/02_data/03_benchmarks.ipynb #07205f05
 def cityscapes_source(
     path:str|Path # folder with leftImg8bit and gtFine
 )->Source: # test is empty: its masks are not public
@@ -184,11 +184,11 @@ pier|crt screen|plate|monitor|bulletin board|shower|radiator|glass|clock|flag
 _ade = _entries(_ADE)
 ADE20K = Task(_ade, ignore=(0,), masks={i+1:i for i in range(len(_ade))}, name='ADE20K')
 
-# %% ../../nbs/02_data/03_benchmarks.ipynb #d64456f7
+# %% ../../nbs/02_data/03_benchmarks.ipynb #92834d60
 ADE_GET = ('get ADEChallengeData2016.zip (MIT scene parsing benchmark) and pass its folder ADEChallengeData2016, '
     'which holds images and annotations')
 
-# %% ../../nbs/02_data/03_benchmarks.ipynb #327ec547
+# %% ../../nbs/02_data/03_benchmarks.ipynb #b7dd2c12
 def ade20k_source(
     path:str|Path # ADEChallengeData2016
 )->Source: # test is empty: its masks are not public
@@ -197,7 +197,7 @@ def ade20k_source(
     part = lambda k: _paired(path/'images'/k, '*.jpg', lambda f: path/'annotations'/k/f'{f.stem}.png', ADE_GET)
     return Source(path, ADE20K, train=part('training'), val=part('validation'))
 
-# %% ../../nbs/02_data/03_benchmarks.ipynb #39639580
+# %% ../../nbs/02_data/03_benchmarks.ipynb #c3a26c3f
 _COCO = '''
 person|bicycle|car|motorcycle|airplane|bus|train|truck|boat|traffic light
 fire hydrant|–|stop sign|parking meter|bench|bird|cat|dog|horse|sheep
@@ -222,7 +222,7 @@ window-other|wood
 _coco = {i:o for i,o in enumerate(_entries(_COCO)) if o!='–'}
 COCO_STUFF = Task(_coco.values(), masks={i:k for k,i in enumerate(_coco)}, name='COCO-Stuff')
 
-# %% ../../nbs/02_data/03_benchmarks.ipynb #10413a2b
+# %% ../../nbs/02_data/03_benchmarks.ipynb #5ee4786c
 COCO_GET = ('get train2017.zip and val2017.zip of COCO and unpack them into images, '
     'and stuffthingmaps_trainval2017.zip of COCO-Stuff and unpack it into stuffthingmaps')
 
@@ -256,11 +256,11 @@ _camvid = [o.split() for o in _entries(_CAMVID)]
 _CODES = {c:k for k,(_,_,*codes) in enumerate(_camvid) for c in codes}
 CAMVID = Task([o[0] for o in _camvid], [_colour_of(o[1]) for o in _camvid], ignore=(11,), name='CamVid')
 
-# %% ../../nbs/02_data/03_benchmarks.ipynb #5dfe5483
+# %% ../../nbs/02_data/03_benchmarks.ipynb #faf0dd58
 CAMVID_GET = ('get camvid.tgz of fastai (URLs.CAMVID) and pass its folder camvid, '
     'which holds images, labels, codes.txt and valid.txt')
 
-# %% ../../nbs/02_data/03_benchmarks.ipynb #ad22e01b
+# %% ../../nbs/02_data/03_benchmarks.ipynb #7823024e
 def _camvid_task(file):
     "The task of masks whose values are line numbers of `codes.txt`"
     codes = _read_words(file, CAMVID_GET)
@@ -271,7 +271,7 @@ def _camvid_task(file):
     masks = {i:_CODES[c] for i,c in enumerate(codes) if c in _CODES}
     return replace(CAMVID, masks=masks, ignore=[i for i,c in enumerate(codes) if c=='Void'])
 
-# %% ../../nbs/02_data/03_benchmarks.ipynb #9989e4a0
+# %% ../../nbs/02_data/03_benchmarks.ipynb #2d9749a9
 def camvid_source(
     path:str|Path # folder with images, labels, codes.txt and valid.txt
 )->Source: # test is empty
@@ -283,7 +283,7 @@ def camvid_source(
     train = [o for o in pairs if o.image.name not in val]
     return Source(path, task, train, val=[o for o in pairs if o.image.name in val])
 
-# %% ../../nbs/02_data/03_benchmarks.ipynb #7fe9d079
+# %% ../../nbs/02_data/03_benchmarks.ipynb #3b4b09a9
 SEGNET_GET = "get the folder CamVid of SegNet's tutorial, with train, trainannot, val, valannot, test and testannot"
 
 # %% ../../nbs/02_data/03_benchmarks.ipynb #a111518d
@@ -295,7 +295,7 @@ def camvid_segnet_source(
     part = lambda k: _paired(path/k, '*.png', lambda f: path/f'{k}annot'/f.name, SEGNET_GET)
     return Source(path, CAMVID, train=part('train'), val=part('val'), test=part('test'))
 
-# %% ../../nbs/02_data/03_benchmarks.ipynb #56caad3f
+# %% ../../nbs/02_data/03_benchmarks.ipynb #24616201
 LAYOUTS = dict(folder=folder_source, voc=voc_source, voc_blended=partial(voc_source, blended=True))
 LAYOUTS |= dict(cityscapes=cityscapes_source, ade20k=ade20k_source, coco_stuff=coco_stuff_source)
 LAYOUTS |= dict(camvid=camvid_source, camvid_segnet=camvid_segnet_source)
@@ -303,7 +303,7 @@ LAYOUTS |= dict(camvid=camvid_source, camvid_segnet=camvid_segnet_source)
 # data set and family of splits, for the layouts that have published results
 FAMILIES = dict(voc=('voc','original'), voc_blended=('voc','blended'), cityscapes=('cityscapes','fine'))
 
-# %% ../../nbs/02_data/03_benchmarks.ipynb #7244a350
+# %% ../../nbs/02_data/03_benchmarks.ipynb #933f0ef9
 _MARKS = dict(folder='train/images masks', voc='JPEGImages', cityscapes='leftImg8bit', ade20k='annotations/training',
     coco_stuff='train2017 images/train2017', camvid='codes.txt', camvid_segnet='trainannot')
 

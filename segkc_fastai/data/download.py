@@ -42,7 +42,7 @@ def _receive(r, part, have):
     whole = have+int(left)
     if part.stat().st_size<whole: raise ConnectionError(f'the connection broke before all {whole/1e6:.1f} MB arrived')
 
-# %% ../../nbs/02_data/04_download.ipynb #92eb6adb
+# %% ../../nbs/02_data/04_download.ipynb #1f4a54c8
 def _cause(e):
     if isinstance(e, HTTPError): return f'{e.code} {e.reason}'
     return str(getattr(e, 'reason', e)) or type(e).__name__
@@ -52,7 +52,7 @@ def _failed(url, file, part, why):
     fix = f'run the same command again to resume, or download it by hand and put it at {file}'
     return ConnectionError(f'{url}: {why}; {kept}; {fix}')
 
-# %% ../../nbs/02_data/04_download.ipynb #80e6b07e
+# %% ../../nbs/02_data/04_download.ipynb #8c19ed75
 def _rest(url, part):
     "Complete `part` from a server; raises `OSError` or `HTTPException`"
     have = part.stat().st_size if part.is_file() else 0
@@ -105,7 +105,7 @@ def _get_voc(path):
     _fetch_unpacked(o['url'], path/o['filename'], out, unpack, partial(check_md5, md5=o['md5']))
     return out
 
-# %% ../../nbs/02_data/04_download.ipynb #e1bcaba2
+# %% ../../nbs/02_data/04_download.ipynb #2fad8cd0
 def _unpack_sbd(top):
     for k in ('cls','img','inst'): shutil.rmtree(top/k, ignore_errors=True)
     for k in ('train.txt','val.txt'): (top/k).unlink(missing_ok=True)
@@ -144,7 +144,7 @@ def _get_zips(path, name, out):
         _fetch_unpacked(f'{_SITES[site]}/{file}', path/file, path/into/made, unpack)
     return path/out
 
-# %% ../../nbs/02_data/04_download.ipynb #de3680f7
+# %% ../../nbs/02_data/04_download.ipynb #4180fd44
 def _by_hand(path):
     if all((path/k).is_dir() for k in ('leftImg8bit','gtFine')): return path
     raise FileNotFoundError(f'{path}: Cityscapes requires an account; {CITY_GET}: {path}')
@@ -156,7 +156,7 @@ DOWNLOADS['coco_stuff'] = partial(_get_zips, name='coco_stuff', out='coco_stuff'
 DOWNLOADS['cityscapes'] = _by_hand
 
 def download(
-    name:Literal['voc','sbd','camvid','ade20k','coco_stuff','cityscapes'], # sbd includes voc; cityscapes is by hand
+    name:Literal['voc','sbd','camvid','ade20k','coco_stuff','cityscapes'], # sbd includes voc
     path:str|Path='data' # folder for archives and data
 )->Path: # the folder to pass to `load_source`
     "Download and unpack a benchmark, skipping completed steps; cityscapes must be downloaded by hand"

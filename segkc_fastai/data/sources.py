@@ -24,9 +24,9 @@ class Pair(namedtuple('Pair', 'image mask', defaults=[None])):
     @property
     def name(self): return Path(self.image).stem
 
-# %% ../../nbs/02_data/02_sources.ipynb #0c31e7c7
+# %% ../../nbs/02_data/02_sources.ipynb #d27a3aa9
 def _remedy(part, layout, present):
-    "What to do about an empty part, for messages; `present` are the parts with files"
+    "Remedy for an empty part, for messages; `present` are the parts with files"
     if layout!='folder': return f'choose split {" or ".join(present)}'
     held = ', or hold some out: val=0.2 (--val 0.2)' if part=='val' else ''
     return f'put files into {part}/images and {part}/masks{held}'
@@ -51,7 +51,7 @@ class Source:
         remedy = _remedy(name, self.layout, [k for k,o in parts.items() if o])
         raise ValueError(f'{Path(self.path)/name}: no image with a mask; {remedy}')
 
-# %% ../../nbs/02_data/02_sources.ipynb #0f6fdef4
+# %% ../../nbs/02_data/02_sources.ipynb #75c4add9
 def _check_utf8(f):
     try: f.name.encode()
     except UnicodeEncodeError: raise ValueError(f'{os.fsencode(f)!r}: file name is not UTF-8; rename it') from None
@@ -86,7 +86,7 @@ def pair_up(
         raise ValueError(f'{images}: no image has a mask of the same stem in {masks} ({found}); rename them to match')
     return [Pair(f, mks[s]) for s,f in ims.items() if s in mks], [Pair(f) for s,f in ims.items() if s not in mks]
 
-# %% ../../nbs/02_data/02_sources.ipynb #6e264e2e
+# %% ../../nbs/02_data/02_sources.ipynb #c4759518
 def _train_folder(path):
     "`train/` of a divided folder, and an empty string for one that was never divided"
     found = next((k for k in ('train/','') if (path/f'{k}images').is_dir()), None)
@@ -128,7 +128,7 @@ def check_sizes(
         sizes = f'{found[0]}×{found[1]} pixels, but {p.image} has {w}×{h}'
         raise ValueError(f'{p.mask}: {sizes}; masks must have the size of their image')
 
-# %% ../../nbs/02_data/02_sources.ipynb #3d699e3e
+# %% ../../nbs/02_data/02_sources.ipynb #e9bccb40
 def _histogram(mask, task):
     "(256,) pixels of each class of a mask file; warns if all are ignored"
     n = np.bincount(read_mask(mask, task).ravel(), minlength=256)

@@ -21,7 +21,7 @@ from ..core.kinds import Whole
 from .labels import read_mask
 from .sources import IMAGE_TYPES, Pair, Source
 
-# %% ../../nbs/02_data/05_splits.ipynb #3a18b58b
+# %% ../../nbs/02_data/05_splits.ipynb #21dbca35
 def _fraction(labelled, name):
     "The number that an argument means"
     s = str(labelled)
@@ -44,7 +44,7 @@ def labelled_count(
     if 0<k<=n: return k
     raise ValueError(f'{name}={labelled!r}: requests {k} {name} images, but {n} have masks; choose 1 to {n}')
 
-# %% ../../nbs/02_data/05_splits.ipynb #6ada888e
+# %% ../../nbs/02_data/05_splits.ipynb #8e416cd4
 def _bare(name): return name.removesuffix('_leftImg8bit')
 def _stem(s): return Path(s.replace('\\','/')).stem
 
@@ -58,7 +58,7 @@ def _find(line, known):
     spellings = line,_stem(line),_stem(file[1] if file else line),_stem(line.split()[0])
     return next((known[o] for o in spellings if o in known), None)
 
-# %% ../../nbs/02_data/05_splits.ipynb #bd301043
+# %% ../../nbs/02_data/05_splits.ipynb #5d61a516
 def _numbered_lines(path):
     "Line numbers and text of a list, without blank lines and comments"
     try: lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
@@ -86,7 +86,7 @@ def read_names(
     if not res: raise ValueError(f'{path}: lists no images')
     return list(dict.fromkeys(res))
 
-# %% ../../nbs/02_data/05_splits.ipynb #70c15fd0
+# %% ../../nbs/02_data/05_splits.ipynb #9f80f014
 def _hash(*parts): return hashlib.sha256('\n\n'.join('\n'.join(sorted(o)) for o in parts).encode()).hexdigest()[:12]
 
 def list_hash(*parts):
@@ -112,7 +112,7 @@ COCO, list of UniMatch | 7a80d0605a2a d89f8cf50e27 92eb3929f14c 67e1fa5b0009 341
 _list_rows = [o.split(' | ') for o in _LISTS.strip().splitlines()]
 KNOWN_LISTS = {h:name for name,hashes in _list_rows for h in hashes.split()}
 
-# %% ../../nbs/02_data/05_splits.ipynb #b0b0bb0f
+# %% ../../nbs/02_data/05_splits.ipynb #ad7c970a
 def split_family(
     names # of the labelled images
 )->str|None: # None for an unpublished list
@@ -165,14 +165,14 @@ def group_name(
         raise ValueError(f'group={group!r}: does not match {name!r}; {example}')
     return m[1] if m.re.groups else m[0]
 
-# %% ../../nbs/02_data/05_splits.ipynb #551a5045
+# %% ../../nbs/02_data/05_splits.ipynb #a5d5c343
 def _order(names, seed, group):
     "Lists of names, one per group, in the order of the seed"
     key = (lambda o: group_name(o, group)) if group else lambda o: o
     units = [list(o) for _,o in groupby(sorted(names, key=lambda o: (key(o), o)), key)]
     return [units[i] for i in np.random.default_rng(seed).permutation(len(units))]
 
-# %% ../../nbs/02_data/05_splits.ipynb #fffa017b
+# %% ../../nbs/02_data/05_splits.ipynb #a1bfc30c
 def _cover(sets):
     "Positions of sets, chosen greedily, whose union is that of all"
     left,first,rest = set().union(*sets),[],list(range(len(sets)))
@@ -191,7 +191,7 @@ def _busy_first(order, pairs, task):
     first = _cover([set().union(*(shows[n] for n in u)) for u in order])
     return [order[i] for i in first] + [o for i,o in enumerate(order) if i not in first]
 
-# %% ../../nbs/02_data/05_splits.ipynb #38f29f48
+# %% ../../nbs/02_data/05_splits.ipynb #b6a0d877
 def _draw(pairs, k, task, seed, group, stratified):
     "Names of whole groups, as near to `k` images as the order allows"
     order = _order([o.name for o in pairs], seed, group)
@@ -218,13 +218,13 @@ def _choose(pairs, what, name, task, seed=0, group=None, stratified=False):
         how = f'{what} at random, seed {seed}'+', stratified'*stratified+(f', whole groups of {group}' if group else '')
     return [by_name[o] for o in chosen],how
 
-# %% ../../nbs/02_data/05_splits.ipynb #fc11f20c
+# %% ../../nbs/02_data/05_splits.ipynb #f52b7a64
 def _straddling(src, part, group):
     "Groups with images in training, labelled or not, and in `part`"
     names = lambda pairs: {group_name(o.name, group) for o in pairs}
     return names(src.train+src.extra) & names(getattr(src, part))
 
-# %% ../../nbs/02_data/05_splits.ipynb #f8747f64
+# %% ../../nbs/02_data/05_splits.ipynb #0392ef76
 def split_source(
     src:Source,
     labelled='1/8',        # share, number, text file of names, or a list of names
