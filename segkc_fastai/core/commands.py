@@ -170,7 +170,7 @@ def _filled(own, theirs):
 
 # %% ../../nbs/01_core/08_commands.ipynb #fa939347
 def _grouped(names, settings):
-    "Titles and names; `settings` are options of dataclasses. Without titles, one group None"
+    "Title → names; `settings` are options of dataclasses. Without titles there is one group None"
     last = 'Run' if any(o.group for o in settings.values()) else None
     if not last: return {None:names}
     found = {}
@@ -182,7 +182,7 @@ def _grouped(names, settings):
 def _positional(f): return [k for k,p in signature(f).parameters.items() if p.kind is Parameter.POSITIONAL_ONLY]
 
 def _usage(prog, front, required):
-    "A line on options of the front, and on pairs of flag and option"
+    "Usage line; `front` are options without a flag, `required` are pairs of flag and option"
     word = lambda o: f'{o.placeholder}…' if o.several else o.placeholder if o.needed else f'[{o.placeholder}]'
     return ' '.join([prog, *map(word, front), *(f'{flag} {o.placeholder}' for flag,o in required), '[options]'])
 

@@ -65,7 +65,7 @@ def check_format(
 # %% ../../nbs/01_core/02_files.ipynb #aed44fe4
 class FromFile(dict):
     "An object of a JSON file; a missing key raises `ValueError` with the path of the file"
-    def __init__(self, d, where=None): # `dict.copy` passes no file
+    def __init__(self, d, where=None): # code that copies it passes no file
         super().__init__(d)
         self.where = where
     def __missing__(self, k): raise damaged(self.where, f'no {k!r} in it')

@@ -38,6 +38,6 @@ def denominator(
     n:torch.Tensor, # scalar, the count in this process
     least=1         # lower bound over all processes
 )->torch.Tensor: # scalar
-    "Divide the sum over a part by this, and the mean over processes is the mean over the batch"
+    "Divisor of the sum over a part, so that the mean over processes is the mean over the batch"
     n = total(n).clamp(min=least)
     return n if SHARED.processes==1 else n/SHARED.processes

@@ -45,7 +45,7 @@ def _check_classes(classes):
     k = len(classes)
     if not 1<=k<=IGNORE: raise ValueError(f'classes: found {k} names; must be 1 to {IGNORE}')
     twice = sorted({c for c in classes if classes.count(c)>1})
-    if twice: raise ValueError(f'classes: {", ".join(twice)} appears twice; names must differ')
+    if twice: raise ValueError(f'classes: found {", ".join(twice)} twice; names must differ')
 
 # %% ../../nbs/01_core/01_task.ipynb #bf242daf
 def _check_palette(palette, k, masks):
@@ -75,6 +75,12 @@ _FIELDS = dict(classes=(_class_names, 'a list of names'), palette=(_colours, 'a 
 _FIELDS |= dict(ignore=(_ignored_values, 'a list of numbers, or of RGB triples'))
 _FIELDS |= dict(masks=(_coding, 'a mapping from value to class, such as {"0": 0, "255": 1}'))
 
+def _converted(k, found):
+    "The value of a field as tuples, numbers and text"
+    convert,want = _FIELDS[k]
+    try: return convert(found)
+    except (TypeError, ValueError): raise ValueError(f'{k}: found {found!r:.60}; must be {want}') from None
+
 # %% ../../nbs/01_core/01_task.ipynb #4879c7df
 @dataclass(frozen=True)
 class Task:
@@ -87,14 +93,11 @@ class Task:
 
     def __post_init__(self):
         put = partial(object.__setattr__, self)
-        for k,(convert,want) in _FIELDS.items():
-            found = getattr(self, k)
-            wrong = f'task {self.name!r:.40}: {k}: found {found!r:.60}; must be {want}'
-            try: put(k, convert(found))
-            except (TypeError, ValueError): raise ValueError(wrong) from None
-        if not self.palette: put('palette', tuple(default_palette(len(self))))
-        try: self._check()
-        except ValueError as e: raise ValueError(f'task {self.name!r}: {e}') from None
+        try:
+            for k in _FIELDS: put(k, _converted(k, getattr(self, k)))
+            if not self.palette: put('palette', tuple(default_palette(len(self))))
+            self._check()
+        except ValueError as e: raise ValueError(f'task {self.name!r:.40}: {e}') from None
 
     def _check(self):
         if not isinstance(self.name, str): raise ValueError('name: must be text')

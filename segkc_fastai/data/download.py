@@ -33,7 +33,7 @@ def _receive(r, part, have):
     "Append a response to `part`, of `have` bytes; raises `ConnectionError` if it ends before the announced size"
     if r.status!=206: have = 0
     elif not r.headers.get('Content-Range', '').startswith(f'bytes {have}-'):
-        raise ConnectionError('the server sent another range than was requested')
+        raise ConnectionError('the server sent a different range from the one requested')
     left,chunks = r.headers.get('Content-Length'),iter(partial(r.read, _MB), b'')
     if left: chunks = progress(chunks, total=-(-int(left)//_MB))
     with open(part, 'ab' if have else 'wb') as f:

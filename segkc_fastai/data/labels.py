@@ -41,7 +41,7 @@ def _open(path):
 
 # %% ../../nbs/02_data/01_labels.ipynb #95ec5cab
 def _opened(path, kind):
-    "An image file that exists and can be opened; `kind` is for messages"
+    "Open an image file; `kind`, such as a mask, is for messages"
     try: return _open(path)
     except FileNotFoundError:
         moved = 'it was moved or deleted, or is a broken link'
@@ -51,7 +51,7 @@ def _opened(path, kind):
 
 @contextmanager
 def _decoding(path):
-    "Raise errors within as `ValueError` that names the file"
+    "Turn errors inside the block into `ValueError` with the path of the file"
     try: yield
     except Exception as e: raise ValueError(f'{path}: truncated or damaged ({e}); replace or remove it') from None
 

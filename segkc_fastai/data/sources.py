@@ -27,7 +27,7 @@ class Pair(namedtuple('Pair', 'image mask', defaults=[None])):
 # %% ../../nbs/02_data/02_sources.ipynb #d27a3aa9
 def _remedy(part, layout, present):
     "Remedy for an empty part, for messages; `present` are the parts with files"
-    if layout!='folder': return f'choose split {" or ".join(present)}'
+    if layout!='folder': return f'pass {" or ".join(present)} as the split'
     held = ', or hold some out: val=0.2 (--val 0.2)' if part=='val' else ''
     return f'put files into {part}/images and {part}/masks{held}'
 

@@ -23,7 +23,7 @@ from .sources import IMAGE_TYPES, Pair, Source
 
 # %% ../../nbs/02_data/05_splits.ipynb #21dbca35
 def _fraction(labelled, name):
-    "The number that an argument means"
+    "An argument as an exact number"
     s = str(labelled)
     if not re.fullmatch(r'[^eE]{1,40}([eE][+-]?\d\d?)?', s): s = '' # 1e999999999 would take all memory
     try: return Fraction(s)
@@ -37,7 +37,7 @@ def labelled_count(
     n:int,    # images with masks
     name='labelled' # of the argument, for messages
 )->int:
-    "How many images are labelled; raises `ValueError` unless that is between 1 and `n`"
+    "Number of labelled images; raises `ValueError` unless it is between 1 and `n`"
     q = _fraction(labelled, name)
     share = q<1 or isinstance(labelled, float) or (isinstance(labelled, str) and '/' in labelled)
     k = max(int(q*n + Fraction(1,2)), 1) if share and q>0 else int(q)
@@ -53,7 +53,7 @@ _IMAGE_ENDS = '|'.join(map(re.escape, sorted(IMAGE_TYPES, key=len, reverse=True)
 _FILE = re.compile(rf'(.+?(?:{_IMAGE_ENDS}))(?=\s|$)', re.I)
 
 def _find(line, known):
-    "The entry of `known`, from spellings to names, that a line means, or None"
+    "The name that a line refers to, or None; `known` maps spellings to names"
     file = _FILE.match(line)
     spellings = line,_stem(line),_stem(file[1] if file else line),_stem(line.split()[0])
     return next((known[o] for o in spellings if o in known), None)
@@ -77,7 +77,7 @@ def read_names(
     for i,s in _numbered_lines(path):
         where = f'{path}, line {i}'
         if '..' in re.split(r'[\\/]', s):
-            raise ValueError(f'{where}: {s!r:.80} leads out of its folder; lists must hold names of images of the data')
+            raise ValueError(f'{where}: {s!r:.80} leads out of its folder; lists must name images of the data')
         name = _find(s, known)
         if name is None:
             fix = 'correct the line, or pass the data and layout that the list was made for'
