@@ -26,20 +26,23 @@ from torchvision.datasets.voc import DATASET_YEAR_DICT
 from ..core.console import progress
 from .benchmarks import CITY_GET, write_sbd
 
-# %% ../../nbs/02_data/04_download.ipynb #839c1472
+# %% ../../nbs/02_data/04_download.ipynb #bb4a3788
 _MB = 1<<20
 
+def _chunks(r):
+    "Content of a response in pieces, with a progress bar if its size is known"
+    n,chunks = r.headers.get('Content-Length'),iter(partial(r.read, _MB), b'')
+    return progress(chunks, total=-(-int(n)//_MB)) if n else chunks
+
+# %% ../../nbs/02_data/04_download.ipynb #839c1472
 def _receive(r, part, have):
     "Append a response to `part`, of `have` bytes; raises `ConnectionError` if it ends before the announced size"
     if r.status!=206: have = 0
     elif not r.headers.get('Content-Range', '').startswith(f'bytes {have}-'):
         raise ConnectionError('the server sent a different range from the one requested')
-    left,chunks = r.headers.get('Content-Length'),iter(partial(r.read, _MB), b'')
-    if left: chunks = progress(chunks, total=-(-int(left)//_MB))
     with open(part, 'ab' if have else 'wb') as f:
-        for o in chunks: f.write(o)
-    if not left: return
-    whole = have+int(left)
+        for o in _chunks(r): f.write(o)
+    whole = have+int(r.headers.get('Content-Length') or 0)
     if part.stat().st_size<whole: raise ConnectionError(f'the connection broke before all {whole/1e6:.1f} MB arrived')
 
 # %% ../../nbs/02_data/04_download.ipynb #1f4a54c8
@@ -47,6 +50,7 @@ def _cause(e):
     if isinstance(e, HTTPError): return f'{e.code} {e.reason}'
     return str(getattr(e, 'reason', e)) or type(e).__name__
 
+# %% ../../nbs/02_data/04_download.ipynb #9281436f
 def _failed(url, file, part, why):
     kept = f'{part.stat().st_size/1e6:.1f} MB are kept in {part}' if part.is_file() else 'nothing was kept'
     fix = f'run the same command again to resume, or download it by hand and put it at {file}'
@@ -111,6 +115,7 @@ def _unpack_sbd(top):
     for k in ('train.txt','val.txt'): (top/k).unlink(missing_ok=True)
     SBDataset(top, download=True)
 
+# %% ../../nbs/02_data/04_download.ipynb #d0867c3b
 def _get_sbd(path):
     voc,top = _get_voc(path),path/'sbd'
     if (voc/'SegmentationClassAug').is_dir() and (voc/'ImageSets'/'Segmentation'/'trainaug.txt').is_file(): return voc
@@ -137,6 +142,7 @@ coco_stuff coco_stuff/images         val2017               coco/val2017.zip
 coco_stuff coco_stuff/stuffthingmaps val2017               stuff/stuffthingmaps_trainval2017.zip
 '''
 
+# %% ../../nbs/02_data/04_download.ipynb #8bc7dd79
 def _get_zips(path, name, out):
     for into,made,at in (o.split()[1:] for o in _ZIPS.strip().splitlines() if o.startswith(name)):
         site,file = at.split('/')
@@ -149,12 +155,13 @@ def _by_hand(path):
     if all((path/k).is_dir() for k in ('leftImg8bit','gtFine')): return path
     raise FileNotFoundError(f'{path}: Cityscapes requires an account; {CITY_GET}: {path}')
 
-# %% ../../nbs/02_data/04_download.ipynb #3b794157
+# %% ../../nbs/02_data/04_download.ipynb #bfc17c9b
 DOWNLOADS = dict(voc=_get_voc, sbd=_get_sbd, camvid=_get_camvid)
 DOWNLOADS['ade20k'] = partial(_get_zips, name='ade20k', out='ADEChallengeData2016')
 DOWNLOADS['coco_stuff'] = partial(_get_zips, name='coco_stuff', out='coco_stuff')
 DOWNLOADS['cityscapes'] = _by_hand
 
+# %% ../../nbs/02_data/04_download.ipynb #3b794157
 def download(
     name:Literal['voc','sbd','camvid','ade20k','coco_stuff','cityscapes'], # sbd includes voc
     path:str|Path='data' # folder for archives and data

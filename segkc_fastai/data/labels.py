@@ -26,6 +26,7 @@ MAX_PIXELS = _limit(os.environ.get('SEGKC_MAX_PIXELS', str(2**28))) # of an imag
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 _BOMBS = Image.DecompressionBombError,Image.DecompressionBombWarning
 
+# %% ../../nbs/02_data/01_labels.ipynb #cdb05027
 class _TooLarge(ValueError): pass
 
 def _open(path):
@@ -49,6 +50,7 @@ def _opened(path, kind):
     except _TooLarge: raise
     except Exception as e: raise ValueError(f'{path}: not readable as {kind} ({e}); replace or remove it') from None
 
+# %% ../../nbs/02_data/01_labels.ipynb #265b0f3b
 @contextmanager
 def _decoding(path):
     "Turn errors inside the block into `ValueError` with the path of the file"
@@ -109,9 +111,10 @@ def _decode_index(im, task, path):
     a = _wide_values(im, path)
     return lut[a],np.unique(a[~known[a]]).tolist()
 
-# %% ../../nbs/02_data/01_labels.ipynb #86702eaa
+# %% ../../nbs/02_data/01_labels.ipynb #6fe1bd95
 def _colour_codes(a): return (np.asarray(a, np.int64)*(65536,256,1)).sum(-1)
 
+# %% ../../nbs/02_data/01_labels.ipynb #86702eaa
 def _decode_rgb(a, task):
     "Class numbers of a mask (H,W,3) of colours, and a list of unknown colours"
     cols = _colour_codes(list(task.palette) + [o for o in task.ignore if isinstance(o, tuple)])
@@ -150,6 +153,7 @@ def open_mask(path:str|Path)->Image.Image:
     if not str(path).lower().endswith(('.jpg','.jpeg')): return _opened(path, 'a mask')
     raise ValueError(f'{path}: a JPEG mask; its compression changes class numbers, store masks as png or tif')
 
+# %% ../../nbs/02_data/01_labels.ipynb #4f15df11
 def load_mask(path:str|Path)->Image.Image:
     "Open a mask and decode its pixels"
     im = open_mask(path)

@@ -56,9 +56,10 @@ def _check_utf8(f):
     try: f.name.encode()
     except UnicodeEncodeError: raise ValueError(f'{os.fsencode(f)!r}: file name is not UTF-8; rename it') from None
 
-# %% ../../nbs/02_data/02_sources.ipynb #b2b9538a
+# %% ../../nbs/02_data/02_sources.ipynb #1b1ebca7
 IMAGE_TYPES = {'.jpg','.jpeg','.png','.webp','.tif','.tiff'}
 
+# %% ../../nbs/02_data/02_sources.ipynb #b2b9538a
 def _stems(folder, what):
     "Image files of a folder by stem; empty if there is no such folder"
     if not folder.is_dir(): return {}
@@ -94,6 +95,14 @@ def _train_folder(path):
     expected = 'expected {train,val,test}/{images,masks}, or images and masks'
     raise FileNotFoundError(f'{path}: contains neither train/images nor images; {expected}')
 
+# %% ../../nbs/02_data/02_sources.ipynb #763a9b0f
+def _pairs_only(folder):
+    "Pairs of a part; warns of images without mask"
+    pairs,alone = pair_up(folder/'images', folder/'masks')
+    names = some_names([o.name for o in alone])
+    if alone: warnings.warn(f'{folder}: {len(alone)} image(s) without mask: {names}; they are ignored')
+    return pairs
+
 # %% ../../nbs/02_data/02_sources.ipynb #2348e3fb
 def folder_source(
     path:str|Path,   # the folder `DIR` above
@@ -106,11 +115,7 @@ def folder_source(
     top = _train_folder(path)
     src = Source(path, task or load_task(path))
     src.train,src.extra = pair_up(path/f'{top}images', path/f'{top}masks')
-    for part in ('val','test'):
-        pairs,alone = pair_up(path/part/'images', path/part/'masks')
-        setattr(src, part, pairs)
-        names = some_names([o.name for o in alone])
-        if alone: warnings.warn(f'{path/part}: {len(alone)} image(s) without mask: {names}; they are ignored')
+    src.val,src.test = (_pairs_only(path/k) for k in ('val','test'))
     if not src.train: raise ValueError(f'{path}: no pairs; {top}masks must contain a mask for an image in {top}images')
     src.extra += [Pair(f) for f in _stems(path/'unlabelled'/'images', 'images').values()]
     return src
@@ -135,6 +140,13 @@ def _histogram(mask, task):
     if n[:IGNORE].sum()==0: warnings.warn(f'{mask}: every pixel is ignored; the image teaches nothing')
     return n
 
+# %% ../../nbs/02_data/02_sources.ipynb #43f506d2
+def _missing_classes(total, task):
+    "Classes without a pixel, for a warning; `total` is a histogram over masks"
+    missing = [c for c,n in zip(task.classes, total) if n==0]
+    binary = len(task)==2 and missing and total[IGNORE]
+    return ', '.join(missing) + ' (a 0/255 binary mask? set "masks": {"0": 0, "255": 1})'*bool(binary)
+
 # %% ../../nbs/02_data/02_sources.ipynb #4187e4d1
 def count_classes(
     pairs,    # labelled `Pair`s
@@ -145,8 +157,5 @@ def count_classes(
     masks,counts = f'the {len(pairs)} labelled mask(s)',total[:len(task)]
     fix = f'check "ignore" and "masks" of task {task.name!r}'
     if counts.sum()==0: raise ValueError(f'every pixel of {masks} is ignored; {fix}')
-    unseen = [c for c,n in zip(task.classes, counts) if n==0]
-    binary = len(task)==2 and total[IGNORE]
-    trap = ' (a 0/255 binary mask? set "masks": {"0": 0, "255": 1})' if binary else ''
-    if unseen: warnings.warn(f'{masks} never show {", ".join(unseen)}{trap}')
+    if missing := _missing_classes(total, task): warnings.warn(f'{masks} never show {missing}')
     return counts

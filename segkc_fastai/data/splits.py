@@ -52,6 +52,7 @@ def _stem(s): return Path(s.replace('\\','/')).stem
 _IMAGE_ENDS = '|'.join(map(re.escape, sorted(IMAGE_TYPES, key=len, reverse=True)))
 _FILE = re.compile(rf'(.+?(?:{_IMAGE_ENDS}))(?=\s|$)', re.I)
 
+# %% ../../nbs/02_data/05_splits.ipynb #4e53c4d2
 def _find(line, known):
     "The name that a line refers to, or None; `known` maps spellings to names"
     file = _FILE.match(line)
@@ -243,6 +244,14 @@ def split_source(
     rest = [Pair(o.image) for o in sorted(src.train, key=lambda o: o.name) if o.name not in taken]
     return Split(chosen, rest+list(src.extra), how)
 
+# %% ../../nbs/02_data/05_splits.ipynb #e441abbc
+def _without(pairs, held, group):
+    "The pairs that are neither in `held` nor in a group with one of them"
+    gone = {o.name for o in held}
+    if not group: return [o for o in pairs if o.name not in gone]
+    away = {group_name(o, group) for o in gone}
+    return [o for o in pairs if group_name(o.name, group) not in away]
+
 # %% ../../nbs/02_data/05_splits.ipynb #795e71a9
 def hold_out(
     src:Source,
@@ -254,9 +263,7 @@ def hold_out(
     if val is None: return src
     if src.val: raise ValueError(f'val={val!r}: {src.path} already has {len(src.val)} validation image(s); omit `val`')
     held,_ = _choose(src.train, val, 'val', src.task, 0, group, stratified)
-    gone = {o.name for o in held}
-    away = {group_name(o, group) for o in gone} if group else set()
-    stays = lambda o: o.name not in gone and (not group or group_name(o.name, group) not in away)
-    res = replace(src, val=held, train=[o for o in src.train if stays(o)], extra=[o for o in src.extra if stays(o)])
+    train,extra = (_without(o, held, group) for o in (src.train, src.extra))
+    res = replace(src, val=held, train=train, extra=extra)
     if not res.train: raise ValueError(f'val={val!r}: leaves no image with a mask for training; hold out fewer')
     return res
