@@ -116,7 +116,7 @@ def test_stops_before_the_step_and_says_where(data, tmp_path, value, said):
     learn = make(data, mean_teacher(warmup=5/8), [broken, FiniteLoss(path=cp)]) # 4 steps an epoch, unlabelled images from the second epoch's second on
     with pytest.raises(NonFiniteLoss) as e: fit(learn, 2)
     l,u = batch_files(learn.dls.train, 2),batch_files(learn.dls.unlabelled, 1)
-    assert f'epoch 2, step 3: not finite: {said}' in str(e.value) and f'labelled {", ".join(l)}; unlabelled {", ".join(u)}; go on from {cp}' in str(e.value)
+    assert f'epoch 2, step 3: not finite: {said}' in str(e.value) and f'labelled {", ".join(l)}; unlabelled {", ".join(u)}; resume from {cp}' in str(e.value)
     after,stats = state(learn),{k for k,_ in learn.model.named_buffers()}
     assert all(torch.equal(after[k], v) for k,v in broken.before.items() if k not in stats) and finite(learn)
     learn.remove_cb(broken)
@@ -208,7 +208,7 @@ def test_terms_in_bf16(data, name):
     assert all(p.dtype==torch.float32 for p in learn.model.parameters())
 
 def test_fp16_is_for_gpus(data):
-    with pytest.raises(ValueError, match='precision fp16: is for GPUs; on a CPU give bf16'): fit(make(data, supervised()).to_fp16())
+    with pytest.raises(ValueError, match='precision fp16: requires a GPU; on a CPU choose bf16'): fit(make(data, supervised()).to_fp16())
 
 def test_validation_reads_all_networks_alike(data):
     dtypes = []

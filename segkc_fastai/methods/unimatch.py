@@ -1,4 +1,4 @@
-"""Two strong views with complementary halves of the features
+"""Two strong views that see complementary halves of the features
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/04_methods/unimatch.html.md"""
 
@@ -7,25 +7,25 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/04_methods/unimatch.html.md"""
 # %% auto #0
 __all__ = ['complementary_masks', 'ComplementaryDropout', 'unimatch']
 
-# %% ../../nbs/04_methods/06_unimatch.ipynb #592ae244
+# %% ../../nbs/04_methods/06_unimatch.ipynb #c7c3124f
 from dataclasses import replace
 import torch
 from fastcore.meta import delegates
 from .step import Method, StepCallback, StrongViews, CutMix
 from .fixmatch import fixmatch
 
-# %% ../../nbs/04_methods/06_unimatch.ipynb #135257a5
+# %% ../../nbs/04_methods/06_unimatch.ipynb #47913b5f
 def complementary_masks(
     n:int,        # pairs
     channels:int,
     device=None
 )->torch.Tensor: # (2n,C): the first views, then the second
-    "Channel factors that add up to 2 within each pair; half of the pairs, rounded down, stay whole"
+    "Factors of channels that add up to 2 in each pair; half of the pairs, rounded down, stay whole"
     m = 2*torch.bernoulli(torch.full((n, channels), .5, device=device))
     m.index_fill_(0, torch.rand(n, device=device).argsort()[:n//2], 1)
     return torch.cat([m, 2-m])
 
-# %% ../../nbs/04_methods/06_unimatch.ipynb #977b1138
+# %% ../../nbs/04_methods/06_unimatch.ipynb #b4f39661
 class ComplementaryDropout(StepCallback):
     "Draw the channel masks of a learner for two strong views"
     order = CutMix.order
@@ -38,10 +38,10 @@ class ComplementaryDropout(StepCallback):
         whole = {c:torch.cat([m.new_ones(len(s.x_l), c), m]) for c,m in masks.items()}
         s.masks = {self.learner:[whole[c] for c in widths]}
 
-# %% ../../nbs/04_methods/06_unimatch.ipynb #43fe79cc
+# %% ../../nbs/04_methods/06_unimatch.ipynb #797619c0
 @delegates(fixmatch)
 def unimatch(**kwargs)->Method:
-    "UniMatch V2 (arXiv 2410.10777): an EMA teacher labels two strong views with complementary dropout, and is deployed"
+    "UniMatch V2 (arXiv 2410.10777): two strong views with complementary dropout; the EMA teacher is deployed"
     m = fixmatch(**kwargs)
     cbs = [StrongViews(2) if isinstance(cb, StrongViews) else cb for cb in m.cbs]
     return replace(m, name='unimatch', cbs=[*cbs, ComplementaryDropout()])
