@@ -41,11 +41,11 @@ def read_header(
     if not Path(path).is_file(): raise FileNotFoundError(f'{path}: no such file')
     try:
         with safe_open(path, 'np') as f:
-            meta,shapes = f.metadata() or {},{k:tuple(f.get_slice(k).get_shape()) for k in f.keys()}
+            shapes = {k:tuple(f.get_slice(k).get_shape()) for k in f.keys()}
+            return f.metadata() or {},shapes
     except Exception as e:
         why = 'other formats can contain a program and are not read'
         raise ValueError(f'{path}: not a safetensors file, or truncated ({e}); {why}') from None
-    return meta,shapes
 
 # %% ../../nbs/03_models/02_weights.ipynb #dcc385dd
 FORMAT = 1 # of the header of a weights file
