@@ -30,10 +30,10 @@ class PseudoSupervision(Term):
         p,z = s.pseudo[self.labeller],s.unlabelled[self.learner].logits
         s.add(self.names[0], pseudo_label_loss(z, p.label, p.confidence, p.valid, self.threshold), self.now)
 
-# %% ../../nbs/04_methods/05_fixmatch.ipynb #910a9229
+# %% ../../nbs/04_methods/05_fixmatch.ipynb #6c44eb36
 def kept_share(
-    ps,             # `PseudoLabel`s of the same pixels
-    valid,          # (B,H,W) bool
+    ps,              # `PseudoLabel`s of the same pixels
+    valid,           # (B,H,W) bool
     threshold:float, # τ
     n                # number of valid pixels
 )->torch.Tensor: # scalar in 0…1
