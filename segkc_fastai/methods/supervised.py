@@ -13,11 +13,13 @@ from .step import Method, OneForward, Term
 
 # %% ../../nbs/04_methods/03_supervised.ipynb #097464ce
 class Supervised(Term):
-    "Mean over `learners`, all members if None, of the cross-entropy to ground truth"
+    "Cross-entropy to ground truth, averaged over `learners`; over all members if None"
     names = ('sup',)
     def __init__(self, criterion='ce', learners=None, **kwargs):
         super().__init__(**kwargs)
-        if not callable(criterion) and criterion not in CRITERIA: raise ValueError(f'criterion={criterion!r}: give {", ".join(CRITERIA)}, or a function of logits and target')
+        known = callable(criterion) or criterion in CRITERIA
+        choose = f'choose from {", ".join(CRITERIA)}, or pass a function of logits and target'
+        if not known: raise ValueError(f'unknown {criterion=}; {choose}')
         self.criterion,self.learners = CRITERIA.get(criterion, criterion),learners
 
     def links(self, method): return [('ground truth', k, 'labels') for k in self.learners or method.members]
