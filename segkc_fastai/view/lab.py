@@ -1,4 +1,4 @@
-"""`segkc lab`: JupyterLab on a workbench notebook over a run
+"""`segkc lab`: JupyterLab on a workbench notebook for a run
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/09_view/lab.html.md"""
 
@@ -7,57 +7,87 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/09_view/lab.html.md"""
 # %% auto #0
 __all__ = ['newest_run', 'write_workbench', 'lab']
 
-# %% ../../nbs/09_view/17_lab.ipynb #b0879e0b
+# %% ../../nbs/09_view/17_lab.ipynb #f6534cf7
 import subprocess, sys
 from pathlib import Path
 from ..core.files import write_json
 from ..runs.folder import Run
 
-# %% ../../nbs/09_view/17_lab.ipynb #b0a33c9f
+# %% ../../nbs/09_view/17_lab.ipynb #03437d1e
 def newest_run(
-    runs:str|Path='runs' # folder that holds run folders, at any depth
+    runs:str|Path='runs' # folder that contains run folders, at any depth
 )->Path:
-    "The run folder that was written last; FileNotFoundError if there is none"
+    "The run folder that was written last; raises `FileNotFoundError` if there are no runs"
     found = [f.parent for f in Path(runs).rglob('config.json') if (f.parent/'history.csv').is_file()]
-    if not found: raise FileNotFoundError(f'{runs}: no run in it; make one with `segkc train`, or name the folder of a run')
+    if not found: raise FileNotFoundError(f'{runs}: contains no run; train one (`segkc train`), or pass a run folder')
     return max(found, key=lambda d: (d/'history.csv').stat().st_mtime)
 
-# %% ../../nbs/09_view/17_lab.ipynb #5bbd866c
-_CELLS = [
-    '# Workbench: `{name}`',
-    ('import os\nfrom IPython.display import Markdown\nfrom segkc_fastai.runs.folder import Run\nfrom segkc_fastai.view.disagreement import DisagreementExplorer\nfrom segkc_fastai.view.pseudo import PseudoLabelExplorer\n'
-        'from segkc_fastai.view.comparing import CompareExplorer\nfrom segkc_fastai.view.live import TrainingMonitor\n\nos.chdir({here!r}) # the data of the run is named from there\nrun = Run({path!r})'),
-    '## How it went\n\nIf it is still training, the curves grow.',
-    'TrainingMonitor(run.path)',
-    '## What the networks teach\n\nDrag the confidence: what is faded is not taught.',
-    'PseudoLabelExplorer(run)',
-    '## Where they disagree\n\nRed is wrong alike: neither network can correct the other there. Click a cell of the matrix to see its pixels.',
-    'DisagreementExplorer(run)',
-    '## The card',
-    "Markdown((run.path/'card.md').read_text()) if (run.path/'card.md').is_file() else 'not ended yet'",
-    '## Beside other runs\n\nThose in the same folder that recorded probe images.',
-    "runs = sorted(o.parent.parent for o in run.path.parent.glob('*/probe/probe.json'))\nCompareExplorer(runs) if len(runs)>1 else 'no other run beside it'"]
+# %% ../../nbs/09_view/17_lab.ipynb #18b82f9e
+_WORKBENCH = '''# Workbench: `{name}`
+---
+import os
+from IPython.display import Markdown
+from segkc_fastai.runs.folder import Run
+from segkc_fastai.view.disagreement import DisagreementExplorer
+from segkc_fastai.view.pseudo import PseudoLabelExplorer
+from segkc_fastai.view.comparing import CompareExplorer
+from segkc_fastai.view.live import TrainingMonitor
+os.chdir({here!r}) # paths in the run's configuration start here
+run = Run({path!r})
+---
+## The training
 
+During training the curves are live.
+---
+TrainingMonitor(run.path)
+---
+## The pseudo labels
+
+Drag the confidence: faded pixels teach nothing.
+---
+PseudoLabelExplorer(run)
+---
+## The disagreement
+
+Red is wrong alike: there, neither network can correct the other. Click a cell of the matrix to see its pixels.
+---
+DisagreementExplorer(run)
+---
+## The card
+---
+Markdown((run.path/'card.md').read_text()) if (run.path/'card.md').is_file() else 'The run has not finished.'
+---
+## Other runs
+
+Runs in the same folder that recorded probe images.
+---
+runs = sorted(o.parent.parent for o in run.path.parent.glob('*/probe/probe.json'))
+CompareExplorer(runs) if len(runs)>1 else 'There is no other run.'
+'''
+
+# %% ../../nbs/09_view/17_lab.ipynb #b6860548
 def write_workbench(
     run:str|Path # run folder
 )->Path: # `workbench.ipynb` in it
-    "Write a notebook with every explorer over a run, unless there is one; FileNotFoundError if there is no run"
+    "Write a notebook with every explorer for a run, unless it exists; raises `FileNotFoundError` if there is no run"
     run = Run(run).path.resolve()
     path = run/'workbench.ipynb'
     if path.is_file(): return path
-    texts = [o.format(name=run.name, path=str(run), here=str(Path.cwd())) if i<2 else o for i,o in enumerate(_CELLS)]
-    cell = lambda i,s: dict(id=f'cell{i}', metadata={}, source=s) | (dict(cell_type='markdown') if s.startswith('#') else dict(cell_type='code', execution_count=None, outputs=[]))
+    text = _WORKBENCH.format(name=run.name, path=str(run), here=str(Path.cwd()))
+    kinds = dict(cell_type='markdown'),dict(cell_type='code', execution_count=None, outputs=[])
+    cells = [dict(id=f'cell{i}', metadata={}, source=s) | kinds[s[0]!='#'] for i,s in enumerate(text.strip().split('\n---\n'))]
     kernel = dict(display_name='Python 3', language='python', name='python3')
-    write_json(path, dict(cells=[cell(i, s) for i,s in enumerate(texts)], metadata=dict(kernelspec=kernel), nbformat=4, nbformat_minor=5))
+    write_json(path, dict(cells=cells, metadata=dict(kernelspec=kernel), nbformat=4, nbformat_minor=5))
     return path
 
-# %% ../../nbs/09_view/17_lab.ipynb #330e0c09
+# %% ../../nbs/09_view/17_lab.ipynb #acb5eb35
 def lab(
-    run:str|Path=None,    # run folder; the newest in `runs` by default
+    run:str|Path=None,    # run folder; by default the newest in `runs`
     runs:str|Path='runs', # folder of runs
     browser:bool=True     # open a browser
 )->int: # exit status of JupyterLab
     "Open JupyterLab on the workbench of a run, until it is stopped"
     nb = write_workbench(run or newest_run(runs))
-    args = ['--ServerApp.ip=127.0.0.1', f'--ServerApp.root_dir={nb.parent}', f'--LabApp.default_url=/lab/tree/{nb.name}'] + ['--no-browser']*(not browser)
+    where = [f'--ServerApp.root_dir={nb.parent}', f'--LabApp.default_url=/lab/tree/{nb.name}']
+    args = ['--ServerApp.ip=127.0.0.1', *where, *['--no-browser']*(not browser)]
     return subprocess.run([sys.executable, '-m', 'jupyterlab', *args]).returncode

@@ -7,29 +7,31 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/09_view/navigator.html.md"""
 # %% auto #0
 __all__ = ['Navigator', 'thumbnails']
 
-# %% ../../nbs/09_view/11_navigator.ipynb #2311d302
+# %% ../../nbs/09_view/11_navigator.ipynb #55aeb5ef
 import io
 import anywidget, traitlets as T
 from PIL import Image, ImageOps
 from .assets import script, style
 
-# %% ../../nbs/09_view/11_navigator.ipynb #68ee6b99
+# %% ../../nbs/09_view/11_navigator.ipynb #304c1527
+def _synced(kind): return kind().tag(sync=True)
+
 class Navigator(anywidget.AnyWidget):
     "Which record, image and network is shown, and in which order"
     _esm,_css = script('navigator.js'),style('viewer.css', 'navigator.css')
-    title,records,record = T.Unicode().tag(sync=True),T.List().tag(sync=True),T.Int().tag(sync=True)
-    names,order,at,values = T.List().tag(sync=True),T.List().tag(sync=True),T.Int().tag(sync=True),T.List().tag(sync=True)
-    sort,sorts,network,networks = T.Unicode().tag(sync=True),T.List().tag(sync=True),T.Unicode().tag(sync=True),T.List().tag(sync=True)
-    jumps,error,note = T.List().tag(sync=True),T.Unicode().tag(sync=True),T.Unicode().tag(sync=True)
-    sprite,sprite_size = T.Bytes().tag(sync=True),T.List().tag(sync=True)
+    title,records,record = _synced(T.Unicode),_synced(T.List),_synced(T.Int)
+    names,order,at,values = _synced(T.List),_synced(T.List),_synced(T.Int),_synced(T.List)
+    sort,sorts,network,networks = _synced(T.Unicode),_synced(T.List),_synced(T.Unicode),_synced(T.List)
+    jumps,error,note = _synced(T.List),_synced(T.Unicode),_synced(T.Unicode)
+    sprite,sprite_size = _synced(T.Bytes),_synced(T.List)
 
-# %% ../../nbs/09_view/11_navigator.ipynb #91b4aca4
+# %% ../../nbs/09_view/11_navigator.ipynb #b9b731a4
 def thumbnails(
     probe,      # `Probe`
-    w:int=72,   # of a thumbnail, in pixels
-    h:int=48,   # of a thumbnail, in pixels
+    w:int=72,   # width of a thumbnail, in pixels
+    h:int=48,   # height of a thumbnail, in pixels
     cols:int=20 # thumbnails side by side
-)->tuple: # JPEG file, and (w, h, cols)
+)->tuple: # bytes of a JPEG file, [w, h, cols]
     "All images of a probe set, small, in one picture"
     pic = Image.new('RGB', (w*min(cols, len(probe)), h*-(-len(probe)//cols)))
     for i in range(len(probe)):
