@@ -171,7 +171,7 @@ def test_bad_images_are_named_and_the_rest_goes_on(weights, tmp_path, capsys):
     ('predict {w} nowhere --out out', 'nowhere: no such folder'),
     ('predict {w} in --out in/sub', 'no predict.json'),
     ('predict {w} in --out out --tile 8', 'tile=8'),
-    ('export {w} --out out.txt', 'out.txt: give a name that ends in .onnx'),
+    ('export {w} --out out.txt', 'out.txt: the name must end in .onnx'),
     ('export {w} --to pt2 --out out.pt2 --int8 in', '--int8: is for --to onnx'),
     ('export in', 'in: neither a run folder nor'),
 ])

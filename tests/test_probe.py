@@ -44,7 +44,7 @@ def test_probe_0_records_nothing(scenes, tmp_path):
     run = train(tmp_path/'r', scenes, **SMALL|dict(senior=None, epochs=1), method='supervised', probe=0)
     assert not (run.path/'probe').exists() and not (run.path/'pseudo.csv').exists()
     with pytest.raises(FileNotFoundError, match='no probe images were recorded there .*probe=16'): Probe(run)
-    with pytest.raises(ValueError, match='probe=-1: give a whole number of at least 0'): train(tmp_path/'s', scenes, **SMALL, probe=-1)
+    with pytest.raises(ValueError, match='probe=-1: must be a whole number of at least 0'): train(tmp_path/'s', scenes, **SMALL, probe=-1)
     assert not (tmp_path/'s').exists()
 
 def test_records_match_the_networks(scenes, tmp_path):
