@@ -249,7 +249,7 @@ def test_runs(scenes, tmp_path, capsys, monkeypatch):
     with pytest.raises(KeyboardInterrupt): train(out, scenes, 'segkc', **RUN|dict(checkpoint=0), cbs=[Stop(2)])
     assert has_checkpoint(out) and not (out/'history.csv').exists() and not Run(out).ended
     shutil.move(scenes/'train'/'images'/'scene_00003.jpg', tmp_path)
-    with pytest.raises(ValueError, match='b: split_hash was .* now; bring back what the run began with'): resume_run(out)
+    with pytest.raises(ValueError, match='b: split_hash was .* now; restore the original, or start a new run'): resume_run(out)
     shutil.move(tmp_path/'scene_00003.jpg', scenes/'train'/'images')
     (out/'.card.md.1.part').write_text('half')
     main(['train','--resume',str(out)])
