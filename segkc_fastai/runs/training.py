@@ -177,7 +177,7 @@ def old_run(
         raise ValueError(f'{path}: {what} was {was!r:.200}, now {now!r:.200}; restore the original, or start a new run')
     trained = (path/'history.csv').exists() and not has_checkpoint(path)
     if trained and run.config.checkpoint is None:
-        raise ValueError(f'{path}: trained without checkpoints, cannot resume; remove it, and train again')
+        raise ValueError(f'{path}: was trained without checkpoints, so it cannot resume; remove it, and train again')
     yield path
 
 # %% ../../nbs/07_runs/04_training.ipynb #976ff37c
