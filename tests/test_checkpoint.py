@@ -240,13 +240,13 @@ def test_runs(scenes, tmp_path, capsys, monkeypatch):
     with pytest.raises(KeyboardInterrupt): train(out, scenes, 'segkc', **RUN|dict(checkpoint=0), cbs=[Stop(2)])
     assert has_checkpoint(out) and not (out/'history.csv').exists() and not Run(out).ended
     shutil.move(scenes/'train'/'images'/'scene_00003.jpg', tmp_path)
-    with pytest.raises(ValueError, match='b: split_hash was .* now; bring back what the run began with'): resume_run(out)
+    with pytest.raises(ValueError, match='b: split_hash was .*, now .*; restore the original, or start a new run'): resume_run(out)
     shutil.move(tmp_path/'scene_00003.jpg', scenes/'train'/'images')
     (out/'.card.md.1.part').write_text('half')
     main(['train','--resume',str(out)])
     assert f'Run: {out}' in capsys.readouterr().out
     check_runs(whole, Run(out))
-    with pytest.raises(SystemExit, match='segkc: .*b: this run is finished, after 2 epochs; its results are in .*card.md'): main(['train','--resume',str(out)])
+    with pytest.raises(SystemExit, match='segkc: .*b: this run is finished after 2 epochs; its results are in .*card.md'): main(['train','--resume',str(out)])
 
 def test_runs_without_a_checkpoint(scenes, tmp_path):
     whole,out = train(tmp_path/'a', scenes, 'segkc', **RUN),tmp_path/'b'
@@ -260,7 +260,7 @@ def test_runs_without_a_checkpoint(scenes, tmp_path):
 def test_an_early_end_is_an_end(scenes, tmp_path):
     run = train(tmp_path/'a', scenes, 'segkc', **RUN|dict(epochs=3), cbs=[EarlyStoppingCallback('junior_miou', min_delta=2., patience=1)])
     assert run.ended and not run.finished
-    with pytest.raises(ValueError, match='this run is finished, after 2 epochs'): resume_run(run.path)
+    with pytest.raises(ValueError, match='this run is finished after 2 epochs'): resume_run(run.path)
 
 def test_pretraining_is_remembered(scenes, tmp_path, monkeypatch):
     "A resumed run downloads no weights, yet its encoders keep their learning rate"
