@@ -108,11 +108,6 @@ def test_one_column_or_two():
     for w in (COLUMN,PAGE):
         for f,o in ((class_bars, reports), (confusion_map, reports['a']), (size_scatter, df), (arm_bars, df)): assert f(o, width=w).get_figwidth()==w
 
-def test_the_mark_is_at_the_deployed_size_and_the_line_goes_to_what_was_trained():
-    ax, = size_scatter(runs_table()).axes
-    lines = {tuple(l.get_xdata()) for l in ax.lines}
-    assert (2.,) in lines and (2.,9.) in lines
-
 def test_fonts_travel_with_the_file(tmp_path):
     png,pdf,svg = save_figure(class_bars(dict(a=report(2))), tmp_path/'f', FORMATS)
     assert [o.name for o in (png,pdf,svg)]==['f.png','f.pdf','f.svg']
