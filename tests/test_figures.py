@@ -209,7 +209,7 @@ def test_what_is_missing_is_said_once_and_the_rest_drawn(runs):
     (runs[1]/'pseudo.csv').unlink()
     files,left = all_figures([runs[1]], evaluate=evaluate_run)
     assert stems(runs[1]/'figures')==ALL-{'pseudo','flow','disagreement'} and len(files)==5
-    assert len(left)==2 and 'cps: no pseudo, because there is no pseudo.csv' in left[0] and left[1].startswith('cps: no flow, disagreement, because')
+    assert len(left)==2 and 'cps: no pseudo, because the run has no pseudo.csv' in left[0] and left[1].startswith('cps: no flow, disagreement, because')
     rewrite(runs[1], 'settings', data='/moved/away')
     _,left = all_figures(runs[1:], runs[1]/'again', evaluate=evaluate_run)
     assert stems(runs[1]/'again')==ALL-{'pseudo','flow','disagreement','grid'}, 'the report was kept'
@@ -220,23 +220,23 @@ def test_what_is_missing_is_said_once_and_the_rest_drawn(runs):
 
 def test_nothing_is_evaluated_unasked(runs):
     _,left = all_figures(runs)
-    assert any('no classes, reliability, confusion, because it was not evaluated on test' in o for o in left)
+    assert any(f'no classes, reliability, confusion, because {runs[0]} was not evaluated on test' in o for o in left)
     assert not list(runs[0].glob('eval-*')) and stems(runs[0].parent/'figures')=={'qualitative'}
 
 def test_thin_records(runs):
     write_probe(runs[1], [(0,5)])
     _,left = all_figures([runs[1]], evaluate=evaluate_run)
-    assert left==['cps: no flow, because there are fewer than two records'] and 'disagreement' in stems(runs[1]/'figures')
+    assert left==['cps: no flow, because class flow needs two records of the probe images, found 1'] and 'disagreement' in stems(runs[1]/'figures')
     write_probe(runs[0], [(0,5),(0,10)], truth=False, networks=('junior',))
     _,left = all_figures([runs[0]], evaluate=evaluate_run)
-    assert left==['supervised: no disagreement, because there is one network only'] and 'flow' in stems(runs[0]/'figures')
+    assert left==['supervised: no disagreement, because disagreement needs two networks, found 1'] and 'flow' in stems(runs[0]/'figures')
 
 def test_runs_of_other_data_are_not_compared(runs):
     rewrite(runs[1], 'facts', val_hash='other')
     _,left = all_figures(runs, evaluate=evaluate_run)
-    assert any('no classes, qualitative, size' in o and 'other validation images' in o for o in left)
+    assert any('no classes, qualitative, size' in o and 'differ in validation images' in o for o in left)
 
 def test_mistakes_end_in_one_line(runs, tmp_path, capsys):
-    for args,said in ((['--formats','gif'], 'png, pdf, svg'), ([str(runs[1])], 'given twice'), ([str(tmp_path)], 'no run there')):
+    for args,said in ((['--formats','gif'], 'png, pdf, svg'), ([str(runs[1])], 'occurs twice'), ([str(tmp_path)], 'no run there')):
         with pytest.raises(SystemExit, match=said): main(['figures', str(runs[1]), *args])
     assert not (runs[1]/'figures').exists()
