@@ -88,9 +88,6 @@ def test_any_number_of_epochs(n, tmp_path):
 
 def test_without_ground_truth():
     a,b = maps(3, 1),maps(3, 2)
-    for truths in (None, [None,None]):
-        fig = prediction_grid(images(), truths, dict(senior=a, junior=b), task_of(3))
-        assert [ax.get_title() for ax in fig.axes[:4]]==['image','senior','junior','do they agree?']
     fig = disagreement_grid(images(), [maps(3)[0],None], {'epoch 1':(a,b)}, task_of(3), ('teacher','student'))
     said = [t.get_text() for o in fig.legends for t in o.get_texts()]
     assert {'only teacher right','only student right','agree','disagree'}<=set(said) and len(fig.axes)==6
