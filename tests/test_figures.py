@@ -14,7 +14,7 @@ from segkc_fastai.runs.evaluating import evaluate_run
 from segkc_fastai.runs.folder import Run
 from segkc_fastai.view.charts import arm_bars, class_bars, confusion_map, curves, reliability_diagram, size_scatter
 from segkc_fastai.view.figures import COLUMN, FORMATS, PAGE, error_grid, prediction_grid, save_figure
-from segkc_fastai.view.pseudo_figures import class_flow, disagreement_grid, flow_counts, pair_shares, pseudo_curves
+from segkc_fastai.view.pseudo_figures import class_flow, disagreement_grid, flow_counts, pseudo_curves
 from segkc_fastai.view.qualitative import QUANTILES, at_quantiles, difference_boxes, qualitative_grid
 from segkc_fastai.view.results import all_figures
 
@@ -91,7 +91,6 @@ def test_without_ground_truth():
     fig = disagreement_grid(images(), [maps(3)[0],None], {'epoch 1':(a,b)}, task_of(3), ('teacher','student'))
     said = [t.get_text() for o in fig.legends for t in o.get_texts()]
     assert {'only teacher right','only student right','agree','disagree'}<=set(said) and len(fig.axes)==6
-    assert np.isnan(pair_shares(a[0], b[0], None)[1]) and np.isnan(pair_shares(a[0], b[0], np.full_like(a[0], IGNORE))).all()
 
 def test_nothing_that_counts():
     none = [np.full(s, IGNORE, np.uint8) for s in SIZES]
@@ -146,13 +145,6 @@ def test_gains_and_losses_are_both_shown():
     assert [q for q,_ in chosen]==list(QUANTILES) and [i for _,i in chosen]==[np.argsort(gain)[round(q*100)] for q in QUANTILES]
     assert gain[chosen[0][1]]==gain.max() and gain[chosen[-1][1]]==gain.min()<0
     assert len(at_quantiles(gain[:3]))==3
-
-def test_flow_goes_from_rows_to_columns():
-    f = flow_counts([[0,0],[1,2]], [[1,0],[1,0]], 3)
-    assert f.tolist()==[[1,1,0],[0,1,0],[1,0,0]]
-    fig = class_flow(np.diag([3,0,1]), task_of(3), ('then','now'))
-    said = {t.get_text() for t in fig.axes[0].texts}
-    assert {'then','now','a class 0 75.0 %','a class 2 25.0 %'}<=said and not any('class 1' in s for s in said)
 
 # Finished runs, once for all tests below: labelled-only and CPS on the same scenes
 
