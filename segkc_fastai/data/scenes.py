@@ -1,4 +1,4 @@
-"""Street-like scenes with exact masks, drawn on the spot, to learn and test with before any data set is downloaded
+"""Street-like scenes with exact masks, drawn on the fly, for learning and testing before any data set is downloaded
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/scenes.html.md"""
 
@@ -15,89 +15,142 @@ import numpy as np
 from PIL import Image,ImageFilter
 from ..core.console import progress
 from ..core.files import read_json
-from .drawing import SCENE_CLASSES, SCENE_PALETTE, TREE, Canvas, blotches, disc, hsv, random_camera, random_mood
-from .streets import add_season, draw_buildings, draw_car, draw_ground, draw_pedestrian, draw_pole, draw_sky, draw_skyline, draw_tree
-from .streets import outer_edge, random_plots, random_street
+from .drawing import SCENE_CLASSES, SCENE_PALETTE, TREE, Canvas, blotches, disc, hsv
+from .drawing import random_camera, random_mood
+from .streets import add_season, draw_buildings, draw_car, draw_ground, draw_pedestrian, draw_pole
+from .streets import draw_sky, draw_skyline, draw_tree, outer_edge, random_plots, random_street
 
 # %% ../../nbs/02_data/08_scenes.ipynb #6dfa20d0
 def _in_view(cv, p, near, far):
-    "Whether the foot of a thing at `p` is in view, `near` to `far` metres away"
+    "Is the foot `p` of a thing in view, `near` to `far` metres away?"
     q,(h,w) = cv.eye(p),cv.size
     return near<q[2]<far and abs(q[0])/q[2] < .5*w/h + .1
 
+# %% ../../nbs/02_data/08_scenes.ipynb #f8611352
 def _spot(cv, r, st, xs, near, far, tries=12):
     "A place between `xs` metres across the street, or None"
     ps = np.stack([r.uniform(*xs, tries), np.zeros(tries), r.uniform(-far, min(far, st.end+4), tries)], 1)
     return next((p for p in ps if _in_view(cv, p, near, far)), None)
 
+# %% ../../nbs/02_data/08_scenes.ipynb #385b4545
 def _scatter(cv, r, st, thing, n, gaps, near, far):
-    "Up to `n` things on the pavements, in the `gaps` (shares of its width) from the kerb"
+    "Up to `n` things on the pavements, in the `gaps` from the kerb (shares of the pavement's width)"
     for _ in range(n):
         s = r.choice([-1,1])
         p = _spot(cv, r, st, sorted(s*(st.half + g*st.paves[int(s>0)]) for g in gaps), near, far)
         if p is not None: yield p,thing
 
 # %% ../../nbs/02_data/08_scenes.ipynb #4e9d76b4
+def _lanes(r, st):
+    "Lanes as `(x, gap, share)`: metres across the street, metres from place to place, share of the places taken"
+    driving = [(s*st.half*.45, 9, r.uniform(.1, .5)) for s in (-1,1)]
+    parked = [(s*(st.half-.7), 5.6, r.choice([0,.35,.8])) for s in (-1,1) if st.half>3.6]
+    return driving + parked
+
+# %% ../../nbs/02_data/08_scenes.ipynb #9055f395
 def _traffic(cv, r, st):
     "Driving and parked cars in their lanes"
-    lanes = [(s*st.half*.45, 9, r.uniform(.1, .5)) for s in (-1,1)] + [(s*(st.half-.7), 5.6, r.choice([0,.35,.8])) for s in (-1,1) if st.half>3.6]
-    for x,gap,full in lanes:
-        turn = -np.sign(x)*st.drive
+    for x,gap,full in _lanes(r, st):
+        draw = lambda cv,r,st,p,turn=-np.sign(x)*st.drive: draw_car(cv, r, st, p, turn)
         for z in np.arange(-25+r.uniform(0, gap), min(st.end, 60), gap):
             p = np.array([x+r.normal(0, .12), 0, z+r.normal(0, .4)])
-            if r.random()<full and _in_view(cv, p, 2.2, 26) and np.hypot(*(p-cv.cam.pos)[[0,2]])>4.6: yield p,lambda cv,r,st,p,t=turn: draw_car(cv, r, st, p, t)
+            here = r.random()<full and _in_view(cv, p, 2.2, 26)
+            if here and np.hypot(*(p-cv.cam.pos)[[0,2]])>4.6: yield p,draw
 
+# %% ../../nbs/02_data/08_scenes.ipynb #d726d141
+def _bush(cv, r, st, p):
+    "One bush of a hedge"
+    disc(cv, p+(0,.55,0), .95, .65, hsv(.27, .5, .45)*r.uniform(.7, 1.1), TREE)
+
+def _hedge(cv, st, x):
+    "Bushes along the street, `x` metres across it"
+    for z in np.arange(-12, min(st.end+4, 45), 1.1):
+        p = np.array([x,0,z])
+        if _in_view(cv, p, 1.5, 50): yield p,_bush
+
+# %% ../../nbs/02_data/08_scenes.ipynb #58903796
 def _park_side(cv, r, st, s):
-    "Trees behind the pavement on side `s`, and a hedge in front of them"
+    "Trees behind the pavement on side `s`, and perhaps a hedge in front of them"
     x = outer_edge(st, s)
-    hedge = r.random()<.6
-    for z in np.arange(-12, min(st.end+4, 45), 1.1) if hedge else []:
-        p = np.array([x+s*.5, 0, z])
-        if _in_view(cv, p, 1.5, 50): yield p,lambda cv,r,st,p: disc(cv, p+(0,.55,0), .95, .65, hsv(.27, .5, .45)*r.uniform(.7, 1.1), TREE)
+    if r.random()<.6: yield from _hedge(cv, st, x+s*.5)
     for _ in range(r.integers(5, 11)):
         p = _spot(cv, r, st, sorted((x+s*1.5, x+s*22)), 5, 60)
         if p is not None: yield p,draw_tree
 
+# %% ../../nbs/02_data/08_scenes.ipynb #051f6006
+def _all_things(cv, r, st):
+    "Everything that stands or moves, in no order"
+    for s in (-1,1):
+        if st.sides[int(s>0)]=='park': yield from _park_side(cv, r, st, s)
+    yield from _traffic(cv, r, st)
+    yield from _scatter(cv, r, st, draw_tree, r.choice([0,1,3,6]), (.15,.35), 5, 45)
+    yield from _scatter(cv, r, st, draw_pole, r.integers(1, 6), (.05,.2), 3., 12)
+    yield from _scatter(cv, r, st, draw_pedestrian, r.integers(2, 7), (.2,.9), 2.4, 6.5)
+    crossing = _spot(cv, r, st, (-st.half, st.half), 3.5, 7) if r.random()<.3 else None
+    if crossing is not None: yield crossing,draw_pedestrian
+
 # %% ../../nbs/02_data/08_scenes.ipynb #1cc6190a
 def _things(cv, r, st):
-    "Everything that stands or moves, drawn from far to near"
+    "Draw everything that stands or moves, from far to near"
     add_season(r, st)
-    res = [o for s in (-1,1) if st.sides[int(s>0)]=='park' for o in _park_side(cv, r, st, s)] + list(_traffic(cv, r, st))
-    res += _scatter(cv, r, st, draw_tree, r.choice([0,1,3,6]), (.15,.35), 5, 45)
-    res += _scatter(cv, r, st, draw_pole, r.integers(1, 6), (.05,.2), 3., 12)
-    res += _scatter(cv, r, st, draw_pedestrian, r.integers(2, 7), (.2,.9), 2.4, 6.5)
-    if r.random()<.3: res += [(p, draw_pedestrian) for p in [_spot(cv, r, st, (-st.half, st.half), 3.5, 7)] if p is not None]
-    for p,f in sorted(res, key=lambda o: -cv.eye(o[0])[2]): f(cv, r, st, p)
+    for p,f in sorted(_all_things(cv, r, st), key=lambda o: -cv.eye(o[0])[2]): f(cv, r, st, p)
 
 # %% ../../nbs/02_data/08_scenes.ipynb #85f7ccbf
 def _majority(lab, k):
-    "Labels of a mask reduced `k` times, each square by its commonest class"
+    "Labels of a mask reduced `k` times, each square by its most frequent class"
     a = np.asarray(lab)
-    return np.stack([np.asarray(Image.fromarray((a==i).astype(np.uint8)*255).reduce(k)) for i in range(len(SCENE_CLASSES))]).argmax(0).astype(np.uint8)
+    share = lambda i: np.asarray(Image.fromarray((a==i).astype(np.uint8)*255).reduce(k))
+    return np.stack([share(i) for i in range(len(SCENE_CLASSES))]).argmax(0).astype(np.uint8)
 
 # %% ../../nbs/02_data/08_scenes.ipynb #82736e3b
 _ROUGH = np.array([0, .03, .04, .06, .14, .02, .02, .02])
 
-def _develop(im, mask, r, dark):
-    "The photograph of a drawing, uint8"
-    size = mask.shape
-    x = np.asarray(im, np.float32)/255
-    x = x*(1 + _ROUGH[mask]*(.6*r.random()+.4)*blotches(r, size, 64, 96))[...,None]
-    if dark: x = x + .7*np.asarray(im.point(lambda v: max(v-150, 0)).filter(ImageFilter.GaussianBlur(size[0]/24)), np.float32)/105
+def _texture(x, mask, r):
+    "Blotches of brightness, as strong as the class of the surface is rough"
+    rough = _ROUGH[mask]*(.6*r.random()+.4)
+    return x*(1 + rough*blotches(r, mask.shape, 64, 96))[...,None]
+
+# %% ../../nbs/02_data/08_scenes.ipynb #2f386d62
+def _bloom(x, im):
+    "Light that spreads from the brightest parts of `im`, the drawing of `x`"
+    lamps = im.point(lambda v: max(v-150, 0)).filter(ImageFilter.GaussianBlur(im.size[1]/24))
+    return x + .7*np.asarray(lamps, np.float32)/105
+
+# %% ../../nbs/02_data/08_scenes.ipynb #e23efe0c
+def _mix_channels(x, r):
+    "Colours under another white balance, with channels that leak into each other"
     mix = np.eye(3) + r.normal(0, .03, (3,3))
-    x = x.clip(0, 2) @ (mix/mix.sum(0)*r.normal(1, .05, 3))
+    return x.clip(0, 2) @ (mix/mix.sum(0)*r.normal(1, .05, 3))
+
+# %% ../../nbs/02_data/08_scenes.ipynb #199664c3
+def _tone(x, r):
+    "Another saturation, exposure, gamma and contrast"
     grey,mid = x.mean(2, keepdims=True),r.uniform(.35, .55)
     x = grey + (x-grey)*r.uniform(.65, 1.25)
-    x = (((x*2**r.normal(.12, .2)).clip(0)**r.uniform(.88, 1.15) - mid)*r.uniform(.9, 1.15) + mid)
+    x = (x*2**r.normal(.12, .2)).clip(0)**r.uniform(.88, 1.15)
+    return (x-mid)*r.uniform(.9, 1.15) + mid
+
+# %% ../../nbs/02_data/08_scenes.ipynb #163b2da4
+def _lens_and_grain(x, r):
+    "Darker corners, and grain that is equal in all channels"
+    size = x.shape[:2]
     v,u = np.meshgrid(*[np.linspace(-1, 1, n) for n in size], indexing='ij')
-    x = x*(1 - r.uniform(0, .3)*(u*u+v*v)/2)[...,None] + r.choice([.004,.006,.01])*r.standard_normal((*size, 1))
+    x = x*(1 - r.uniform(0, .3)*(u*u+v*v)/2)[...,None]
+    return x + r.choice([.004,.006,.01])*r.standard_normal((*size, 1))
+
+# %% ../../nbs/02_data/08_scenes.ipynb #73f29938
+def _develop(im, mask, r, dark):
+    "The photograph of a drawing, uint8"
+    x = _texture(np.asarray(im, np.float32)/255, mask, r)
+    if dark: x = _bloom(x, im)
+    for f in (_mix_channels, _tone, _lens_and_grain): x = f(x, r)
     return (x.clip(0, 1)*255).astype(np.uint8)
 
 # %% ../../nbs/02_data/08_scenes.ipynb #986fb230
 def render_scene(
-    rng:np.random.Generator, # Source of everything random in the scene
-    size=(96,144),           # Height and width in pixels
-): # Image, uint8 (H,W,3), and its mask, uint8 (H,W) with values 0..7
+    rng:np.random.Generator, # source of all randomness in the scene
+    size=(96,144),           # height and width in pixels
+): # image, uint8 (H,W,3), and its mask, uint8 (H,W) with values 0…7
     "A street scene and its exact mask"
     k = 4 if size[0]<160 else 2
     st,mood = random_street(rng),random_mood(rng)
@@ -108,44 +161,54 @@ def render_scene(
     return _develop(cv.im.reduce(k), mask, rng, mood.dark),mask
 
 # %% ../../nbs/02_data/08_scenes.ipynb #5767505c
-_SPLITS = ('train','val','test')
-
 def _save(folder, i, im, mask):
-    "One scene as a JPEG image and an indexed PNG mask"
+    "Write one scene as a JPEG image and an indexed PNG mask"
     m = Image.fromarray(mask)
     m.putpalette(sum(SCENE_PALETTE, ()))
     Image.fromarray(im).save(folder/'images'/f'scene_{i:05}.jpg', quality=92)
     m.save(folder/'masks'/f'scene_{i:05}.png')
 
+# %% ../../nbs/02_data/08_scenes.ipynb #0992d053
 def _holds(path, manifest):
-    "Whether `path` is the set of `manifest`, if it is anything at all"
+    "Does `path` hold this very set? False if it is empty or missing; raises `ValueError` for anything else"
     f = path/'scenes.json'
     if not path.exists() or path.is_dir() and not any(path.iterdir()): return False
     found = read_json(f) if f.is_file() else 'something else'
     if found==manifest: return True
-    raise ValueError(f"{path} holds {found}, not the scenes asked for, {manifest}. Choose another folder, or move this one away first.")
+    raise ValueError(f'{path}: holds {found}, not the scenes {manifest}; pass another folder, or move this one away')
+
+# %% ../../nbs/02_data/08_scenes.ipynb #b8a74dc3
+_SPLITS = ('train','val','test')
+
+def _write_splits(folder, counts, size, seed):
+    "Write `counts` scenes per split, and their task, into an empty folder"
+    for o in _SPLITS:
+        for k in ('images','masks'): (folder/o/k).mkdir(parents=True)
+    todo = [(s,i) for s,n in enumerate(counts) for i in range(n)]
+    for s,i in progress(todo, least=80):
+        scene = render_scene(np.random.default_rng([seed,s,i]), size)
+        _save(folder/_SPLITS[s], i, *scene)
+    task = dict(name='scenes', classes=SCENE_CLASSES, palette=SCENE_PALETTE, ignore=[], masks='index')
+    (folder/'task.json').write_text(json.dumps(task))
 
 # %% ../../nbs/02_data/08_scenes.ipynb #b9aa98d6
 def write_scenes(
-    path:str|Path, # Folder to write; left alone if it holds this very set
-    n_train=500,   # Scenes to train with
-    n_val=40,      # Scenes to choose with
-    n_test=100,    # Scenes to report on
-    size=(64,96),  # Height and width in pixels
-    seed=0,        # Another seed, another set
-)->Path: # The folder
-    "Write a data set of scenes, or return the one that is there"
+    path:str|Path, # folder to write; left alone if it holds this very set
+    n_train=500,   # scenes to train on
+    n_val=40,      # scenes to choose settings with
+    n_test=100,    # scenes to report results on
+    size=(64,96),  # height and width in pixels
+    seed=0,        # another seed makes another set
+)->Path: # the folder
+    "Write a data set of scenes, or return the existing one; raises `ValueError` if `path` holds anything else"
     path,counts = Path(path).expanduser(),(n_train,n_val,n_test)
     manifest = dict(format=1, counts=list(counts), size=list(size), seed=seed)
     if _holds(path, manifest): return path
     path.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f'.{path.name}-', dir=path.parent) as tmp:
         new = Path(tmp)/path.name
-        for o in _SPLITS: [(new/o/k).mkdir(parents=True) for k in ('images','masks')]
-        todo = [(s,i) for s,n in enumerate(counts) for i in range(n)]
-        for s,i in progress(todo, least=80): _save(new/_SPLITS[s], i, *render_scene(np.random.default_rng([seed,s,i]), size))
-        task = dict(name='scenes', classes=SCENE_CLASSES, palette=SCENE_PALETTE, ignore=[], masks='index')
-        for k,v in (('task',task), ('scenes',manifest)): (new/f'{k}.json').write_text(json.dumps(v))
+        _write_splits(new, counts, size, seed)
+        (new/'scenes.json').write_text(json.dumps(manifest))
         if _holds(path, manifest): return path # another process was faster
         if path.exists(): path.rmdir()
         new.rename(path)
