@@ -41,7 +41,7 @@ def _open(path):
     raise _TooLarge(f'{path}: {size}{n:,} pixels, and {why}; {fix}')
 
 # %% ../../nbs/02_data/01_labels.ipynb #95ec5cab
-def _opened(path, kind):
+def _open_file(path, kind):
     "Open an image file; `kind`, such as a mask, is for messages"
     try: return _open(path)
     except FileNotFoundError:
@@ -64,7 +64,7 @@ def open_image(
     path:str|Path # jpg, png, webp or tif
 )->Image.Image: # not yet decoded; `mode` is RGB, L or P, or RGBA with a warning
     "Open an image of 8 bits per channel; raises `ValueError` for anything else"
-    im = _opened(path, 'an image')
+    im = _open_file(path, 'an image')
     if im.mode in _WIDE:
         wide = f'16-bit or floating-point image (mode {im.mode})'
         raise ValueError(f'{path}: {wide}; convert it to 8 bits per channel first')
@@ -150,7 +150,7 @@ def decode_mask(
 # %% ../../nbs/02_data/01_labels.ipynb #e1cedca1
 def open_mask(path:str|Path)->Image.Image:
     "Open a mask; pixels are decoded when needed"
-    if not str(path).lower().endswith(('.jpg','.jpeg')): return _opened(path, 'a mask')
+    if not str(path).lower().endswith(('.jpg','.jpeg')): return _open_file(path, 'a mask')
     raise ValueError(f'{path}: a JPEG mask; its compression changes class numbers, store masks as png or tif')
 
 # %% ../../nbs/02_data/01_labels.ipynb #4f15df11
