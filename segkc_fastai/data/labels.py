@@ -81,7 +81,7 @@ def read_image(path:str|Path)->Image.Image:
 
 # %% ../../nbs/02_data/01_labels.ipynb #9161209a
 @lru_cache(maxsize=8)
-def _table(k, masks, ignore):
+def _lookup_table(k, masks, ignore):
     "Class of every value, `IGNORE` by default, and whether the value is known; `masks` are pairs, or None"
     lut,known = np.full(65536, IGNORE, np.uint8),np.zeros(65536, bool)
     plain,none = [(i,i) for i in range(k)],[(v,IGNORE) for v in ignore]
@@ -104,7 +104,7 @@ def _wide_values(im, path):
 def _decode_index(im, task, path):
     "Class numbers of a mask of coded values, and a list of unknown values"
     masks = tuple(task.masks.items()) if isinstance(task.masks, dict) else None
-    lut,known = _table(len(task), masks, task.ignore)
+    lut,known = _lookup_table(len(task), masks, task.ignore)
     if im.mode in ('L','P'): # the common case; PIL counts and translates 8 bits in half of NumPy's time
         bad = [v for v,n in enumerate(im.histogram()) if n and not known[v]]
         return np.asarray(im.point(lut[:256].tolist())),bad
