@@ -323,7 +323,7 @@ def _restore_opt(learn, s):
     _check_opt(s['path'], learn.opt, s['opt'])
     model,wrapped = get_model(learn.model),isinstance(learn.opt, OptimWrapper)
     dev = next(model.parameters()).device
-    learn.opt.load_state_dict(s['opt'] if wrapped else to_device(s['opt'], dev)) # PyTorch's own moves its state itself
+    learn.opt.load_state_dict(s['opt'] if wrapped else to_device(s['opt'], dev)) # PyTorch's optimizers move it themselves
     _restore_grads(model, s['grads'])
     if s['scaler'] and getattr(learn, 'scaler', None): learn.scaler.load_state_dict(s['scaler'])
 
