@@ -253,7 +253,7 @@ def _check_parts(path, s):
         if not isinstance(s['where'].get(k), int): raise ValueError(f'{path}: the position lacks {k!r}; {hint}')
 
 # %% ../../nbs/05_train/05_checkpoint.ipynb #f33300f0
-def _check_classes(path, here, there):
+def _check_same_classes(path, here, there):
     "Raise `ValueError` unless the data, `here`, and the checkpoint, `there`, have the same names of classes"
     n,k = len(here),len(there)
     if n!=k: raise ValueError(f'{path}: of another task, with {k} classes; the data here have {n}')
@@ -272,7 +272,7 @@ def _check_weights(path, here, there):
 def _check_state(path, learn, s):
     "Raise `ValueError` if a checkpoint belongs to another task, other networks, or epochs of another length"
     _check_parts(path, s)
-    _check_classes(path, learn.dls.task.classes, s['task'].get('classes', []))
+    _check_same_classes(path, learn.dls.task.classes, s['task'].get('classes', []))
     _check_weights(path, get_model(learn.model).state_dict(), s['model'])
     n,k = len(learn.dls.train),s['where']['n_iter']
     if n!=k: raise ValueError(f'{path}: made with {k} steps per epoch, but here are {n}; '
@@ -323,7 +323,7 @@ def _restore_opt(learn, s):
     _check_opt(s['path'], learn.opt, s['opt'])
     model,wrapped = get_model(learn.model),isinstance(learn.opt, OptimWrapper)
     dev = next(model.parameters()).device
-    learn.opt.load_state_dict(s['opt'] if wrapped else to_device(s['opt'], dev)) # PyTorch's own moves its state itself
+    learn.opt.load_state_dict(s['opt'] if wrapped else to_device(s['opt'], dev)) # PyTorch's move it
     _restore_grads(model, s['grads'])
     if s['scaler'] and getattr(learn, 'scaler', None): learn.scaler.load_state_dict(s['scaler'])
 

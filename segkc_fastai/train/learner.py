@@ -80,10 +80,10 @@ def _autocast_restored():
         if not was: torch.clear_autocast_cache() # of weights that have changed since
 
 # %% ../../nbs/05_train/03_learner.ipynb #008d3e25
-def _clean_up(cbs):
+def _clean_up(learn):
     "Fire the events of a cancelled fit at all callbacks but trackers, ignoring errors"
     for event in ('after_cancel_fit','after_fit'):
-        for cb in cbs:
+        for cb in learn.cbs.sorted('order'):
             if not isinstance(cb, TrackerCallback):
                 with suppress(Exception, KeyboardInterrupt): cb(event)
 
@@ -100,7 +100,7 @@ class DualLearner(Learner):
             with _autocast_restored(): super()._with_events(f, event_type, ex, final)
         except BaseException as e:
             if isinstance(e, KeyboardInterrupt): traceback.clear_frames(e.__traceback__)
-            _clean_up(self.cbs.sorted('order'))
+            _clean_up(self)
             self._end_cleanup()
             raise
         finally: self.logger = logger

@@ -160,7 +160,7 @@ def main_pair(
 # %% ../../nbs/05_train/04_probe.ipynb #7f08eeaf
 def _network_pairs(names): return sorted(combinations(names, 2), key=lambda o: set(o)!=set(main_pair(names)))
 
-def _agreement(labels, pairs):
+def _pair_agreement(labels, pairs):
     "Share of pixels with the same label, for each pair of networks"
     return [float((labels[a]==labels[b]).float().mean()) for a,b in pairs]
 
@@ -206,7 +206,7 @@ def _write_record(f, images, cohort, threshold, kept):
     with ZipFile(f, 'w', ZIP_DEFLATED, compresslevel=1) as z, evaluating(cohort), full:
         for i in range(len(images)):
             labels,means = _record_image(z, i, images, cohort, threshold, kept)
-            res.append((means, _agreement(labels, pairs), next(iter(labels.values())).numel()))
+            res.append((means, _pair_agreement(labels, pairs), next(iter(labels.values())).numel()))
     return map(np.array, zip(*res))
 
 # %% ../../nbs/05_train/04_probe.ipynb #af68a0fa
