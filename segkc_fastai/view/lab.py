@@ -23,7 +23,7 @@ def newest_run(
     if not found: raise FileNotFoundError(f'{runs}: contains no run; {remedy}')
     return max(found, key=lambda d: (d/'history.csv').stat().st_mtime)
 
-# %% ../../nbs/09_view/17_lab.ipynb #9a610bd3
+# %% ../../nbs/09_view/17_lab.ipynb #b258a624
 def notebook_cell(
     i:int,
     source:str
@@ -34,7 +34,7 @@ def notebook_cell(
     return cell | dict(cell_type='code', execution_count=None, outputs=[])
 
 # %% ../../nbs/09_view/17_lab.ipynb #5bbd866c
-_HEAD = '''import os
+_LAB_SETUP = '''import os
 from IPython.display import Markdown
 from segkc_fastai.runs.folder import Run
 from segkc_fastai.view.disagreement import DisagreementExplorer
@@ -44,23 +44,23 @@ from segkc_fastai.view.live import TrainingMonitor
 
 os.chdir({here!r}) # the path of the data may be relative to it
 run = Run({path!r})'''
-_OTHERS = '''runs = sorted(o.parent.parent for o in run.path.parent.glob('*/probe/probe.json'))
+_LAB_OTHERS = '''runs = sorted(o.parent.parent for o in run.path.parent.glob('*/probe/probe.json'))
 CompareExplorer(runs) if len(runs)>1 else 'no other run beside it\''''
-_DISAGREE = '''## Where they disagree
+_LAB_DISAGREE = '''## Where they disagree
 
-Red pixels are wrong alike: neither network can correct the other there. Click a cell of the matrix to see its pixels.'''
-_CARD = "Markdown((run.path/'card.md').read_text()) if (run.path/'card.md').is_file() else 'not ended yet'"
+Red is wrong alike: neither network can correct the other there. Click a cell of the matrix to see its pixels.'''
+_LAB_CARD = "Markdown((run.path/'card.md').read_text()) if (run.path/'card.md').is_file() else 'not ended yet'"
 
-# %% ../../nbs/09_view/17_lab.ipynb #76ccdd99
-_CELLS = [
-    '# Workbench: `{name}`', _HEAD,
+# %% ../../nbs/09_view/17_lab.ipynb #f9748fb0
+_LAB_CELLS = [
+    '# Workbench: `{name}`', _LAB_SETUP,
     '## How it went\n\nDuring a training, the curves grow.', 'TrainingMonitor(run.path)',
     '## What the networks teach\n\nDrag the confidence: faded labels are not taught.', 'PseudoLabelExplorer(run)',
-    _DISAGREE, 'DisagreementExplorer(run)',
-    '## The card', _CARD,
-    '## Beside other runs\n\nThe runs in the same folder that recorded probe images.', _OTHERS]
+    _LAB_DISAGREE, 'DisagreementExplorer(run)',
+    '## The card', _LAB_CARD,
+    '## Beside other runs\n\nThe runs in the same folder that recorded probe images.', _LAB_OTHERS]
 
-# %% ../../nbs/09_view/17_lab.ipynb #1209eda7
+# %% ../../nbs/09_view/17_lab.ipynb #cca4d614
 def write_workbench(
     run:str|Path # run folder
 )->Path: # `workbench.ipynb` in it
@@ -68,13 +68,13 @@ def write_workbench(
     run = Run(run).path.resolve()
     path = run/'workbench.ipynb'
     if path.is_file(): return path
-    own = [o.format(name=run.name, path=str(run), here=str(Path.cwd())) for o in _CELLS[:2]]
-    cells = [notebook_cell(i, o) for i,o in enumerate([*own, *_CELLS[2:]])]
+    own = [o.format(name=run.name, path=str(run), here=str(Path.cwd())) for o in _LAB_CELLS[:2]]
+    cells = [notebook_cell(i, o) for i,o in enumerate([*own, *_LAB_CELLS[2:]])]
     kernel = dict(display_name='Python 3', language='python', name='python3')
     write_json(path, dict(cells=cells, metadata=dict(kernelspec=kernel), nbformat=4, nbformat_minor=5))
     return path
 
-# %% ../../nbs/09_view/17_lab.ipynb #752de58d
+# %% ../../nbs/09_view/17_lab.ipynb #f98639f8
 def lab_command(nb:Path, browser:bool=True)->list:
     "The command that opens JupyterLab on a notebook"
     at = [f'--ServerApp.root_dir={nb.parent}', f'--LabApp.default_url=/lab/tree/{nb.name}']
