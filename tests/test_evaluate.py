@@ -231,7 +231,7 @@ def test_every_member_and_other_readings(run):
     ms = evaluate_run(run, mode='sliding', scales=(.75,1.), flip=True)
     assert ms.mode=='sliding 64×96, scales 0.75 1, flip' and (run.path/'eval-test-junior-sliding-x0.75-x1-flip.csv').is_file()
     assert result(run).mode=='whole'
-    with pytest.raises(ValueError, match='--member boss: the run has senior, junior; or give all'): evaluate_run(run, member='boss')
+    with pytest.raises(ValueError, match='--member boss: unknown; choose from senior, junior, all'): evaluate_run(run, member='boss')
 
 def test_reports_of_earlier_versions_load(run):
     old = dict(what='junior of r on val', images=2, miou=50., accuracy=60., iou={'a':50.,'b':None})

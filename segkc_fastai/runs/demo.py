@@ -1,4 +1,4 @@
-"""The main job in one command: does the junior gain from unlabelled images?
+"""The main task in one command: does the junior gain from unlabelled images?
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/07_runs/demo.html.md"""
 
@@ -27,12 +27,17 @@ SCENES = dict(size=(64,96)) # arguments of `write_scenes`
 def table(
     reports # name → `Report`
 )->str: # Markdown
-    "IoU by class, one column a result"
+    "IoU per class, one column per result"
     first = next(iter(reports.values()))
     iou = lambda r,k: None if r.iou[k] is None else f'{r.iou[k]:.1f}'
     rows = [(k, *(iou(r, k) for r in reports.values())) for k in first.iou]
     mean = '**mIoU**',*(f'**{r.miou:.1f}**' for r in reports.values())
     return markdown_table([f'IoU %, test, {first.images} images', *reports], [*rows, mean])
+
+# %% ../../nbs/07_runs/10_demo.ipynb #5f04a6f8
+def _gain(alone, both, seed):
+    what = f"Training with a senior changes the junior's mIoU by {both-alone:+.1f} points"
+    return f'{what}, compared with labelled-only training (seed {seed}, last epoch).'
 
 # %% ../../nbs/07_runs/10_demo.ipynb #4a8a137a
 def demo_result(
@@ -41,33 +46,34 @@ def demo_result(
 )->str: # Markdown
     "The table, and the gain in one sentence"
     reports = {k:result(r) for k,r in runs.items()}
-    a,b = (r.miou for r in reports.values())
-    gain = f'Trained with a senior, the junior is {b-a:+.1f} points of mIoU from the same junior trained labelled-only (seed {seed}, last epoch).'
-    return f'{table(reports)}\n\n{gain}\n'
+    return f'{table(reports)}\n\n{_gain(*(r.miou for r in reports.values()), seed)}\n'
 
-# %% ../../nbs/07_runs/10_demo.ipynb #860c015b
+# %% ../../nbs/07_runs/10_demo.ipynb #d6f694a6
 def _empty(out):
-    "Remove an earlier demo; FileExistsError if the folder holds anything else"
+    "Remove an earlier demo; raises `FileExistsError` if the folder holds anything else"
     if not out.exists() or not any(out.iterdir()): return
-    if not (out/'demo.json').is_file(): raise FileExistsError(f'{out}: holds something that is no demo; give another folder with --out')
+    if not (out/'demo.json').is_file(): raise FileExistsError(f'{out}: not a demo; pass another folder with --out')
     shutil.rmtree(out)
 
+# %% ../../nbs/07_runs/10_demo.ipynb #ffa7b15f
+def _demo_arms(config): return {k:v for k,v in ablation_arms(config).items() if k in ('labelled-only','SegKC')}
+
+# %% ../../nbs/07_runs/10_demo.ipynb #860c015b
 def demo(
-    data:str|Path='data/scenes', # folder of the scenes, which are written if they are not there yet
+    data:str|Path='data/scenes', # folder of the scenes, which are rendered if missing
     out:str|Path='runs/demo', # folder of the two runs; an earlier demo there is replaced
     seed:Whole=0,       # seed of split, order, views and initial weights
     scenes=SCENES,      # arguments of `write_scenes`
-    settings=None,      # settings that differ from those of the recipe `Scenes`
-    **loaders           # how to load, as for `train_run`
+    settings=None,      # settings that override those of the recipe `Scenes`
+    **loaders           # how data are loaded, as for `train_run`
 )->dict: # name → `Run`
-    "Write the scenes, train both arms, write and print `result.md`; raises if `out` holds anything but an earlier demo"
+    "Render the scenes, train both arms, write and print `result.md`; raises if `out` holds anything else"
     out = Path(out)
     _empty(out)
     config = Scenes(write_scenes(data, **scenes), **settings or {})
     out.mkdir(parents=True, exist_ok=True)
     write_json(out/'demo.json', dict(seed=seed))
-    arms = {k:v for k,v in ablation_arms(config).items() if k in ('labelled-only','SegKC')}
-    df = run_grid(arms, config, out, (seed,), **loaders)
+    df = run_grid(_demo_arms(config), config, out, (seed,), **loaders)
     if df.attrs['failed']: raise ValueError(f'{", ".join(df.attrs["failed"])}: failed; see {out}/failed')
     runs = {r.arm:Run(r.path) for r in df.itertuples()}
     write_text(out/'result.md', demo_result(runs, seed))

@@ -1,4 +1,4 @@
-"""A network of a run on a part of its data, read as the run was told, written down in its folder
+"""A network of a run on a part of its data; the report is kept in the run folder
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/07_runs/evaluating.html.md"""
 
@@ -23,32 +23,39 @@ def _write_report(rep, path, stem):
     write_json(path/f'{stem}.json', vars(rep))
     return rep
 
+# %% ../../nbs/07_runs/06_evaluating.ipynb #46219e9a
+def _report_stem(split, member, data=None, mode=None, scales=(1.,), flip=False):
+    other = [Path(data).resolve().name] if data else []
+    if mode: other.append(mode)
+    if tuple(scales)!=(1,): other += [f'x{s:g}' for s in scales]
+    return '-'.join(['eval', split, member, *other, *['flip']*flip])
+
 # %% ../../nbs/07_runs/06_evaluating.ipynb #f1d82e29
 def evaluate_run(
     run:Run,
     split:Literal['train','val','test']='test', # part of the data
     member:str|None=None, # network, or all; the deployed one by default
     data:str|None=None,   # folder of images and masks; that of the run by default
-    mode:Literal['whole','resize','sliding']|None=None, # how images are read; by default as the run has it in `evaluate`
-    bs:Count=8,           # images at a time; always one for `sliding`
-    scales:several(Above0)=(1.,), # scales at which images are read, such as 0.75,1,1.25; the mean counts
-    flip:bool=False       # read each image mirrored, too
+    mode:Literal['whole','resize','sliding']|None=None, # how images are read; by default the run's `evaluate`
+    bs:Count=8,           # images per batch; always one for `sliding`
+    scales:several(Above0)=(1.,), # scales whose predictions are averaged, such as 0.75,1,1.25
+    flip:bool=False       # average with the prediction for the mirrored image
 )->Report: # dict of them by name, for `all`
-    "Evaluate, and write `eval-<split>-<member>` as .json, .csv and .md into the run folder; ValueError if the run has no such member"
+    "Evaluate, and write the report as .json, .csv and .md into the run folder; `ValueError` for an unknown member"
     nets,name,how = run.facts.networks,member or run.deployed,dict(bs=bs, scales=scales, flip=flip)
     if name=='all': return {k:evaluate_run(run, split, k, data, mode, **how) for k in nets}
-    if name not in nets: raise ValueError(f'--member {name}: the run has {", ".join(nets)}; or give all')
-    told,window = run.config.evaluate,run.config.size
-    m = mode or told
+    if name not in nets: raise ValueError(f'--member {name}: unknown; choose from {", ".join(nets)}, all')
+    usual,window = run.config.evaluate,run.config.size
+    m = mode or usual
     e = evaluate_folder(run.network(name), data or run.source(), split, mode=m, window=window, **how)
-    rep = make_report(e, run.task, f'{name} of {run.path} on {split}', name, split, reading(m, window, scales, flip))
-    other = ([Path(data).resolve().name] if data else []) + [m]*(m!=told) + [f'x{s:g}' for s in scales if tuple(scales)!=(1,)] + ['flip']*flip
-    return _write_report(rep, run.path, '-'.join(['eval', split, name, *other]))
+    title = f'{name} of {run.path} on {split}'
+    rep = make_report(e, run.task, title, name, split, reading(m, window, scales, flip))
+    return _write_report(rep, run.path, _report_stem(split, name, data, m if m!=usual else None, scales, flip))
 
 # %% ../../nbs/07_runs/06_evaluating.ipynb #839c0b0f
 def result(
     run:Run,
     split='test' # part of the data
 )->Report:
-    "Report of a run's deployed network on a part of its data, evaluated if it is not yet in the run folder"
+    "Report of the deployed network on a part of the run's data; evaluates the run if the folder holds none"
     return run.report(split) or evaluate_run(run, split)
