@@ -188,7 +188,7 @@ def test_mixed_folders_are_refused(weights, tmp_path):
     save_segmenter(segmenter(CNN.replace('32', '64'), 8, pretrained=False), tmp_path/'other.safetensors', task=TASK.to_dict())
     predict = lambda f,more='': main(f'predict {f} {tmp_path}/in --out {tmp_path}/out --device cpu {more}'.split())
     predict(weights)
-    with pytest.raises(SystemExit, match='another network; give another folder'): predict(tmp_path/'other.safetensors')
+    with pytest.raises(SystemExit, match='another network; pass another folder'): predict(tmp_path/'other.safetensors')
     with pytest.raises(SystemExit, match='another tile'): predict(weights, '--tile 512')
 
 def test_masks_are_palette_images(weights, tmp_path):
