@@ -169,13 +169,8 @@ def site():
 
 if __name__=='__main__':
     p = argparse.ArgumentParser(description=__doc__)
-<<<<<<< HEAD
     p.add_argument('what', choices=['tables', 'readme', 'llms', 'sidebar', 'site'])
-    p.add_argument('--out', help='where README.md or llms.txt goes; its place in the repository by default')
-=======
-    p.add_argument('what', choices=['readme', 'llms', 'sidebar', 'site'])
     p.add_argument('--out', help='path of README.md or llms.txt; its place in the repository by default')
->>>>>>> 18d622e3ba1fb42cf25c597c88d4201ea1d34549
     args = p.parse_args()
     # nbdev sets this as well: cells that call nbdev_export must do nothing now
     os.environ['IN_TEST'] = '1'

@@ -63,7 +63,7 @@ def test_why_cards_cannot_be_compared(runs, capsys):
     main(['card', *(str(o.path) for o in runs.values())])
     said = {o.split('`')[1]:o for o in capsys.readouterr().out.splitlines() if o.startswith('- `')}
     assert set(said)=={'crop','seed','amount'}
-    assert 'other crop: 64×96 against 48×64' in said['crop'] and 'compare means over the same seeds' in said['seed'] and 'other labelled images: 8 against 12' in said['amount']
+    assert 'different crop: 64×96 and 48×64' in said['crop'] and 'compare means over the same seeds' in said['seed'] and 'different labelled images: 8 and 12' in said['amount']
 
 def test_family_in_tables(runs):
     df = pd.DataFrame([run_row(runs['a'], 'a', result(runs['a']))])

@@ -184,7 +184,7 @@ def test_checkpoints_of_other_versions_and_other_things(run):
     d = run.parent/'cut'/'checkpoint'
     f = d/'state.safetensors'
     whole = f.read_bytes()
-    for fmt,words in ((f'segkc checkpoint {FORMAT+1}','made by a newer version'), ('segkc checkpoint','no state of a training'), ('pt','no state of a training')):
+    for fmt,words in ((f'segkc checkpoint {FORMAT+1}','made by a newer version'), ('segkc checkpoint','not the state of a training'), ('pt','not the state of a training')):
         reheaded(f, meta(format=fmt))
         refused(lambda: load_state(d), 'state.safetensors', words)
     rewrite(f, whole)
@@ -213,10 +213,10 @@ def test_states_that_hold_anything(run, odd):
 
 def test_a_checkpoint_names_no_attributes(run):
     "A state can set what its callbacks keep, and nothing else: a path, say"
-    from segkc_fastai.train.checkpoint import _callbacks, _give_back
+    from segkc_fastai.train.checkpoint import _callbacks, _remember
     from segkc_fastai.runs.training import RunHistory
     cb = RunHistory(run)
-    _give_back(cb, dict(path='/elsewhere', rows=[dict(epoch=0)], spent=1.), cb.resumable)
+    _remember(cb, dict(path='/elsewhere', rows=[dict(epoch=0)], spent=1.), cb.resumable)
     assert cb.path==run and cb.rows==[dict(epoch=0)] and _callbacks
 
 # ---- paths

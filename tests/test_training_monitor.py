@@ -30,10 +30,6 @@ def test_any_number_of_epochs(n):
     assert [s['color'] for s in by_title(p)['mIoU'].values()]==[1,0] # a network has one colour, wherever it stands
     assert len(json.dumps(p))<40*1024 and still_picture(history(n)).count('<img')==(n>0)
 
-def test_own_metrics_are_no_terms():
-    t = by_title(panels(history(2, sup=[1.,1.], dice=[.1,.2]), metrics={'dice'}))
-    assert list(t['metrics'])==['dice'] and list(t['loss terms'])==['train_loss','sup']
-
 class Interrupt(Callback):
     "As the stop button in the first step of the second epoch"
     order = 100
@@ -49,7 +45,7 @@ def test_curves_go_on_after_an_interrupt(scenes, monkeypatch):
         with pytest.raises(KeyboardInterrupt): learn.fit(3, cbs=[first, stop:=Interrupt()])
         assert first.history.epoch.tolist()==[0] and stop.running['x']==[1.25]
         assert {'sup','train_loss','lr','kept','agree'}<=set(stop.running['y'])
-        assert first.widget.running=={} and first.widget.status=='stopped in epoch 2 of 3; fit again, and the curves go on'
+        assert first.widget.running=={} and first.widget.status=='stopped in epoch 2 of 3; fit again to continue the curves'
         learn.lr_find(num_it=2, show_plot=False, suggest_funcs=())
         learn.get_preds()
         learn.fit(2, cbs=second)
@@ -72,7 +68,7 @@ def test_what_fails_in_it_stops_nothing(scenes, monkeypatch):
     mon = TrainingMonitor()
     monkeypatch.setattr('segkc_fastai.view.live.panels', lambda *a: 1/0)
     learn = learner(scenes)
-    with learn.no_bar(), learn.no_logging(), pytest.warns(UserWarning, match='the training goes on'): learn.fit(1, cbs=mon)
+    with learn.no_bar(), learn.no_logging(), pytest.warns(UserWarning, match='the training continues'): learn.fit(1, cbs=mon)
     assert mon.widget.error=='ZeroDivisionError: division by zero' and len(mon.history)==1
 
 def test_any_learner():
@@ -115,7 +111,7 @@ def watching(half, monkeypatch):
 
 def test_a_folder_that_grows(half, watching):
     w = watching.widget
-    assert w.status=='half: waits for the end of the first epoch' and w.chart['panels']==[]
+    assert w.status=='half: waiting for the end of the first epoch' and w.chart['panels']==[]
     for n in (1,2):
         write_text(half/'history.csv', history(n).to_csv(index=False))
         wait(lambda: w.chart['x']==list(range(1, n+1)))

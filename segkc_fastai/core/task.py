@@ -34,14 +34,14 @@ def _class_names(o):
     if any(c is None or isinstance(c, (list,tuple,dict)) for c in cs): raise TypeError
     return tuple(map(str, cs))
 
-def _colours(o): return tuple(tuple(map(index, c)) for c in o)
+def _rgb_triples(o): return tuple(tuple(map(index, c)) for c in o)
 
 # %% ../../nbs/01_core/01_task.ipynb #abb65000
 def _ignored_values(o): return tuple(tuple(map(index, v)) if isinstance(v, (list,tuple)) else index(v) for v in o)
 def _coding(o): return {int(k):index(v) for k,v in o.items()} if isinstance(o, dict) else o
 
 # %% ../../nbs/01_core/01_task.ipynb #ac8c4d88
-def _check_classes(classes):
+def _check_class_names(classes):
     k = len(classes)
     if not 1<=k<=IGNORE: raise ValueError(f'classes: found {k} names; must be 1 to {IGNORE}')
     twice = sorted({c for c in classes if classes.count(c)>1})
@@ -71,7 +71,7 @@ def _check_ignore(ignore, masks):
     if wild: raise ValueError(f'value {wild[0]}: masks hold 0 to 65535; remove it')
 
 # %% ../../nbs/01_core/01_task.ipynb #129eb3dc
-_FIELDS = dict(classes=(_class_names, 'a list of names'), palette=(_colours, 'a list of RGB triples, or empty'))
+_FIELDS = dict(classes=(_class_names, 'a list of names'), palette=(_rgb_triples, 'a list of RGB triples, or empty'))
 _FIELDS |= dict(ignore=(_ignored_values, 'a list of numbers, or of RGB triples'))
 _FIELDS |= dict(masks=(_coding, 'a mapping from value to class, such as {"0": 0, "255": 1}'))
 
@@ -101,7 +101,7 @@ class Task:
 
     def _check(self):
         if not isinstance(self.name, str): raise ValueError('name: must be text')
-        _check_classes(self.classes)
+        _check_class_names(self.classes)
         _check_masks(self.masks, len(self))
         _check_palette(self.palette, len(self), self.masks)
         _check_ignore(self.ignore, self.masks)

@@ -41,7 +41,7 @@ def _open(path):
     raise _TooLarge(f'{path}: {size}{n:,} pixels, and {why}; {fix}')
 
 # %% ../../nbs/02_data/01_labels.ipynb #95ec5cab
-def _opened(path, kind):
+def _open_file(path, kind):
     "Open an image file; `kind`, such as a mask, is for messages"
     try: return _open(path)
     except FileNotFoundError:
@@ -64,7 +64,7 @@ def open_image(
     path:str|Path # jpg, png, webp or tif
 )->Image.Image: # not yet decoded; `mode` is RGB, L or P, or RGBA with a warning
     "Open an image of 8 bits per channel; raises `ValueError` for anything else"
-    im = _opened(path, 'an image')
+    im = _open_file(path, 'an image')
     if im.mode in _WIDE:
         wide = f'16-bit or floating-point image (mode {im.mode})'
         raise ValueError(f'{path}: {wide}; convert it to 8 bits per channel first')
@@ -81,7 +81,7 @@ def read_image(path:str|Path)->Image.Image:
 
 # %% ../../nbs/02_data/01_labels.ipynb #9161209a
 @lru_cache(maxsize=8)
-def _table(k, masks, ignore):
+def _lookup_table(k, masks, ignore):
     "Class of every value, `IGNORE` by default, and whether the value is known; `masks` are pairs, or None"
     lut,known = np.full(65536, IGNORE, np.uint8),np.zeros(65536, bool)
     plain,none = [(i,i) for i in range(k)],[(v,IGNORE) for v in ignore]
@@ -104,7 +104,7 @@ def _wide_values(im, path):
 def _decode_index(im, task, path):
     "Class numbers of a mask of coded values, and a list of unknown values"
     masks = tuple(task.masks.items()) if isinstance(task.masks, dict) else None
-    lut,known = _table(len(task), masks, task.ignore)
+    lut,known = _lookup_table(len(task), masks, task.ignore)
     if im.mode in ('L','P'): # the common case; PIL counts and translates 8 bits in half of NumPy's time
         bad = [v for v,n in enumerate(im.histogram()) if n and not known[v]]
         return np.asarray(im.point(lut[:256].tolist())),bad
@@ -150,7 +150,7 @@ def decode_mask(
 # %% ../../nbs/02_data/01_labels.ipynb #e1cedca1
 def open_mask(path:str|Path)->Image.Image:
     "Open a mask; pixels are decoded when needed"
-    if not str(path).lower().endswith(('.jpg','.jpeg')): return _opened(path, 'a mask')
+    if not str(path).lower().endswith(('.jpg','.jpeg')): return _open_file(path, 'a mask')
     raise ValueError(f'{path}: a JPEG mask; its compression changes class numbers, store masks as png or tif')
 
 # %% ../../nbs/02_data/01_labels.ipynb #4f15df11

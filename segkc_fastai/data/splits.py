@@ -46,7 +46,7 @@ def labelled_count(
 
 # %% ../../nbs/02_data/05_splits.ipynb #8e416cd4
 def _bare(name): return name.removesuffix('_leftImg8bit')
-def _stem(s): return Path(s.replace('\\','/')).stem
+def _line_stem(s): return Path(s.replace('\\','/')).stem
 
 # %% ../../nbs/02_data/05_splits.ipynb #98fc4051
 _IMAGE_ENDS = '|'.join(map(re.escape, sorted(IMAGE_TYPES, key=len, reverse=True)))
@@ -56,7 +56,7 @@ _FILE = re.compile(rf'(.+?(?:{_IMAGE_ENDS}))(?=\s|$)', re.I)
 def _find(line, known):
     "The name that a line refers to, or None; `known` maps spellings to names"
     file = _FILE.match(line)
-    spellings = line,_stem(line),_stem(file[1] if file else line),_stem(line.split()[0])
+    spellings = line,_line_stem(line),_line_stem(file[1] if file else line),_line_stem(line.split()[0])
     return next((known[o] for o in spellings if o in known), None)
 
 # %% ../../nbs/02_data/05_splits.ipynb #5d61a516
