@@ -44,7 +44,7 @@ function scale(v, kind, box) {
 export function size(v) {
   const n = v.panels.length
   const want = v.model.get('height') * v.item.w / v.item.h
-  v.ui.main.style.maxWidth = Math.max(560, Math.ceil(n * (want + 8))) + 'px' // keeps the canvases beside the panels near
+  v.ui.main.style.maxWidth = Math.max(560, Math.ceil(n * (want + 8))) + 'px' // the side canvases stay near
   const room = v.ui.panels.clientWidth
   if (!room || !n) return
   const s = panelSize(v.item, n, want, room, devicePixelRatio || 1)

@@ -30,7 +30,8 @@ export default {
   render({model, el: host}) {
     const root = el(host, 'div', 'segkc-training')
     const [status, error, panels, probe] = ['status', 'error', 'panels', 'probe'].map(k => el(root, 'div', k))
-    const still = el(document.head, 'style', '', `.${model.get('still')} { display:none }`) // for readers without a kernel
+    // hides the picture for readers without a kernel
+    const still = el(document.head, 'style', '', `.${model.get('still')} { display:none }`)
     let gone = false
     const draw = () => {
       if (gone) return
