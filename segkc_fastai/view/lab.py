@@ -55,7 +55,7 @@ _LAB_CARD = "Markdown((run.path/'card.md').read_text()) if (run.path/'card.md').
 _LAB_CELLS = [
     '# Workbench: `{name}`', _LAB_SETUP,
     '## How it went\n\nDuring a training, the curves grow.', 'TrainingMonitor(run.path)',
-    '## What the networks teach\n\nDrag the confidence: faded labels are not taught.', 'PseudoLabelExplorer(run)',
+    '## The pseudo labels\n\nDrag the confidence: faded labels are not taught.', 'PseudoLabelExplorer(run)',
     _LAB_DISAGREE, 'DisagreementExplorer(run)',
     '## The card', _LAB_CARD,
     '## Beside other runs\n\nThe runs in the same folder that recorded probe images.', _LAB_OTHERS]
