@@ -1,4 +1,4 @@
-"""What a threshold keeps of a network's pseudo labels, and how much of it is right
+"""The pseudo labels of a network that a threshold keeps, and how many of them are right
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/09_view/pseudo.html.md"""
 
@@ -20,7 +20,7 @@ def kept_counts(
     confidence, # (H,W) uint8
     truth       # (H,W) class numbers, `IGNORE` for ignored pixels
 )->np.ndarray: # (3,256): kept, kept with a known class, right; with at least this confidence
-    "What every threshold keeps of an image"
+    "Pixels of an image that each threshold keeps"
     known = truth!=IGNORE
     rows = confidence,confidence[known],confidence[known&(label==truth)]
     return np.array([np.bincount(o.ravel(), minlength=256)[::-1].cumsum()[::-1] for o in rows])
@@ -33,7 +33,7 @@ def class_counts(
     t:int,      # the lowest confidence that is kept
     k:int       # number of classes
 )->list: # 5 arrays of `k`: labelled so, kept, kept with a known class, right, real
-    "What a threshold keeps of each class"
+    "Pixels of each class that a threshold keeps"
     keep = confidence>=t
     parts = label,label[keep],label[keep&(truth!=IGNORE)],label[keep&(label==truth)],truth
     return [np.bincount(o.ravel(), minlength=256)[:k] for o in parts]
@@ -42,7 +42,7 @@ def class_counts(
 def kept_table(
     n # (…,5) counts in the order of `class_counts`
 )->dict: # columns pixels, kept, precision, recall
-    "Shares of kept pixels in 0…1, NaN for a share of nothing"
+    "Shares of kept pixels in 0…1, NaN for a share of zero pixels"
     labelled,kept,known,right,real = np.moveaxis(n, -1, 0)
     return dict(pixels=labelled, kept=share(kept, labelled), precision=share(right, known), recall=share(right, real))
 
@@ -88,15 +88,15 @@ class PseudoLabelCounts(Explorer):
 
     def _each(self, f): return np.array([f(i) for i in range(len(self.probe))])
     def counts(self)->np.ndarray: # (images, 3, 256), from `kept_counts`
-        "What every threshold keeps of each probe image"
+        "Pixels of each probe image that each threshold keeps"
         return self.once(('counts',self.network), lambda: self._each(lambda i: kept_counts(*self._maps(i))))
 
     def kept(self)->np.ndarray: # (images, 3): kept, kept with a known class, right
-        "What the threshold of the slider keeps of each probe image"
+        "Pixels of each probe image that the threshold of the slider keeps"
         return self.counts()[:,:,byte_threshold(self.viewer.threshold)]
 
     def numbers(self)->pd.DataFrame: # image, class, and the columns of `kept_table`
-        "What the threshold keeps of each image, of each class in all images, and of everything"
+        "Kept pixels of each image, of each class in all images, and of everything"
         t,k = byte_threshold(self.viewer.threshold),len(self.probe.task)
         n = self._each(lambda i: class_counts(*self._maps(i), t, k)) # (images, 5, classes)
         rows = np.concatenate([n.sum(2), n.sum(0).T, n.sum((0,2))[None]])
@@ -109,7 +109,7 @@ class PseudoLabelCounts(Explorer):
 
 # %% ../../nbs/09_view/13_pseudo.ipynb #1df5cd12
 class PseudoLabelExplorer(PseudoLabelCounts):
-    "Pseudo labels of one network: what a threshold keeps, and how much of it is right"
+    "Pseudo labels of one network: those that a threshold keeps, and how many are right"
     jumps = {'worst precision':'worst', 'most kept':'most_kept', 'least kept':'least_kept', 'rarest class':'rarest'}
     jumps |= Explorer.jumps
     def begin(self):
