@@ -1,21 +1,24 @@
-"""What the library costs beside the same work done otherwise. `make bench`, or `python tests/bench.py NAME …` with names of BENCHES or of methods.
+"""Costs of the library against other implementations of the same work. `make bench`, or `python tests/bench.py NAME …` with
+names of BENCHES or of methods.
 
-`methods`: a training step beside a hand-written PyTorch loop. For each method: steps by the learner and steps of the bare loop (same networks, views,
-optimizer), alternating in one process, and the median of their ratios. The longer formulas (GTA-Seg's loss, MKD's augmentation, the channel masks)
-are the library's in both, so what is measured is the machinery around them. Further how many host-device synchronisations our own code asks for in a
-step, as far as they show among dispatched operations (not `.cpu()` or `tolist`); and a SegKC step in CPS steps.
+`methods`: a training step against a hand-written PyTorch loop. For each method, steps of the learner and of the bare loop
+(same networks, views, optimizer) alternate in one process; reported is the median of their ratios. The longer formulas
+(GTA-Seg's loss, MKD's augmentation, the channel masks) are the library's in both, so the measurement covers the machinery
+around them. Also the number of host-device synchronisations that our own code requests per step, as far as they are
+visible among dispatched operations (unlike `.cpu()` or `tolist`); and the duration of a SegKC step in CPS steps.
 
-`metrics`: from logits to counts, beside the argmax alone and what fastai and torchmetrics offer, in turn in one process, medians.
+`metrics`: from logits to counts, against the argmax alone, fastai and torchmetrics, in turn in one process; medians.
 
-`loading`: decoding and weak view of scenes of 500 × 375 pixels, labelled and unlabelled in turn, by two processes, beside the same operations as
-releases of the field have them: the whole image resized by Pillow, padded, then cut. And the share of a CPU training epoch that is spent waiting for
-data.
+`loading`: decoding and weak view of scenes of 500 × 375 pixels, labelled and unlabelled in turn, in two processes, against
+the same operations as in releases of the field: the whole image resized with Pillow, padded, then cropped. Also the share
+of a CPU training epoch spent waiting for data.
 
-`probe`: what it takes to record what every network says of sixteen images after each epoch, of two epochs of SegKC on the scenes, as a share of the
-epochs' time with validation; and the bytes of a record.
+`probe`: the time to record every network's labels of sixteen images after each epoch, over two epochs of SegKC on the
+scenes, as a share of the epochs' time with validation; and the size of a record.
 
-`export`: a convolutional junior, a SegFormer and DINOv2-S with DPT, with random weights, read one image of 512 × 512 pixels on the CPU: torch eager and
-the exported ONNX file under onnxruntime, with as many threads, alternating in one process, from pixels to logits, and the median of their ratios."""
+`export`: a convolutional junior, a SegFormer and DINOv2-S with DPT, with random weights, on one image of 512 × 512 pixels
+on the CPU: eager PyTorch and the exported ONNX file in onnxruntime, with the same number of threads, alternating in one
+process, from pixels to logits; reported is the median of their ratios."""
 import copy, io, statistics, sys, tempfile, traceback, warnings
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -52,7 +55,7 @@ from segkc_fastai.runs.training import train_run
 ROOT = Path(__file__).resolve().parents[1]
 
 def ce(z, y, keep=None):
-    "Mean over pixels that count, or over `keep` of those that do"
+    "Cross-entropy over valid pixels, or weighted by `keep`"
     if keep is None: return F.cross_entropy(z, y, ignore_index=IGNORE)
     return (F.cross_entropy(z, y, reduction='none')*keep).sum()/keep.sum()
 
@@ -72,7 +75,7 @@ def follow(copy, net, decay):
     torch._foreach_lerp_(a, b, 1-decay)
 
 class Bare:
-    "Each method's step written out: tensors, networks and an optimizer"
+    "The training step of each method, written with tensors, networks and an optimizer"
     def __init__(self, name, cohort, strong):
         self.nets,self.ema = ({k:copy.deepcopy(m) for k,m in o.items()} for o in (cohort.members, cohort.ema))
         self.adapt = {a.frm:copy.deepcopy(a) for a in cohort.adaptors.values()}
@@ -86,7 +89,7 @@ class Bare:
         self.opt.step()
         self.opt.zero_grad()
         self.after()
-        return loss.item() # a training loop shows its loss, as fastai's does
+        return loss.item() # a training loop reads its loss, as fastai's does
 
     def after(self):
         for k,e in self.ema.items(): follow(e, self.nets[self.follows[k]], .9)
@@ -167,7 +170,7 @@ class Bare:
         return loss
 
 class Alternate(Callback):
-    "After each step of the learner, one of the bare loop; loading is part of both"
+    "Runs one step of the bare loop after each step of the learner; both include loading"
     order,run_valid = 1000,False
     def __init__(self, method): self.method = method
     def before_fit(self):
@@ -185,11 +188,11 @@ class Alternate(Callback):
 SYNC = {'aten::_local_scalar_dense','aten::nonzero','aten::masked_select','aten::_unique2','aten::is_nonzero','aten::equal'}
 
 def waits(op, args):
-    "Must the host wait for a device? Also where a mask of bools is an index"
+    "Must the host wait for the device? Indexing with a boolean mask counts as well"
     return op in SYNC or op in ('aten::index','aten::index_put_') and any(o is not None and o.dtype==torch.bool for o in args[1])
 
 class Syncs(TorchDispatchMode):
-    "Counts operations for which the host has to wait for a device, by who asks: our code or fastai's"
+    "Counts operations for which the host waits for the device, separately for our code and fastai's"
     def __init__(self):
         super().__init__()
         self.ours,self.fastai = [],[]
@@ -200,7 +203,7 @@ class Syncs(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 class CountSyncs(Callback):
-    "Counts during whole steps, from the first callback to the last"
+    "Counts over the whole step, from the first callback to the last"
     order,run_valid = -1000,False
     def before_batch(self):
         self.mode = Syncs()
@@ -228,11 +231,11 @@ def bench_methods(names=tuple(METHODS), rounds=2):
     for name in names:
         with (learn := small_learner(data, name, [count := CountSyncs(), StopCounting()])).no_logging(), learn.no_bar(): learn.fit(1)
         syncs[name] = count.mode.ours
-    print('| method | learner, ms a step | bare loop, ms | median ratio | pairs | synchronisations of our own |\n|---|---:|---:|---:|---:|---|')
+    print('| method | learner, ms per step | bare loop, ms | median ratio | pairs | our synchronisations |\n|---|---:|---:|---:|---:|---|')
     for name,t in times.items():
         ours,bare = (1e3*statistics.median(o) for o in zip(*t))
         print(f'| {name} | {ours:.0f} | {bare:.0f} | {statistics.median(a/b for a,b in t):.3f} | {len(t)} | {len(syncs[name])} {", ".join(syncs[name])} |')
-    if {'cps','segkc'}<=set(names): print('\nA step of segkc in steps of cps:', round(statistics.median(a for a,_ in times['segkc'])/statistics.median(a for a,_ in times['cps']), 3))
+    if {'cps','segkc'}<=set(names): print('\nDuration of a segkc step in cps steps:', round(statistics.median(a for a,_ in times['segkc'])/statistics.median(a for a,_ in times['cps']), 3))
 
 def bench_metrics(rounds=11):
     set_seed(0)
@@ -250,11 +253,11 @@ def bench_metrics(rounds=11):
             times[n].append(perf_counter()-t)
     assert (tm.compute()==ours.matrix).all()
     med = {n:statistics.median(t[1:]) for n,t in times.items()}
-    print('| 8×21×512×512 logits | ms | of the argmax | of our update |\n|---|---:|---:|---:|')
+    print('| 8×21×512×512 logits | ms | relative to argmax | relative to update |\n|---|---:|---:|---:|')
     for n,t in med.items(): print(f'| {n} | {1e3*t:.0f} | {t/med["argmax"]:.2f} | {t/med["update"]:.2f} |')
 
 class AsReleased(SegDataset):
-    "The same scale, crop and flip, of whole images"
+    "The same scale, crop and flip, on whole images"
     def __getitem__(self, i):
         p,rng,(h,w) = self.pairs[i],np.random.default_rng((self.seed, self.epoch, i)),self.view.size
         x = Image.open(p.image).convert('RGB')
@@ -269,13 +272,13 @@ class AsReleased(SegDataset):
         return torch.from_numpy(np.array(x).transpose(2,0,1).copy()),torch.from_numpy(np.array(y))
 
 def images_a_second(ds):
-    it = iter(torch.utils.data.DataLoader(ds, 8, num_workers=2, collate_fn=len)) # what is read stays where it was read
-    next(it) # the processes have started
+    it = iter(torch.utils.data.DataLoader(ds, 8, num_workers=2, collate_fn=len)) # images stay in the worker
+    next(it) # waits until the workers have started
     t = perf_counter()
     return sum(it)/(perf_counter()-t)
 
 def waiting(method):
-    "Share of an epoch's training that passes until the loaders give a batch"
+    "Share of the training time of an epoch spent waiting for batches"
     spent,plain = [],SegDL.__iter__
     def timed(self):
         it = plain(self)
@@ -298,7 +301,7 @@ def waiting(method):
 def bench_loading(rounds=3):
     src = folder_source(write_scenes(Path(tempfile.mkdtemp())/'scenes', n_train=48, n_val=1, n_test=1, size=(375,500)))
     pairs = [o for p in src.train for o in (p, Pair(p.image))]*8
-    print('| crop | images a second | as released | median ratio |\n|---|---:|---:|---:|')
+    print('| crop | images per second | as released | median ratio |\n|---|---:|---:|---:|')
     for size in ((321,321), (518,518)):
         sets = [f(pairs, src.task, WeakView(size)) for f in (SegDataset, AsReleased)]
         a,b = zip(*([images_a_second(ds) for ds in sets] for _ in range(rounds)))
@@ -306,7 +309,7 @@ def bench_loading(rounds=3):
     print('\nWaiting for data, on the CPU: '+', '.join(f'{k} {100*waiting(k):.1f} %' for k in ('supervised','cps','segkc')))
 
 class TimedRecorder(ProbeRecorder):
-    "Keeps the seconds that each record took"
+    "Keeps the duration of each record in seconds"
     took = ()
     def record(self, ended=False):
         t = perf_counter()
@@ -314,19 +317,19 @@ class TimedRecorder(ProbeRecorder):
         self.took += (perf_counter()-t,)
 
 def bench_probe(epochs=2):
-    "The recipe of the scenes; the epoch is everything that history.csv calls its seconds"
+    "Uses the recipe of the scenes; the duration of an epoch is `seconds` in history.csv"
     data,out,n = write_scenes(ROOT/'data'/'scenes', **SCENES),Path(tempfile.mkdtemp())/'run',16
     watch = TimedRecorder(out, n)
     with redirect_stdout(io.StringIO()): run = train_run(out, Scenes(data, epochs=epochs, probe=0), watch, device='cpu')
     probe = Probe(run)
     pixels,size = len(probe.networks)*sum(h*w for h,w in probe.sizes),[o.stat().st_size for o in (out/'probe').glob('*.npz')]
-    print('| networks | images | a record, ms | share of the epoch, % | bytes a pixel, image and network | compressed | a record, KiB |\n|---:|---:|---:|---:|---:|---:|---:|')
+    print('| networks | images | ms per record | share of the epoch, % | bytes per pixel, image and network | compressed | KiB per record |\n|---:|---:|---:|---:|---:|---:|---:|')
     share = 100*sum(watch.took)/run.history.seconds.sum()
     print(f'| {len(probe.networks)} | {n} | {1e3*statistics.mean(watch.took):.0f} | {share:.2f} | 2 | {statistics.mean(size)/pixels:.2f} | {statistics.mean(size)/1024:.0f} |')
 
 def bench_export(rounds=7):
     x = np.random.default_rng(0).integers(0, 256, (1,3,512,512), dtype=np.uint8)
-    print('| junior | torch eager, ms | ONNX, ms | median ratio | file, MB |\n|---|---:|---:|---:|---:|')
+    print('| junior | eager PyTorch, ms | ONNX, ms | median ratio | file, MB |\n|---|---:|---:|---:|---:|')
     for spec in ('mobilenetv4_conv_small','pvt_v2_b0+segformer','vit_small_patch14_dinov2+dpt'):
         f = Path(tempfile.mkdtemp())/'junior.safetensors'
         save_segmenter(net := segmenter(spec, 21, pretrained=False), f, task=Task([f'class {i}' for i in range(21)]).to_dict())

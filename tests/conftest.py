@@ -1,4 +1,4 @@
-"What several tests share: small scenes, small networks, processes that need not import anything, and the reference vectors where they lie beside the repository"
+"Shared by the tests: small scenes, small networks, quickly started processes, and reference vectors if available"
 import os, shutil, sys
 from multiprocessing import forkserver, get_context, resource_tracker, util
 from pathlib import Path
@@ -16,27 +16,27 @@ from segkc_fastai.train.learner import dual_learner
 
 pytest_plugins = ['lab'] # JupyterLab in a browser
 
-SOAK = bool(os.environ.get('SEGKC_SOAK')) # `make soak`: what is long and only repeats
+SOAK = bool(os.environ.get('SEGKC_SOAK')) # `make soak`: long repetitions
 GOLDEN = Path(os.environ.get('SEGKC_GOLDEN', Path(__file__).parents[2]/'shared'/'golden'))
 CNN,SENIOR = 'test_efficientnet+fpn:32','test_resnet+fpn:32' # 0.15 and 0.45 M parameters, with BatchNorm
 SMALL = dict(junior=CNN, senior=SENIOR, labelled=8, epochs=2, size=(64,96), bs=4, pretrained=False, device='cpu')
 
 def settings(data, method='cps', **kw):
-    "A `RunConfig` of settings, and what remains: how to load"
+    "A `RunConfig`, and the remaining arguments: how data are loaded"
     how = {k:kw.pop(k) for k in ('device','num_workers') if k in kw}
     return RunConfig(data, method=method, **kw),how
 
 def train(out, data, method='cps', cbs=(), **kw):
-    "`train_run` by settings and by how to load, given together"
+    "`train_run` with settings and loader arguments together"
     config,how = settings(data, method, **kw)
     return train_run(out, config, cbs, **how)
 
 @pytest.fixture
 def golden():
-    "Reads a file of reference vectors; skips where there is none"
+    "Reads a file of reference vectors; skips the test if it is missing"
     def read(name):
         path = GOLDEN/f'{name}.npz'
-        if not path.is_file(): pytest.skip(f'no reference vectors at {path}; set SEGKC_GOLDEN to their folder')
+        if not path.is_file(): pytest.skip(f'{path}: no reference vectors; set SEGKC_GOLDEN to their folder')
         return dict(np.load(path))
     return read
 
@@ -45,17 +45,17 @@ def drawn_scenes(tmp_path_factory): return write_scenes(tmp_path_factory.mktemp(
 
 @pytest.fixture
 def scenes(drawn_scenes, tmp_path):
-    "A copy, which a test may change"
+    "A copy that a test may change"
     return shutil.copytree(drawn_scenes, tmp_path/'scenes')
 
 def opened(): return {fd for fd in map(int, os.listdir('/dev/fd')) if os.path.exists(f'/dev/fd/{fd}')}
 
 def pytest_sessionstart(session):
-    "Processes that tests start are copies of this one as it is now: it has imported everything, and computed nothing, as PyTorch wants it"
+    "Tests fork their processes from this one: it has imported everything and, as PyTorch requires, computed nothing"
     def copy(exe, args, fds):
         if pid:=os.fork(): return pid
         sys.stdout,sys.stderr = sys.__stdout__,sys.__stderr__
-        for fd in opened()-known-set(fds): os.close(fd) # or it would not see this process end
+        for fd in opened()-known-set(fds): os.close(fd) # otherwise the fork would not see this process end
         try: exec(args[-1])
         finally: os._exit(0)
     resource_tracker.ensure_running()
@@ -69,7 +69,7 @@ def _logged(log, f, args):
     f(*args)
 
 def apart(f, *args, log=os.devnull):
-    "A process of its own in which `f` works and prints to a file, started; SystemExit gives it its exit code"
+    "Start a process that calls `f` and prints to a file; SystemExit sets its exit code"
     p = get_context('forkserver').Process(target=_logged, args=(log, f, args))
     p.start()
     return p
@@ -77,7 +77,7 @@ def apart(f, *args, log=os.devnull):
 def vit(): return Segmenter('vit_tiny_patch16_224', 'dpt', 8, width=16, pretrained=False, encoder_args=dict(depth=4, embed_dim=96, num_heads=3))
 
 class Gradients(Callback):
-    "Which parts of the cohort each term moves, by the largest gradient"
+    "The largest gradient of each term in each part of the cohort"
     order,run_valid = Term.order+1,False
     def after_pred(self):
         parts = {k:list(m.parameters()) for k,m in [*self.model.members.items(), *self.model.adaptors.items()]}
@@ -86,7 +86,7 @@ class Gradients(Callback):
         self.moved = {t:{k:largest(v, ps) for k,ps in parts.items()} for t,(v,_) in self.learn.semi_step.terms.items()}
 
 def learner(scenes, junior=CNN, senior=SENIOR, method=None, cbs=(), **kwargs):
-    "On small scenes; networks as descriptions, or functions that make them"
+    "A learner on small scenes; networks are descriptions, or functions that build them"
     set_seed(0)
     dls = SemiDataLoaders.from_folder(scenes, labelled=8, size=(64,96), bs=4, device='cpu')
     make = lambda o: o() if callable(o) else o

@@ -1,4 +1,4 @@
-"Runs are killed at random moments, also while a checkpoint is written, and finished: what comes out is bit for bit the run that was left alone. `make soak`"
+"Kill runs at random moments, also while they write a checkpoint, and finish them: each must be bit-identical to an uninterrupted run. `make soak`"
 import multiprocessing, os, random, signal, sys, tempfile, time
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -16,14 +16,14 @@ ARGS = NETS | dict(labelled=8, epochs=3, size=(64,96), bs=4, probe=2, checkpoint
 TIMES = ['seconds','step','gib']
 
 def work(out, data, resume):
-    "In a process of its own: a run, with a checkpoint after every step"
+    "Train or resume a run, with a checkpoint after every step"
     torch.set_num_threads(1)
     with open(os.devnull, 'w') as f, redirect_stdout(f):
         if resume: resume_run(out, device='cpu')
         else: train_run(out, RunConfig(data, **ARGS), device='cpu')
 
 class Server:
-    "Forks processes that have imported everything, from one that has computed nothing, as PyTorch wants it"
+    "Forks processes from one that has imported everything and, as PyTorch requires, computed nothing"
     def __init__(self):
         self.ctx = multiprocessing.get_context('forkserver')
         self.ctx.set_forkserver_preload(['segkc_fastai.runs.training'])
@@ -34,17 +34,17 @@ class Server:
     def run(self, *args):
         p = self.start(*args)
         p.join()
-        if p.exitcode: raise RuntimeError(f'{args[0]}: ended with {p.exitcode}')
+        if p.exitcode: raise RuntimeError(f'{args[0]}: exit code {p.exitcode}')
 
 def until(cond, p, seconds):
-    "Wait for something while a process lives"
+    "Wait for a condition while a process lives"
     end = time.monotonic()+seconds
     while not cond() and p.is_alive() and time.monotonic()<end: time.sleep(.0005)
 
 def writing(out): return any(out.glob(f'checkpoint/.{STATE}.*.part'))
 
 def kill(server, out, data, rng, took, at_writing):
-    "Start or go on with a run and kill it at a moment from when its folder has a config on; was it killed, and did it leave half a checkpoint?"
+    "Start or resume a run and kill it after its config is written; return whether it was killed, and half way through a checkpoint"
     p = server.start(out, data, (out/'config.json').is_file())
     until((out/'config.json').is_file, p, 60)
     until(lambda: False, p, rng.uniform(0, took))
@@ -54,7 +54,7 @@ def kill(server, out, data, rng, took, at_writing):
     return p.exitcode==-signal.SIGKILL,writing(out)
 
 def check_same(a, b):
-    "AssertionError if two runs differ in a bit of a network, in a number of the history, or in a record of the probe set; times aside"
+    "Assert that networks, histories and probe records of two runs are identical, except for times"
     a,b = Run(a),Run(b)
     assert a.finished and b.finished and not list(b.path.rglob('*.part'))
     for k in a.facts.networks:
@@ -68,12 +68,12 @@ def check_same(a, b):
 
 def soak(
     tmp:Path,    # empty folder
-    kills:int,   # in all
-    seed:int,    # of the moments
-    limit=550.,  # seconds; no run is begun after them
+    kills:int,   # total number
+    seed:int,    # of the random moments
+    limit=550.,  # seconds; no run starts later
     say=lambda *a: None
-): # kills, of them while a checkpoint was written, runs
-    "Kill runs once or several times, finish each, compare it with one that was left alone"
+): # numbers of kills, of kills while a checkpoint was written, and of runs
+    "Kill runs once or several times, finish each, and compare it with an uninterrupted run"
     data,server,rng = write_scenes(tmp/'scenes', n_train=24, n_val=4, n_test=4),Server(),random.Random(seed)
     end,dead,torn,runs = time.monotonic()+limit,0,0,0
     server.run(tmp/'whole', data, False)
@@ -83,7 +83,7 @@ def soak(
         for _ in range(min(rng.choice((1,1,2,3)), kills-dead)):
             killed,half = kill(server, out, data, rng, card-config, at_writing=dead%2==1)
             dead,torn = dead+killed,torn+(killed and half)
-            say(f'{out.name}: {"killed" if killed else "had ended"}, {len(Run(out).history) if (out/"history.csv").is_file() else 0} epochs done{", while writing a checkpoint" if half else ""}')
+            say(f'{out.name}: {"killed" if killed else "already finished"}, {len(Run(out).history) if (out/"history.csv").is_file() else 0} epochs completed{", while writing a checkpoint" if half else ""}')
             if not killed: break
         if not (out/'card.md').is_file() or not Run(out).ended: server.run(out, data, True)
         check_same(tmp/'whole', out)
@@ -95,5 +95,5 @@ if __name__=='__main__':
         n,seed,begin = int((sys.argv[1:] or [20])[0]),random.randrange(1000),time.monotonic()
         print(f'seed {seed}')
         dead,torn,runs = soak(Path(d), n, seed, say=print)
-        print(f'{dead} kills, {torn} of them while a checkpoint was written; {runs} runs, each finished and bit for bit the one that was left alone; {time.monotonic()-begin:.0f} s')
-        if dead<n: sys.exit(f'only {dead} of {n} kills in the time')
+        print(f'{dead} kills, {torn} of them while a checkpoint was written; {runs} runs, each finished and bit-identical to the uninterrupted run; {time.monotonic()-begin:.0f} s')
+        if dead<n: sys.exit(f'only {dead} of {n} kills within the time limit')

@@ -1,4 +1,4 @@
-"Options, defaults and help of every command come from the functions behind them and from `RunConfig`; each default stands once"
+"Options, defaults and help of every command come from the functions behind it and from `RunConfig`; no default is repeated"
 import os, resource, subprocess, sys, time
 from dataclasses import MISSING, fields
 from importlib import import_module
@@ -28,18 +28,18 @@ def shown(line, capsys):
 
 def words(text): return ' '.join(text.split())
 
-# ---- one default each
+# ---- defaults
 
 @pytest.mark.parametrize('where', FUNCTIONS)
-def test_a_function_is_read_as_it_is(where):
-    told,found = dict(signature(outline(where)).parameters),signature(real(where)).parameters
-    told.pop('cls', None)
-    assert list(told)==list(found)
-    for k,p in told.items():
+def test_an_outline_has_the_signature_of_the_function(where):
+    read,found = dict(signature(outline(where)).parameters),signature(real(where)).parameters
+    read.pop('cls', None)
+    assert list(read)==list(found)
+    for k,p in read.items():
         if p.default is not ...: assert p.default==found[k].default and p.kind==found[k].kind, k
 
 def least(name):
-    "The shortest line that a command takes"
+    "The shortest command line that a command accepts"
     c,needed = COMMANDS[name],{k:o for k,o in COMMANDS[name].options.items() if o.default is Parameter.empty}
     word = lambda o: get_args(o.base)[0] if get_origin(o.base) is Literal else 'x'
     front,rest = [k for k in c.positional if k in needed],[k for k in needed if k not in c.positional]
@@ -50,14 +50,14 @@ def test_the_parser_has_no_defaults(name):
     line,needed = least(name)
     assert set(given(line))=={'command', *needed}
 
-def test_what_a_command_declares_itself_has_no_other_default():
+def test_an_option_declared_by_a_command_has_no_second_default():
     for k,c in COMMANDS.items():
         theirs = {n for s in c.sources for n in options(s)}
         for n,o in options(c.f).items():
             if o.docment and o.default is not Parameter.empty: assert n not in theirs and o.default in (None, False), (k, n)
 
 def test_a_setting_has_one_default():
-    "Also where a function of the library has it by itself"
+    "Functions of the library that take the same setting have the same default"
     loaders = 'data.loaders:SemiDataLoaders'
     for where in [*FUNCTIONS, f'{loaders}.from_folder', f'{loaders}.from_lists', 'data.splits:hold_out', 'runs.grid:run_grid']:
         for n,p in signature(real(where)).parameters.items():
@@ -80,7 +80,7 @@ def test_choices_are_those_of_the_library():
     assert set(choices('export', 'to'))=={*_FORMATS, 'safetensors'}
 
 @pytest.mark.parametrize('name', COMMANDS)
-def test_an_option_says_what_it_is(name):
+def test_every_option_has_a_help_text(name):
     for k,o in COMMANDS[name].options.items():
         assert o.docment, k
         known = isinstance(o.default, (str,int,float,tuple)) and (k, o.default)!=('labelled', '1/8') # in a grid of several
@@ -99,7 +99,7 @@ def test_settings_are_grouped_in_the_order_of_a_run(capsys):
     assert '--seed N' not in text and '--sync-bn' not in text
 
 @pytest.mark.parametrize('name', COMMANDS)
-def test_the_example_of_a_command_can_be_given(name, capsys):
+def test_the_example_of_a_command_is_accepted(name, capsys):
     text = shown(f'{name} --help', capsys)
     assert text.rstrip().endswith(f'example:\n  {COMMANDS[name].example}')
     assert given(COMMANDS[name].example.removeprefix('segkc '))['command']==name
@@ -112,7 +112,7 @@ wrong = ['', 'train', 'train --zzz', 'train --epochs 0', 'get zzz', 'compare --d
 for line in ['--help', *(f'{k} --help' for k in COMMANDS), *wrong]:
     try: main(line.split())
     except SystemExit: continue
-    sys.exit(f'{line}: went on')
+    sys.exit(f'{line}: did not exit')
 """
 
 def test_help_and_wrong_arguments_need_no_torch():
@@ -121,7 +121,7 @@ def test_help_and_wrong_arguments_need_no_torch():
 
 @pytest.mark.parametrize('line', ['--help','train --help','compare --help','train --epochs 0'])
 def test_help_is_quick(line):
-    "The list of commands by the clock, all by the time of the processor, as others may use it too"
+    "Limits processor time, since the machine may be busy, and for the list of commands also wall-clock time"
     spent = lambda: sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
     before,t = spent(),time.perf_counter()
     env = os.environ | dict(OMP_NUM_THREADS='1')
@@ -149,7 +149,7 @@ def test_help_is_quick(line):
     ('export r --int8 d --dynamic', dict(path='r', int8='d', dynamic=True)),
     ('get voc', dict(name='voc')),
 ])
-def test_what_is_given(line, want): assert given(line)==dict(want, command=line.split()[0])
+def test_values_of_options(line, want): assert given(line)==dict(want, command=line.split()[0])
 
 @pytest.mark.parametrize('line, said', [
     ('train --epochs 0', "--epochs: '0': must be a whole number of at least 1"),
@@ -159,18 +159,16 @@ def test_what_is_given(line, want): assert given(line)==dict(want, command=line.
     ('predict n f --out o --shard 4/4', "--shard: '4/4': must be i/n with i from 0 to n-1, such as 0/4"),
     ('compare --data d --seeds -1', '--seeds'), ('train --precision fp8', 'fp32'), ('audit', 'FOLDER'), ('split d', '--out'), ('compare', '--data'),
 ])
-def test_a_wrong_value_is_named(line, said, capsys):
+def test_an_error_names_the_option_and_the_value(line, said, capsys):
     with pytest.raises(SystemExit, match='2'): given(line)
     assert said in capsys.readouterr().err.splitlines()[-1]
 
 @pytest.mark.parametrize('other', ['--epochs 3', '--random', '--method-arg a=1', '--data d', '--out o', '--seed 0'])
-def test_a_run_that_is_resumed_takes_no_other_option(other):
+def test_resume_excludes_all_other_options(other):
     with pytest.raises(SystemExit, match=f'^segkc: {other.split()[0]}: not allowed with --resume'): main(f'train --resume x {other}'.split())
 
 def test_a_recipe_is_a_set_of_settings():
-    from segkc_fastai.cli import _adapted, _config
+    from segkc_fastai.cli import _config
     for k,cls in RECIPES.items():
         c = _config(dict(data='d', recipe=k, labelled='1/4', epochs=3, method_args=dict(ramp=.5)))
         assert (c.recipe, c.labelled, c.epochs, c.bs, c.method_args)==(k, '1/4', 3, cls.bs, cls('d').method_args | dict(ramp=.5))
-    r = RECIPES['pascal_original']('d')
-    assert _adapted(r, 'segkc')==r and _adapted(r, 'gta').senior is None and set(_adapted(r, 'gta').method_args)=={'warmup'}

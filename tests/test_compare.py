@@ -1,4 +1,4 @@
-"A comparison goes on after a crash, shares its cells among processes, and survives a run that fails"
+"A comparison resumes after a crash, is shared by processes, and survives runs that fail"
 import shutil, time
 from pathlib import Path
 import pandas as pd, pytest
@@ -30,7 +30,7 @@ def test_killed_and_started_again(scenes, tmp_path):
     p.join()
     done = times(out)
     half = [o.parent.name for o in out.glob('*/config.json') if o.parent.name not in done]
-    assert 2<=len(done)<4 and half, 'killed too late or too early to prove anything'
+    assert 2<=len(done)<4 and half, 'killed too early or too late to test anything'
     main(args)
     after = times(out)
     assert len(after)==4 and all(after[k]==t for k,t in done.items())
@@ -54,7 +54,7 @@ ONE = {'a':dict(method='supervised')}
 
 def grid_of(arms, scenes, out, seeds=(0,), labelled=8, split='test', **kw): return run_grid(arms, RunConfig(scenes, **SMALL|kw), out, seeds, labelled, split, device='cpu')
 
-def test_a_cell_that_another_process_has_is_left_to_it(scenes, tmp_path, monkeypatch):
+def test_a_cell_locked_by_another_process_is_not_repeated(scenes, tmp_path, monkeypatch):
     path,seen = run_path(tmp_path, 'a', 8, 0),[]
     (tmp_path/'.locks').mkdir()
     lock = FileLock(tmp_path/'.locks'/f'{path.name}.lock')
@@ -66,7 +66,7 @@ def test_a_cell_that_another_process_has_is_left_to_it(scenes, tmp_path, monkeyp
     assert len(grid_of(ONE, scenes, tmp_path))==1 and seen==[False]
 
 @pytest.mark.parametrize('left', [['config.json','card.md','labelled.txt'], ['labelled.txt.1.part'], ['config.json']])
-def test_what_a_killed_process_leaves_is_no_obstacle(scenes, tmp_path, left):
+def test_files_left_by_a_killed_process_are_replaced(scenes, tmp_path, left):
     path = run_path(tmp_path, 'a', 8, 0)
     grid_of(ONE, scenes, tmp_path)
     for o in path.iterdir():
@@ -89,7 +89,7 @@ def test_a_failed_evaluation_costs_one_row(scenes, tmp_path, monkeypatch, capsys
     (dict(labelled=['x/92/l.txt','y/92/l.txt']), 'a-92-l-seed0: 2 runs'),
     (dict(labelled=99), '99'),
 ])
-def test_a_grid_that_cannot_be_is_refused(scenes, tmp_path, kw, words):
+def test_an_impossible_grid_raises_before_training(scenes, tmp_path, kw, words):
     for d in 'xy':
         (tmp_path/d/'92').mkdir(parents=True)
         (tmp_path/d/'92'/'l.txt').write_text('scene_00001\n')
@@ -97,7 +97,7 @@ def test_a_grid_that_cannot_be_is_refused(scenes, tmp_path, kw, words):
     with pytest.raises(ValueError) as e: grid_of(ONE, scenes, tmp_path/'c', **kw)
     assert words in str(e.value) and not list(tmp_path.glob('c/*/config.json'))
 
-def test_defaults_count_as_settings(scenes, tmp_path):
+def test_a_run_with_other_settings_is_not_reused(scenes, tmp_path):
     grid_of(ONE, scenes, tmp_path, lr=1e-2)
     with pytest.raises(ValueError) as e: grid_of(ONE, scenes, tmp_path)
     assert 'lr=0.01, not 0.001' in str(e.value)
@@ -113,7 +113,7 @@ def test_a_failed_run_is_recorded_and_tried_again(scenes, tmp_path, capsys):
     main(args)
     assert not list((tmp_path/'c'/'failed').iterdir()) and len(pd.read_csv(tmp_path/'c'/'results.csv'))==2
 
-def test_some_fail_and_the_rest_goes_on(scenes, tmp_path, capsys):
+def test_a_failed_run_does_not_stop_the_others(scenes, tmp_path, capsys):
     with pytest.raises(SystemExit) as e: main(command(scenes, tmp_path/'c', 'supervised,cps', '--senior vit_tiny_patch16_224+dpt:16 --size 64,90 --labelled 8 --seeds 0 --epochs 1'))
     assert '1 runs could not be finished: cps-8-seed0' in str(e.value)
     table = (tmp_path/'c'/'table.md').read_text()

@@ -1,4 +1,4 @@
-"Malformed images, masks, lists, JSON and command lines at every command: it does its work, or ends in one line with cause and remedy and leaves nothing behind"
+"Malformed images, masks, lists, JSON and command lines: every command works, or ends with one line that states cause and remedy, and leaves no files behind"
 import json, os, shutil, warnings, zlib
 from types import SimpleNamespace
 import numpy as np, pytest
@@ -22,12 +22,12 @@ def made(tmp_path_factory):
     return d
 
 def linked(a, b):
-    "Copy a file; weights, which are replaced and never written to, by a link"
+    "Copy a file; weights are linked, since they are replaced and never modified"
     return os.link(a, b) if a.endswith('.safetensors') else shutil.copy2(a, b)
 
 @pytest.fixture(scope='module')
 def fresh(made, tmp_path_factory):
-    "Makes a copy, with the run's data in it"
+    "Makes a fresh copy of scenes, list and run"
     top = tmp_path_factory.mktemp('copies')
     def make(what=('scenes','list.txt','run')):
         d = top/'w'
@@ -43,11 +43,11 @@ def no_server(monkeypatch): monkeypatch.setattr(lab.subprocess, 'run', lambda ar
 def remove(f): shutil.rmtree(f) if f.is_dir() else f.unlink(missing_ok=True)
 
 def seen(d):
-    "Every file below a folder, and its content"
+    "Every file below a folder, with size and time"
     return {str(f):(f.lstat().st_size, None if f.is_symlink() or not f.is_file() else f.lstat().st_mtime_ns) for f in d.rglob('*')}
 
 def attempt(d, line, capsys):
-    "Run a command in `d`; False if it was refused, as it should be"
+    "Run a command in `d`; False if it failed properly"
     capsys.readouterr()
     before = seen(d)
     line = [o.replace('{d}', str(d)) for o in (line.split() if isinstance(line, str) else line)]
@@ -57,7 +57,7 @@ def attempt(d, line, capsys):
         else: said = None
     if not said: return True
     out,err = capsys.readouterr()
-    if said==1: # what is wrong is in the audit
+    if said==1: # the audit lists the problems
         assert line[0]=='audit' and 'Training would fail' in out, (line, out[-300:])
         return False
     if said==2: # argparse
@@ -175,7 +175,7 @@ def test_files(fresh, capsys, kind, spoil):
     for line in DATA[:4 if kind=='images' else 3]:
         went.append(attempt(d, line, capsys))
         remove(d/'out')
-    if not went[0]: assert not attempt(d, DATA[4], capsys) # the audit said so
+    if not went[0]: assert not attempt(d, DATA[4], capsys) # the audit had found the problem
     elif spoil in (spaced, animated): assert attempt(d, DATA[4], capsys)
 
 @fuzz(40)
@@ -205,7 +205,7 @@ def test_lists(fresh, capsys, text):
     for line,kind in (('split {d}/scenes --out {d}/out','labelled'), ('split {d}/scenes --out {d}/out','val'), ('audit {d}/scenes --json {d}/out','labelled'), (f'train --data {{d}}/scenes --out {{d}}/out {NETS}','labelled')):
         assert not with_list(fresh(('scenes',)), text, kind, line, capsys)
     line = ['compare','--data','{d}/scenes','--out','{d}/out','--methods','supervised','--seeds','0','--labelled','{d}/odd.txt', *NETS.split()[2:-2]]
-    assert not attempt(d := fresh(('scenes',)), line, capsys) and not (d/'out').exists() # the list is not even there
+    assert not attempt(d := fresh(('scenes',)), line, capsys) and not (d/'out').exists() # the list does not exist
 
 @pytest.mark.parametrize('text', GOOD_LISTS)
 def test_lists_that_are_fine(fresh, capsys, text):
@@ -250,7 +250,7 @@ def test_configs(fresh, capsys, text):
     d = fresh()
     (d/'run'/'config.json').write_text(text)
     for line in RUN:
-        if attempt(d, line, capsys): assert line.startswith(('lab','figures')) or '"junior"' in text and line.startswith(('predict','export')), line # these ask for no more than the name
+        if attempt(d, line, capsys): assert line.startswith(('lab','figures')) or '"junior"' in text and line.startswith(('predict','export')), line # these need only the name
         for o in ('out','out.safetensors','out.safetensors.md'): remove(d/o)
 
 CONCERNS = {'config.json':RUN, 'history.csv':[RUN[i] for i in (1,2,6)], 'junior.safetensors':[RUN[i] for i in (0,4,5)], 'card.json':[RUN[i] for i in (1,6)], 'card.md':[RUN[i] for i in (1,6)]}
@@ -260,7 +260,7 @@ CONCERNS = {'config.json':RUN, 'history.csv':[RUN[i] for i in (1,2,6)], 'junior.
 def test_files_of_a_run(fresh, capsys, file, spoil):
     d = fresh()
     f = d/'run'/file
-    f.write_bytes((b := f.read_bytes(), f.unlink())[0]) # no longer the file that the copies share
+    f.write_bytes((b := f.read_bytes(), f.unlink())[0]) # no longer linked to the other copies
     spoil(f)
     for line in CONCERNS[file]:
         attempt(d, line, capsys)
@@ -290,7 +290,7 @@ export {d}/run --int8 {d}/nowhere|export {d}/run --to safetensors --int8 {d}/sce
 compare --data {d}/scenes --out {d}/out --seeds -1|compare --data {d}/scenes --out {d}/out --methods supervised --labelled 99|compare --data {d}/scenes --out {d}/out --split zzz|compare --data {d}/scenes --out {d}/out --methods supervised --seeds 0,0
 ablate --data {d}/nowhere --out {d}/out|get zzz {d}/out|get cityscapes {d}/out|get voc {d}/list.txt
 '''
-LINES = [o.replace('train --data {d}/scenes', f'train --data {{d}}/scenes {NETS}') for o in LINES.strip().replace('\n', '|').split('|')] # fails fast, and for the reason that is meant
+LINES = [o.replace('train --data {d}/scenes', f'train --data {{d}}/scenes {NETS}') for o in LINES.strip().replace('\n', '|').split('|')] # fails fast, and for the intended reason
 
 def test_command_lines(fresh, capsys, monkeypatch):
     monkeypatch.chdir(d := fresh())

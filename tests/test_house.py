@@ -1,4 +1,4 @@
-"The house: what may import what, and that a name means one thing. Modules are read, not imported"
+"The structure of the package: layers, and names that mean one thing. Modules are parsed, not imported"
 import ast
 from collections import defaultdict
 from pathlib import Path
@@ -9,7 +9,7 @@ RANK = {k:i for i,o in enumerate(LAYERS) for k in (o if isinstance(o, tuple) els
 MODULES = {'.'.join(f.relative_to(ROOT).with_suffix('').parts):ast.parse(f.read_text()) for f in sorted(ROOT.rglob('*.py')) if f.stem not in ('__init__','_modidx')}
 
 def imports(name):
-    "What a module imports from the package, at its top or later: pairs of module and name, which is None for a whole module"
+    "Imports from the package, at the top or later: pairs of module and name, None for a whole module"
     for o in ast.walk(MODULES[name]):
         if isinstance(o, ast.Import):
             for a in o.names:
@@ -22,7 +22,7 @@ def imports(name):
             for a in o.names: yield (path,a.name) if path in MODULES else ('.'.join(filter(None, [path, a.name])),None)
 
 def privates(name):
-    "Names with an underscore that a module defines at its top; those that end with one are a protocol"
+    "Module-level names with a leading underscore; a trailing one marks a protocol"
     for o in MODULES[name].body:
         names = [o.name] if isinstance(o, (ast.FunctionDef,ast.ClassDef)) else []
         if isinstance(o, (ast.Assign,ast.AnnAssign)):
@@ -44,9 +44,9 @@ def test_nothing_imports_to_the_right():
             if there in RANK and (RANK[there]>RANK[here] or (RANK[there]==RANK[here] and there!=here)): wrong.append(f'{name} → {other}')
     assert not wrong
 
-def test_what_is_imported_exists(): assert not [f'{k} → {o}' for k in MODULES for o,_ in imports(k) if o not in MODULES and o not in ('_modidx','__version__')]
+def test_imported_modules_exist(): assert not [f'{k} → {o}' for k in MODULES for o,_ in imports(k) if o not in MODULES and o not in ('_modidx','__version__')]
 
-def test_views_read_runs_through_their_folder():
+def test_views_read_runs_only_through_their_folder():
     assert {o for k in MODULES if k.startswith('view.') for o,_ in imports(k) if o.startswith('runs.')}<={'runs.folder'}
 
 def test_modules_differ_in_name():
@@ -60,6 +60,6 @@ def test_a_private_name_means_one_thing():
         for k in privates(o): at[k].add(o)
     assert not {k:sorted(v) for k,v in at.items() if len(v)>1}
 
-def test_private_names_stay_at_home(): assert not [f'{k} → {o}.{n}' for k in MODULES for o,n in imports(k) if n and n.startswith('_')]
+def test_private_names_are_not_imported(): assert not [f'{k} → {o}.{n}' for k in MODULES for o,n in imports(k) if n and n.startswith('_')]
 
 def test_modules_are_short(): assert not {o:n for o in MODULES if (n := len((ROOT/f'{o.replace(".", "/")}.py').read_text().splitlines()))>400}

@@ -1,4 +1,4 @@
-"What is written in settings.ini is what gets built, installed and shown"
+"Wheel, sdist and README agree with settings.ini"
 import re, shutil, subprocess, sys, tarfile, tomllib, zipfile
 from configparser import ConfigParser
 from importlib.metadata import PathDistribution
@@ -13,13 +13,13 @@ lib = 'segkc_fastai'
 parts = ['settings.ini', 'setup.py', 'pyproject.toml', 'MANIFEST.in', 'LICENSE', 'README.md', 'constraints.txt']
 
 def run(*args, **kw):
-    "Standard output of `python args…`, run apart from this process"
+    "Standard output of `python args…` in a separate process"
     res = subprocess.run([sys.executable, *map(str, args)], capture_output=True, text=True, **kw)
     assert res.returncode==0, f'{args}\n{res.stdout}\n{res.stderr}'
     return res.stdout
 
 def modules():
-    "Files of the package: Python, and what the widgets run in the browser"
+    "Files of the package: Python modules, and the browser code of the widgets"
     return {o.relative_to(root).as_posix() for o in (root/lib).rglob('*') if o.suffix in ('.py','.js','.css')}
 
 @pytest.fixture(scope='module')
@@ -33,7 +33,7 @@ def project(): return tomllib.loads((root/'pyproject.toml').read_text(encoding='
 
 @pytest.fixture(scope='module')
 def built(tmp_path_factory):
-    "Folder with the sdist, and with the wheel made from it; built from a copy, because setuptools leaves folders behind"
+    "Folder with sdist and wheel, built from a copy, because setuptools leaves folders behind"
     src,dest = tmp_path_factory.mktemp('src'),tmp_path_factory.mktemp('dist')
     for o in parts:
         if (root/o).exists(): shutil.copy(root/o, src)
@@ -43,7 +43,7 @@ def built(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def site(built, tmp_path_factory):
-    "The wheel, unpacked as an installer would"
+    "The unpacked wheel"
     path = tmp_path_factory.mktemp('site')
     with zipfile.ZipFile(next(built.glob('*.whl'))) as z: z.extractall(path)
     return path
@@ -67,7 +67,7 @@ def test_addresses(settings, project, dist):
     assert dict(o.split(', ') for o in dist.metadata.get_all('Project-URL'))==urls
 
 def test_requirements(settings, dist):
-    "Everything asked for arrives in the wheel, and `constraints.txt` pins it, with a version and nothing else"
+    "The wheel has all requirements, and `constraints.txt` pins each to a version and nothing else"
     run_time,dev = settings['requirements'].split(),settings['dev_requirements'].split()
     found = [Requirement(o) for o in dist.requires]
     assert {o.name for o in found if not o.marker}=={Requirement(o).name for o in run_time}
@@ -93,11 +93,11 @@ def test_wheel_runs(site):
     assert run('-c', code, cwd=site).split()==[str(site/lib/'__init__.py'), segkc_fastai.__version__]
 
 readme = root/'README.md'
-needs_readme = pytest.mark.skipif(not readme.exists(), reason='there is no README.md yet: make readme')
+needs_readme = pytest.mark.skipif(not readme.exists(), reason='README.md is missing; run make readme')
 
 @needs_readme
 def test_readme(tmp_path):
-    "README.md is what `make readme` makes of nbs/index.ipynb"
+    "README.md is up to date with nbs/index.ipynb"
     run(root/'.ci/docs.py', 'readme', '--out', tmp_path/'README.md', cwd=root)
     assert (tmp_path/'README.md').read_text(encoding='utf-8')==readme.read_text(encoding='utf-8')
 

@@ -1,4 +1,4 @@
-"Nothing is printed for nobody: no bars in a pipe, and no words of other libraries"
+"Piped output has no progress bars and no irrelevant warnings of other libraries"
 import subprocess, sys
 
 PIPED = '''
@@ -8,7 +8,7 @@ from segkc_fastai.data.loaders import SemiDataLoaders
 from segkc_fastai.models.segmenter import Segmenter
 from segkc_fastai.train.learner import dual_learner
 data,file = map(Path, sys.argv[1:])
-torch.save(timm.create_model('resnet10t').state_dict(), file) # with a classifier, which no encoder has
+torch.save(timm.create_model('resnet10t').state_dict(), file) # with a classifier, which an encoder lacks
 net = Segmenter('resnet10t', 'fpn', 8, width=32, encoder_args=dict(pretrained_cfg_overlay=dict(file=str(file))))
 assert net.pretrained and all((v==net.encoder.state_dict()[f'model.{k}']).all() for k,v in torch.load(file).items() if f'model.{k}' in net.encoder.state_dict())
 dls = SemiDataLoaders.from_folder(data, labelled=8, size=(64,96), bs=4, device='cpu')
@@ -22,8 +22,8 @@ learn.fit(1)
 warnings.warn('mine', FutureWarning)
 '''
 
-def test_a_piped_training_prints_a_line_an_epoch(scenes, tmp_path):
-    "Two tables of 3 and 1 epochs, each under its heads; of the warnings only the user's own"
+def test_a_piped_training_prints_one_line_per_epoch(scenes, tmp_path):
+    "Two tables of 3 and 1 epochs with headings, and no warning but the user's own"
     res = subprocess.run([sys.executable, '-c', PIPED, scenes, tmp_path/'w.pth'], capture_output=True, text=True)
     assert res.returncode==0, res.stderr
     lines = res.stdout.splitlines()

@@ -36,7 +36,7 @@ def test_pascal(voc, tmp_path):
     main(f'eval {out} --split val'.split())
     assert json.loads((out/'eval-val-junior.json').read_text())['images']==1
 
-def test_blended_pascal_takes_masks_of_sbd(voc, tmp_path):
+def test_blended_pascal_uses_the_masks_of_sbd(voc, tmp_path):
     main(f'train --recipe pascal_blended --data {voc} --labelled 4 {NETS} --size 64,64 --out {tmp_path}/run'.split())
     assert Run(tmp_path/'run').facts.images==dict(labelled=4, unlabelled=2, val=1)
 
@@ -68,12 +68,12 @@ def test_ablation_resumes(scenes, tmp_path, capsys):
     assert again==['cps-8-seed0'] and miou((tmp_path/'a'/'results.csv').read_text())==miou(results)
 
 @pytest.mark.parametrize('name', ['supervised','gta','mkd'])
-def test_a_recipe_serves_other_methods(voc, tmp_path, name):
+def test_a_recipe_works_for_other_methods(voc, tmp_path, name):
     main(f'train --recipe pascal_original --data {voc} --labelled 2 --method {name} --junior {CNN}'.split() + ['--senior',SENIOR]*(name=='mkd') + f'--random --bs 2 --epochs 1 --size 64,64 --out {tmp_path}/run'.split())
     c = Run(tmp_path/'run').config
     assert c.method==name and set(c.method_args)==dict(supervised=set(), gta={'warmup'}, mkd={'threshold','warmup','ramp'})[name] and (c.senior is None)==(name!='mkd')
     assert c.method_args.get('threshold', 0)==0
 
-def test_a_senior_that_is_given_is_not_dropped_in_silence(voc, tmp_path):
+def test_an_explicit_senior_is_not_silently_dropped(voc, tmp_path):
     with pytest.raises(SystemExit) as e: main(f'train --recipe pascal_original --data {voc} --labelled 2 --method gta {NETS} --size 64,64 --out {tmp_path}/run'.split())
     assert 'assistant must have the shape of junior' in str(e.value)

@@ -1,4 +1,4 @@
-"The scripts in .ci: pages and llms.txt, the quick check of a notebook; and what the release and the public workflow rely on"
+"The scripts in .ci (pages, llms.txt, the quick check of a notebook), the release notes and the public workflow"
 import importlib.util, os, re, shutil, subprocess, sys, tomllib
 from pathlib import Path
 import pytest, yaml
@@ -21,7 +21,7 @@ def docs(monkeypatch):
     return load('docs')
 
 def test_llms(docs, tmp_path):
-    "A line for every page, a page for every line; a site without one of them does not pass"
+    "One line per page; a site that lacks a listed page is reported"
     docs.llms(tmp_path/'llms.txt')
     text = (tmp_path/'llms.txt').read_text(encoding='utf-8')
     assert text.startswith(f'# {lib}\n\n> ') and len(re.findall('^## ', text, flags=re.M))>10
@@ -49,13 +49,13 @@ def test_broken_links(docs, tmp_path):
     assert docs.broken(tmp_path, site_url)==['index.html: a/lost.png']
 
 def test_sections(docs):
-    "Guides before the reference, the reference in the order of its numbers, every notebook once"
+    "Guides come before the reference, the reference follows its numbers, and every notebook appears once"
     res = docs.sections()
     assert [*res][:6]==['index','tutorials','how to','explanations','core','data'] and [*res][-1]=='cli'
     assert sorted(o for v in res.values() for o in v)==sorted(o.relative_to(root/'nbs') for o in notebooks)
 
 def test_changelog():
-    "In nbdev's form, the newest entry that of the version"
+    "The format is nbdev's, and the first entry is the current version"
     text = (root/'CHANGELOG.md').read_text(encoding='utf-8')
     assert text.startswith('# Release notes\n\n<!-- do not remove -->\n\n## ')
     version = re.search(r'__version__ = "(.*)"', (root/lib/'__init__.py').read_text(encoding='utf-8'))[1]
@@ -63,7 +63,7 @@ def test_changelog():
     assert {*re.findall(r'^### (.*)$', text, flags=re.M)} <= {'Breaking Changes','New Features','Bugs Squashed'}
 
 def test_workflow():
-    "The checks run on every change; the docs that were built are published from main, once the checks have passed"
+    "The checks run on every change; the documentation of main is published after they pass"
     jobs = yaml.safe_load((root/'.github/workflows/ci.yml').read_text(encoding='utf-8'))['jobs']
     steps = lambda job: [o.get('run') or o['uses'].split('@')[0] for o in jobs[job]['steps']]
     assert '.ci/run' in steps('test') and {'make docs','actions/upload-pages-artifact'} <= {*steps('docs')}
@@ -72,7 +72,7 @@ def test_workflow():
     assert publish['permissions']=={'pages':'write', 'id-token':'write'}
 
 def test_quick_finds_tests():
-    "By the name of the module, else by the names that the tests use; what it finds is there"
+    "Tests are found by the name of the module, or else by the names they use, and exist"
     quick = load('quick')
     found = {o.stem.lstrip('0123456789_'): quick.tests_of(quick.source_of(o)) for o in notebooks}
     assert found['index']==['tests/test_docs.py'] and found['audit']==['tests/test_docs.py','tests/test_audit.py']
@@ -82,13 +82,13 @@ def test_quick_finds_tests():
     assert all(f'def {name}(' in (root/f).read_text(encoding='utf-8') for f,*rest in nodes for name in rest)
     assert sum(len(v)>1 for v in found.values()) > len(found)/2
 
-@pytest.mark.parametrize('nb,says', [('', 'make quick NB='), ('nbs/no.ipynb', 'no such notebook'), ('README.md', 'no such notebook')])
-def test_quick_refuses(nb, says):
+@pytest.mark.parametrize('nb,message', [('', 'make quick NB='), ('nbs/no.ipynb', 'no such notebook'), ('README.md', 'no such notebook')])
+def test_quick_rejects(nb, message):
     res = subprocess.run([sys.executable, root/'.ci'/'quick.py', nb], capture_output=True, text=True)
-    assert res.returncode==1 and says in res.stderr and not res.stdout
+    assert res.returncode==1 and message in res.stderr and not res.stdout
 
 def test_quick_sees_changes(tmp_path):
-    "A notebook as nbdev leaves it does not change, one with an output more does"
+    "An exported notebook is unchanged; a module edited by hand is reported"
     quick = load('quick')
     for o in ('nbs','segkc_fastai'): shutil.copytree(root/o, tmp_path/o, ignore=shutil.ignore_patterns('__pycache__', '*.jpg', '*.png'))
     shutil.copy(root/'pyproject.toml', tmp_path)
@@ -99,7 +99,7 @@ def test_quick_sees_changes(tmp_path):
     assert quick.changes(nb, [nb, module])==[module]
 
 def test_quick_has_a_budget(tmp_path):
-    "Tests that begin after it are left out and counted; what ran is what decides"
+    "Tests that would start after the time limit are skipped and counted; the others decide"
     (tmp_path/'test_it.py').write_text('import time\ndef test_a():\n    while time.process_time()<3: pass\ndef test_b(): assert False\n')
     (tmp_path/'small.py').write_text('import pytest_budget\nfrom pytest_budget import *\npytest_budget.BUDGET = 2\n')
     env = os.environ | dict(PYTHONPATH=f'{root/".ci"}{os.pathsep}{tmp_path}')

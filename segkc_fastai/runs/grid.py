@@ -160,7 +160,7 @@ def run_grid(
     wait=5.,          # seconds to wait for cells that other processes have locked
     **loaders         # how data are loaded, as for `train_run`
 )->pd.DataFrame: # one row per finished run, see `run_row`; `attrs['failed']` lists the names of the others
-    "Train the missing runs, beside other processes, and evaluate all; raises `ValueError` if no run could be finished"
+    "Train the missing runs, together with other processes, and evaluate all; raises `ValueError` if no run could be finished"
     shares = L(labelled if labelled is not None else config.labelled).map(str)
     cells = list(_grid_cells(arms, config, out, seeds, shares, loaders))
     _check_grid(cells, shares, split)

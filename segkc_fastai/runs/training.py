@@ -138,7 +138,7 @@ def _split_facts(dls):
 def run_facts(
     learn # `Learner` of `dual_learner`
 )->RunFacts:
-    "Facts of a run that begins with this learner"
+    "Collect the facts of a run that starts with this learner"
     dls,m = learn.dls,learn.method
     streams = ['labelled'] + ['unlabelled']*any(isinstance(cb, UnlabelledBatch) for cb in m.cbs)
     where = dict(task=dls.task.to_dict(), source_layout=dls.source.layout, steps=len(dls.train), streams=streams)
@@ -150,7 +150,7 @@ def write_card(
     path:str|Path, # run folder
     note:str=''    # why it stopped early, if it did
 ):
-    "Write `card.json`, then `card.md`, which marks a run as ended"
+    "Write `card.json`, then `card.md`, which marks a run as ended, or with a note as stopped"
     run = Run(path)
     write_json(run.path/'card.json', card_facts(run, note))
     write_text(run.path/'card.md', card(run, note))
@@ -169,7 +169,7 @@ def _differences(was, now):
 @contextmanager
 def old_run(
     path:str|Path, # run folder
-    facts:RunFacts # facts of a run that would begin now
+    facts:RunFacts # facts of a run that would start now
 ):
     "Open a run folder to resume it; raises `ValueError` if the data or the networks have changed"
     path,run = Path(path),Run(path)
@@ -266,7 +266,7 @@ def train_run(
     cbs=(),           # further callbacks
     **loaders         # how data are loaded: further arguments of `SemiDataLoaders.from_folder`
 )->Run: # None in all processes but the first
-    "Train a run into a new folder, which is removed if training fails before the first epoch and checkpoint"
+    "Train a run into a new folder, which is removed if training fails before its first epoch and checkpoint"
     return _run(Path(out), config, cbs, loaders)
 
 # %% ../../nbs/07_runs/04_training.ipynb #6ead947d
