@@ -1,4 +1,4 @@
-"A JupyterLab of its own, and Chromium to look at it: what the tests of widgets share. `conftest.py` makes its fixture known"
+"A separate JupyterLab, and Chromium to inspect it, shared by the tests of widgets; `conftest.py` registers the fixture"
 import base64, json, os, shutil, signal, socket, subprocess, sys, time
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -11,18 +11,18 @@ ROOT = Path(__file__).parent.parent
 CHROMIUM = os.environ.get('SEGKC_CHROMIUM') or next(filter(None, map(shutil.which, ('chromium','chromium-browser','google-chrome'))), None)
 MISSING = 'no Chromium: install the package chromium, or set SEGKC_CHROMIUM to the program' if not CHROMIUM else '' if find_spec('pytest_playwright') else 'no pytest-playwright: install the extra dev'
 SETTINGS = {
-    'notebook-extension/tracker': dict(windowingMode='none'), # or cells below the fold are not in the page
+    'notebook-extension/tracker': dict(windowingMode='none'), # otherwise cells below the fold are missing from the page
     'apputils-extension/notification': dict(fetchNews='false', checkForUpdates=False)}
 QUIET = '--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync'.split()
-HARMLESS = ('favicon','WebGL') # console errors that are not the page's
-KERNEL = 'window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status' # the page's indicator says idle before there is one
+HARMLESS = ('favicon','WebGL') # console errors that do not come from the page
+KERNEL = 'window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status' # the page's indicator is idle before a kernel exists
 WARM = 'import segkc_fastai.view.comparing, segkc_fastai.view.live, segkc_fastai.methods.cps'
 
-def pytest_configure(config): config.addinivalue_line('markers', 'browser: looks at a page in Chromium')
+def pytest_configure(config): config.addinivalue_line('markers', 'browser: inspects a page in Chromium')
 
 @pytest.hookimpl(tryfirst=True) # before `-m` selects
 def pytest_collection_modifyitems(items):
-    "Tests that look at a page are marked, and skipped where none can be shown, before anything is started for them"
+    "Mark tests that inspect a page, and skip them without a browser before anything is started for them"
     for o in items:
         if 'lab' not in o.fixturenames: continue
         o.add_marker('browser')
@@ -35,7 +35,7 @@ def free_port():
 
 @contextmanager
 def jupyterlab(folder):
-    "Address of a JupyterLab over `folder/work`, with settings of its own; `folder/server.log` says what went wrong"
+    "Address of a JupyterLab in `folder/work`, with separate settings; errors are in `folder/server.log`"
     port,dirs = free_port(),{k:folder/k for k in ('config','data','runtime','ipython','work')}
     for d in dirs.values(): d.mkdir(parents=True, exist_ok=True)
     for k,v in SETTINGS.items():
@@ -64,7 +64,7 @@ def jupyterlab(folder):
         except subprocess.TimeoutExpired: p.kill()
 
 class Notebook:
-    "A notebook in a page of its own; leaving it closes the page, which may not have complained"
+    "A notebook in its own page; leaving the context closes the page, and fails if the page logged an error"
     def __init__(self, lab, name):
         self.page,self.errors,self.received = lab.context.new_page(),[],0
         self.page.on('websocket', lambda ws: ws.on('framereceived', self.count))
@@ -80,8 +80,8 @@ class Notebook:
         if kind is None: assert not self.errors, self.errors
 
     def run_all(self):
-        "Run the cells, and do not wait for them"
-        self.page.wait_for_function(f"{KERNEL}=='idle'", timeout=60_000) # before, Lab would ask for a kernel
+        "Run the cells without waiting for them"
+        self.page.wait_for_function(f"{KERNEL}=='idle'", timeout=60_000) # earlier, JupyterLab would ask for a kernel
         self.command('notebook:run-all-cells', wait=False)
         return self
 
@@ -99,12 +99,12 @@ PIXELS = '''([sel]) => [...document.querySelectorAll(sel+' .box canvas')].map(c 
   return [c.dataset.title, c.width, c.height, btoa(s)] })'''
 
 def canvases(page, sel='.segkc'):
-    "dict: title → (H,W,3) of what is on the canvas"
+    "dict: title → (H,W,3) pixels of the canvas"
     arr = lambda w,h,s: np.frombuffer(base64.b64decode(s), np.uint8).reshape(h, w, 4)[...,:3].copy()
     return {t:arr(w, h, s) for t,w,h,s in page.evaluate(PIXELS, [sel])}
 
 def settle(page, do, sel='.segkc', sign='draws'):
-    "Do something, wait for the next drawing (or with `sign='arrived'`, the next image or record); the canvases after it"
+    "Do something, wait for the next drawing (with `sign='arrived'`, the next image or record), and return the canvases"
     was = page.get_attribute(sel, f'data-{sign}')
     do()
     page.wait_for_function('([s, k, was]) => document.querySelector(s).dataset[k]!==was', arg=[sel, sign, was])
@@ -112,11 +112,11 @@ def settle(page, do, sel='.segkc', sign='draws'):
     return canvases(page, sel)
 
 def drag(page, sel, value):
-    "Set a slider as a hand does"
+    "Set a slider as the pointer does"
     page.evaluate("([s,v]) => { const e = document.querySelector(s); e.value = v; e.dispatchEvent(new Event('input', {bubbles: true})) }", [sel, value])
 
 class Lab:
-    "Notebooks in one JupyterLab, and one kernel that has imported what takes long"
+    "Notebooks in one JupyterLab, and one kernel with the slow imports done"
     def __init__(self, url, folder, context):
         self.url,self.path,self.context = url,folder/'work',context
         self.warm = self.post('kernels', name='python3', path='/')['id'] # imports while other tests run
@@ -129,24 +129,24 @@ class Lab:
         with urlopen(Request(f'{self.url}/api/{what}?token=T', json.dumps(data).encode(), {'Content-Type':'application/json'})) as r: return json.load(r)
 
     def write(self, name, *cells):
-        "A notebook of code cells in the server's folder"
+        "Write a notebook of code cells into the server's folder"
         nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c.strip()) for c in cells])
         nb.metadata.kernelspec = dict(name='python3', display_name='Python 3', language='python')
         nbformat.write(nb, self.path/name)
 
     def open(self, name, warm=False)->Notebook:
-        "The notebook in a page, on a kernel of its own, or on the warm one"
+        "Open a notebook in a page, on a new kernel or on the warm one"
         if warm: self.post('sessions', path=name, name=name, type='notebook', kernel=dict(id=self.warm))
         return Notebook(self, name)
 
     def run(self, name, *cells, warm=False)->Notebook:
-        "Write it, open it, and run its cells"
+        "Write a notebook, open it, and run its cells"
         self.write(name, *cells)
         return self.open(name, warm).run_all()
 
 @pytest.fixture(scope='session')
 def lab(request, tmp_path_factory):
-    "`Lab`, one for all tests"
+    "One `Lab` for all tests"
     folder,browser = tmp_path_factory.mktemp('lab'),request.getfixturevalue('browser')
     with jupyterlab(folder) as url:
         lab = Lab(url, folder, browser.new_context(viewport=dict(width=2600, height=1300)))

@@ -1,6 +1,6 @@
-"""The viewer and the explorers in a real browser: JupyterLab on this machine only, Chromium, and what is on the canvases
+"""The viewer and the explorers in a real browser: JupyterLab on this machine only, Chromium, and the pixels of the canvases
 
-Assertions are on pixels of canvases or on the cells of the notebook; labels change earlier than pictures do.
+Assertions check the pixels of canvases or the cells of the notebook, because labels change earlier than pictures.
 """
 import json, statistics
 from contextlib import chdir
@@ -47,7 +47,7 @@ def opened(lab):
 
 @pytest.fixture
 def stripes(opened):
-    "The page of a new viewer of the stripes; no test may leave an error behind"
+    "A page with a new viewer of the stripes; a test that leaves an error behind fails"
     page = opened.page
     page.evaluate("() => { document.querySelector('.segkc').dataset.old = 1 }")
     opened.run_all()
@@ -57,7 +57,7 @@ def stripes(opened):
     assert not opened.errors, opened.errors
 
 def test_what_is_drawn(stripes):
-    "Opacity, classes, threshold, matrix: each changes the pixels that it should, and no others"
+    "Opacity, classes, threshold, matrix: each changes its own pixels, and no others"
     page = stripes
     im = canvases(page)
     assert list(im)==['image','senior','junior','who','sure']
@@ -66,9 +66,9 @@ def test_what_is_drawn(stripes):
     now = settle(page, lambda: drag(page, 'input.threshold', .6))
     kept = np.linspace(.1, 1, 320)>=.602
     sky = is_colour(now['senior'][:70], SKY)
-    assert sky[:,kept].all() and not sky[:,~kept][:,:-2].any(), 'what is not kept must fade'
+    assert sky[:,kept].all() and not sky[:,~kept][:,:-2].any(), 'labels below the threshold must fade'
     now = settle(page, lambda: page.click('.segkc .legend button:nth-child(3)'))
-    assert not is_colour(now['senior'], SKY).any() and is_colour(now['senior'], CAR).any(), 'a click takes one class away'
+    assert not is_colour(now['senior'], SKY).any() and is_colour(now['senior'], CAR).any(), 'a click hides one class'
     assert np.array_equal(now['senior'][:70,8:], im['image'][:70,8:])
     now = settle(page, lambda: page.dblclick('.segkc .legend button:nth-child(3)'))
     assert is_colour(now['senior'], SKY).any() and not is_colour(now['senior'], CAR).any(), 'a double click leaves one class alone'
@@ -94,7 +94,7 @@ def test_matrix_outlines_its_pixels(stripes):
     inner[:-1] &= lit['image'][1:]
     assert is_colour(now['image'][lit['image']&~inner], (255,255,255)).all(), 'a white line inside the border'
     now = settle(page, lambda: page.mouse.click(at[0]+cell[0], at[1]+cell[1]))
-    assert all(np.array_equal(full[o], now[o]) for o in now), 'a second click lets go'
+    assert all(np.array_equal(full[o], now[o]) for o in now), 'a second click clears the cell'
 
 def test_zoom_and_hover(stripes):
     page = stripes
@@ -103,7 +103,7 @@ def test_zoom_and_hover(stripes):
     page.wait_for_timeout(50)
     box = page.locator('.box canvas[data-title=senior]').bounding_box()
     for _ in range(4): near = settle(page, lambda: page.mouse.wheel(0, -400))
-    assert len(np.unique(near['senior'].reshape(-1, 3), axis=0))<=3, 'masks know only nearest neighbours'
+    assert len(np.unique(near['senior'].reshape(-1, 3), axis=0))<=3, 'masks are resampled with nearest neighbour only'
     assert all(not np.array_equal(before[o], near[o]) for o in ('image','sure')), 'panels move in step'
     page.mouse.move(box['x']+100, box['y']+100)
     page.mouse.down()
@@ -117,7 +117,7 @@ def test_zoom_and_hover(stripes):
     assert line.startswith('x=160 y=110 · truth road · senior road 0.55') and 'junior road' in line and 'sure 0.55' in line
 
 def test_keys(stripes, opened):
-    "Each key does its work, and none reaches the notebook"
+    "Each key works, and none reaches the notebook"
     page,cells,ran = stripes,opened.cells,opened.prompts
     page.click('.box canvas[data-title=image]')
     assert page.evaluate("getComputedStyle(document.querySelector('.segkc')).boxShadow")!='none', 'a ring shows the focus'
@@ -159,14 +159,14 @@ def test_keys(stripes, opened):
     page.wait_for_timeout(300)
     assert opened.cells==cells and page.locator('.jp-Notebook-ExecutionIndicator[data-status=idle]').count()==1
     assert page.locator('.jp-Cell.jp-MarkdownCell').count()==0
-    assert page.get_attribute('.segkc', 'data-lm-suppress-shortcuts') is not None, 'Notebook 7 takes keys before any listener can stop them'
+    assert page.get_attribute('.segkc', 'data-lm-suppress-shortcuts') is not None, 'Notebook 7 handles keys before any listener can stop them'
     assert opened.prompts==ran, 'no cell was run again'
     page.locator('.jp-Cell').nth(2).locator('.cm-content').click()
     page.keyboard.press('Control+Enter')
     page.wait_for_function("n => document.querySelectorAll('.jp-Cell')[2].innerText.includes('ArrowDown')")
     out = page.locator('.jp-Cell').nth(2).locator('.jp-OutputArea-output').inner_text()
-    assert "'x': 160" in out and out.endswith('0.01)'), 'Python hears of pointer and slider'
-    assert [k for k in ('ArrowLeft','ArrowRight','ArrowUp','ArrowDown') if k in out]==['ArrowLeft','ArrowRight','ArrowUp','ArrowDown'], 'arrows are Python\'s'
+    assert "'x': 160" in out and out.endswith('0.01)'), 'pointer and slider reach Python'
+    assert [k for k in ('ArrowLeft','ArrowRight','ArrowUp','ArrowDown') if k in out]==['ArrowLeft','ArrowRight','ArrowUp','ArrowDown'], 'arrows reach Python'
 
 def test_memory(stripes):
     "Two thousand changes leave nothing behind"
@@ -206,7 +206,7 @@ item()
 '''
 
 def pressed(nb, key, n, pause=0):
-    "Medians of the milliseconds from a key to the pixels that it brings, and of the bytes received until then"
+    "Median milliseconds from a key to its pixels, and median bytes received until then"
     ms,size,page = [],[],nb.page
     for _ in range(n):
         was,got = page.get_attribute('.segkc[data-arrived]', 'data-arrived'),nb.received
@@ -218,7 +218,7 @@ def pressed(nb, key, n, pause=0):
     return statistics.median(ms),statistics.median(size)
 
 def test_latency(lab):
-    "At 4 panels of 512 × 512 and 21 classes; the bounds are generous, what was measured is printed"
+    "With 4 panels of 512 × 512 and 21 classes; the bounds are generous, the measurements are printed"
     with lab.run('latency.ipynb', LATENCY, 'v') as nb:
         page = nb.page
         page.wait_for_selector('.segkc[data-arrived]', timeout=60000)
@@ -230,10 +230,10 @@ def test_latency(lab):
         ms['next image, seen before'],again = pressed(nb, 'ArrowRight', 7)
     print('\nmedian ms: '+', '.join(f'{k} {o:.1f}' for k,o in ms.items()))
     assert all(ms[k]<60 for k in ('opacity','threshold','classes')) and ms['next image, nothing ahead']<300 and ms['next image, seen before']<150
-    assert size>5*512**2 and again<20_000, 'what was seen is not sent again'
+    assert size>5*512**2 and again<20_000, 'an image that was seen is not sent again'
 
 def test_static_picture(stripes, opened, lab):
-    "Saved and opened without a kernel the notebook shows the picture, trusted or not"
+    "A saved notebook opened without a kernel shows the picture, trusted or not"
     assert stripes.locator('.segkc-static').count()==1 and not stripes.is_visible('.segkc-static'), 'the live view hides it'
     opened.command('docmanager:save')
     saved = nbformat.read(lab.path/'stripes.ipynb', 4)
@@ -243,13 +243,13 @@ def test_static_picture(stripes, opened, lab):
         if not trusted: saved.cells[0].source += '\n# changed by someone else'
         saved.metadata['kernelspec'] = dict(name='gone', display_name='no such kernel', language='python')
         nbformat.write(saved, lab.path/f'saved{trusted}.ipynb')
-        with lab.open(f'saved{trusted}.ipynb') as nb: # Lab asks for a kernel over it
+        with lab.open(f'saved{trusted}.ipynb') as nb: # JupyterLab asks for a kernel on top of it
             page = nb.page
             page.wait_for_selector('.segkc-static img', state='visible', timeout=20000)
             assert page.evaluate("document.querySelector('.segkc-static img').naturalWidth")>600 and page.locator('.segkc').count()==0
 
 def test_page_loaded_again(stripes, opened, lab):
-    "A page that comes later asks for what it lacks, and shows the same"
+    "A page opened later asks for the arrays that it lacks, and shows the same"
     opened.command('docmanager:save')
     with lab.open('stripes.ipynb') as nb:
         nb.page.wait_for_selector('.segkc[data-arrived]')
@@ -258,7 +258,7 @@ def test_page_loaded_again(stripes, opened, lab):
         assert list(was)==list(now) and all(np.array_equal(was[o], now[o]) for o in was)
 
 def write_probe(path, sizes=((96,144),)*4, k=5, records=3, networks=('senior','junior'), truth=True):
-    "What `ProbeRecorder` leaves of a training, with labels that get better from record to record"
+    "The files that `ProbeRecorder` leaves of a training, with labels that improve from record to record"
     rng,d,n = np.random.default_rng(0),Path(path)/'probe',len(sizes)
     for o in ('images','truth'): (d/o).mkdir(parents=True)
     truths,rows = [],[]
@@ -287,7 +287,7 @@ EDGES |= dict(many_images=dict(sizes=[(32,48)]*500, records=1), sizes=dict(sizes
 
 @pytest.fixture(scope='module')
 def notebook(lab):
-    "A notebook of explorers, each on another kind of run"
+    "A notebook of explorers, each on a different kind of run"
     for k,o in EDGES.items(): write_probe(lab.path/'runs'/k, **o)
     write_probe(lab.path/'runs'/'one_network', networks=('student',))
     (lab.path/'runs'/'nothing').mkdir()
@@ -305,12 +305,12 @@ def explorers(notebook):
 
 def cell(i): return f'.jp-Cell:nth-child({i+1})'
 def after(page, i, do):
-    "Do something that brings another image or record; the canvases before and after"
+    "Do something that shows another image or record; returns the canvases before and after"
     sel = f'{cell(i)} .segkc[data-arrived]'
     return canvases(page, sel),settle(page, do, sel, 'arrived')
 
 def test_every_kind_of_run_opens(explorers):
-    "With and without masks, 1 class and 150, 1 image and 500, different sizes, one network; without records, how to get them"
+    "With and without masks, 1 class and 150, 1 image and 500, different sizes, one network; without records, the remedy"
     page = explorers
     for i in range(1, 2*len(EDGES)+2):
         im = canvases(page, f'{cell(i)} .segkc[data-arrived]')
@@ -318,7 +318,7 @@ def test_every_kind_of_run_opens(explorers):
     assert 'train with probe=16' in page.inner_text(cell(2*len(EDGES)+2))
 
 def test_scrubbing(explorers, notebook):
-    "Epochs change labels and nothing else, images change everything, sorting brings the first to the front"
+    "Another epoch changes only labels, another image changes everything, sorting brings the first image to the front"
     page = explorers
     scrub = f'{cell(1)} input.record'
     was,now = after(page, 1, lambda: drag(page, scrub, 0))
@@ -352,7 +352,7 @@ def test_quality_follows_the_slider(explorers):
     page.wait_for_function("s => document.querySelector(s).textContent.includes('rarest in the probe set: class')", arg=f'{cell(1)} .note')
 
 def test_disagreement(explorers):
-    "A cell of the matrix outlines its pixels, the whole probe set is summed, and what fails inside is said"
+    "A cell of the matrix outlines its pixels, the whole probe set is summed, and errors are shown"
     page,sel = explorers,f'{cell(2)} .segkc[data-arrived]'
     page.locator(f'{cell(2)} .matrix').scroll_into_view_if_needed()
     at = page.locator(f'{cell(2)} .matrix canvas').bounding_box()
@@ -372,7 +372,7 @@ def test_disagreement(explorers):
     assert not page.is_visible(f'{cell(2)} .segkc-nav .line.bad')
 
 def test_steps_are_fetched_ahead(lab):
-    "At 4 panels of 512 × 512 and 21 classes, a step between images and epochs brings names only, and a long walk leaves no more than was allowed"
+    "With 4 panels of 512 × 512 and 21 classes, a step between images or epochs sends names only, and a long walk stays within the memory limit"
     write_probe(lab.path/'runs'/'large', sizes=((512,512),)*6, k=21, records=5)
     setup = 'from segkc_fastai.view import disagreement, viewer\nviewer.KEPT = 2**24'
     with lab.run('large.ipynb', setup, "disagreement.DisagreementExplorer('runs/large', height=512)", warm=True) as nb:
@@ -400,7 +400,7 @@ def downloaded(page, button):
     return d.value
 
 def test_numbers_of_all_images(explorers, lab):
-    "As a file, and in the head as long as Shift is held"
+    "As a file, and in the head while Shift is held"
     page,probe = explorers,np.load(lab.path/'runs'/'usual'/'probe'/'e0002-s000030.npz')
     page.click(f'{cell(2)} .box canvas')
     page.keyboard.down('Shift')
@@ -408,7 +408,7 @@ def test_numbers_of_all_images(explorers, lab):
     page.wait_for_function("s => document.querySelector(s).textContent.startsWith('all 4 images: both right')", arg=f'{cell(2)} .note')
     page.keyboard.up('Shift')
     page.wait_for_selector(f'{cell(2)} .note', state='hidden')
-    page.keyboard.press('?') # needs Shift, too, but not for long
+    page.keyboard.press('?') # needs Shift as well, but not for long
     page.wait_for_timeout(400)
     assert not page.is_visible(f'{cell(2)} .note')
     file = downloaded(page, f'{cell(2)} button:text("csv")')
@@ -421,11 +421,11 @@ def test_numbers_of_all_images(explorers, lab):
 
 @pytest.fixture(scope='module')
 def workbench(lab):
-    "The notebook that `segkc lab` writes, over two runs that were trained"
+    "The notebook that `segkc lab` writes, with two trained runs"
     data = write_scenes(lab.path/'few_scenes', n_train=16, n_val=4, n_test=1)
     small = dict(junior='mobilenetv4_conv_small+fpn:32', labelled=8, epochs=2, size=(64,96), bs=4, pretrained=False, device='cpu', probe=4) # the two runs must differ in an image
     runs = [train(lab.path/'trained'/m, data, m, senior=s, **small) for m,s in (('supervised',None), ('cps','resnet10t+fpn:32'))]
-    with chdir(lab.path): path = write_workbench(runs[1].path) # it goes where `segkc lab` was called
+    with chdir(lab.path): path = write_workbench(runs[1].path) # the notebook changes to the folder in which `segkc lab` was called
     with lab.open(str(path.relative_to(lab.path)), warm=True) as nb:
         nb.run_all()
         nb.page.wait_for_function("document.querySelectorAll('.segkc[data-arrived]').length==3", timeout=90000)
@@ -436,7 +436,7 @@ PSEUDO,DISAGREE,CARD,COMPARE = 5,7,9,11 # cells of the workbench
 viewer = lambda i,n=2: f'{cell(i)} .widget-vbox > :nth-child({n})' # under the head
 
 def test_workbench(workbench):
-    "Every cell runs, and shows something"
+    "Every cell runs and shows something"
     page = workbench.page
     for kind in ('error','stderr'): assert page.locator(f'[data-mime-type="application/vnd.jupyter.{kind}"]').count()==0
     assert page.locator('.segkc-training path.line').count()>=4 and 'cps' in page.inner_text(cell(CARD))
@@ -446,14 +446,14 @@ def test_workbench(workbench):
     assert not workbench.errors, workbench.errors
 
 def test_views_of_the_loss(workbench):
-    "Under the image, with sliders that are the same; and away again"
+    "Shown under the image, with linked sliders; and removed again"
     page = workbench.page
     page.click(f'{cell(PSEUDO)} button:text("views")')
     page.wait_for_selector(f'{viewer(PSEUDO, 3)} .segkc[data-arrived]')
     page.wait_for_timeout(100)
     im = canvases(page, viewer(PSEUDO, 3))
     assert list(im)==['weak view','junior now','strong view, drawn anew'] and all(o.std()>1 for o in im.values())
-    for t,same in ((1,True), (0,False)): # above 1 nothing is kept, and only a trace of the label is left
+    for t,same in ((1,True), (0,False)): # at 1 nothing is kept, and only a trace of the label is left
         now = settle(page, lambda: drag(page, f'{viewer(PSEUDO)} input.threshold', t), f'{viewer(PSEUDO, 3)} .segkc')
         assert (np.abs(now['junior now'].astype(int)-im['weak view']).mean()<12)==same
     page.click(f'{cell(PSEUDO)} button:text("views")')
@@ -461,7 +461,7 @@ def test_views_of_the_loss(workbench):
     assert not workbench.errors, workbench.errors
 
 def test_comparing(workbench):
-    "Image, epoch and matrix change the pixels that they should; table and curves follow the epoch"
+    "Image, epoch and matrix change their own pixels; table and curves follow the epoch"
     page,sel,table = workbench.page,f'{viewer(COMPARE)} .segkc',f'{cell(COMPARE)} .widget-html'
     after = lambda do: (canvases(page, sel),settle(page, do, sel, 'arrived'))
     page.locator(cell(COMPARE)).scroll_into_view_if_needed()
@@ -475,7 +475,7 @@ def test_comparing(workbench):
     assert row()[0]!=text[0]
     page.locator(f'{cell(COMPARE)} .matrix').scroll_into_view_if_needed()
     at,full = page.locator(f'{cell(COMPARE)} .matrix canvas').bounding_box(),canvases(page, sel)
-    now = settle(page, lambda: page.mouse.click(at['x']+78+10, at['y']+78+10), sel) # both call it by the class that they dispute most
+    now = settle(page, lambda: page.mouse.click(at['x']+78+10, at['y']+78+10), sel) # both label it with the class that they dispute most
     lit = {o:~(full[o]//4==now[o]).all(-1) for o in now}
     assert 0<lit['image'].mean()<1 and all(np.array_equal(lit['image'], o) for o in lit.values())
     was,now = after(lambda: page.click(f'{cell(COMPARE)} button:text("largest gain")'))

@@ -1,4 +1,4 @@
-"The deployed network: the same answer in every form, in bounded memory, whatever happens while a folder is read, and nothing that runs is loaded"
+"The deployed network predicts the same in every format and in bounded memory; reading a folder survives interruptions; no file can run code"
 import pickle, shutil, subprocess, sys, time, zlib
 from functools import cache
 from pathlib import Path
@@ -37,7 +37,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def exported(tmp_path_factory):
-    "A junior by name: network, weights, ONNX file; made once"
+    "A junior by name: network, weights, ONNX file; created once"
     pytest.importorskip('onnxruntime')
     @cache
     def make(name):
@@ -55,7 +55,7 @@ def photos(folder, n, size=(64,96)):
 def names(folder): return sorted(o.relative_to(folder).with_suffix('').as_posix() for o in Path(folder).rglob('*.*') if not o.name.startswith('.'))
 
 class Pixels(nn.Module):
-    "Logits that depend on a pixel alone: tiles must give exactly what the whole would"
+    "Logits that depend on single pixels: tiles must equal the whole"
     def __init__(self, k):
         super().__init__()
         self.conv = nn.Conv2d(3, k, 1)
@@ -76,14 +76,14 @@ def test_memory_is_bounded():
     row = p.net(a[i].transpose(2,0,1)[None])
     assert (o.mask[i]==row[0][0]).all() and (o.conf[i]==row[1][0]).all()
 
-def test_sizes_that_fit_nothing(weights):
+def test_odd_sizes(weights):
     p = Predictor.load(weights, 'cpu', tile=128)
     for h,w in ((1,1), (7,300), (129,128), (31,33)):
         o = p.predict(np.zeros((h,w,3), np.uint8))
         assert o.mask.shape==o.conf.shape==(h,w) and o.overlay().shape==(h,w,3)
 
 @pytest.mark.parametrize('name', JUNIORS)
-def test_onnx_is_the_network_at_any_size(name, exported):
+def test_onnx_equals_the_network_at_any_size(name, exported):
     net,f,onnx = exported(name)
     p,q = Predictor.load(f, 'cpu'),Predictor.load(onnx)
     assert q.task==p.task and f'`{JUNIORS[name][0]}`' in Path(f'{onnx}.md').read_text()
@@ -145,14 +145,14 @@ def test_shards_are_disjoint_and_complete(weights, tmp_path):
     assert sorted(sum(parts, []))==names(tmp_path/'in') and [len(o) for o in parts]==[3,2,2]
 
 def png_header(path, w, h):
-    "A file of a few bytes that says it is an image of w × h"
+    "A file of a few bytes whose header claims an image of w × h"
     Image.new('L', (8,8)).save(path)
     b = bytearray(path.read_bytes())
     b[16:24] = w.to_bytes(4, 'big')+h.to_bytes(4, 'big')
     b[29:33] = zlib.crc32(bytes(b[12:29])).to_bytes(4, 'big')
     path.write_bytes(b)
 
-def test_bad_images_are_named_and_the_rest_goes_on(weights, tmp_path, capsys):
+def test_bad_images_are_reported_and_the_others_predicted(weights, tmp_path, capsys):
     d = photos(tmp_path/'in', 3)
     (d/'no.png').write_text('no')
     (d/'cut.jpg').write_bytes((d/'01.jpg').read_bytes()[:900])
@@ -183,12 +183,12 @@ def test_one_line(weights, tmp_path, monkeypatch, args, words):
     assert words in str(e.value.code) and '\n' not in str(e.value.code)
     assert sorted(o.name for o in tmp_path.iterdir())==['empty','in']
 
-def test_mixed_folders_are_refused(weights, tmp_path):
+def test_mixed_folders_are_rejected(weights, tmp_path):
     photos(tmp_path/'in', 2)
     save_segmenter(segmenter(CNN.replace('32', '64'), 8, pretrained=False), tmp_path/'other.safetensors', task=TASK.to_dict())
     predict = lambda f,more='': main(f'predict {f} {tmp_path}/in --out {tmp_path}/out --device cpu {more}'.split())
     predict(weights)
-    with pytest.raises(SystemExit, match='another network; give another folder'): predict(tmp_path/'other.safetensors')
+    with pytest.raises(SystemExit, match='another network; pass another folder'): predict(tmp_path/'other.safetensors')
     with pytest.raises(SystemExit, match='another tile'): predict(weights, '--tile 512')
 
 def test_masks_are_palette_images(weights, tmp_path):
@@ -203,13 +203,13 @@ class Payload:
     def __reduce__(self): return Path.touch,(Path(self.path),)
 
 @pytest.mark.parametrize('name', ['a.pth','a.pt','a.pkl','a.safetensors','a.onnx','a.pt2','a'])
-def test_a_pickle_is_refused_and_does_not_run(name, tmp_path):
+def test_a_pickle_is_rejected_and_does_not_run(name, tmp_path):
     f,ran = tmp_path/name,tmp_path/'ran'
     for write in (lambda: f.write_bytes(pickle.dumps(Payload(ran))), lambda: torch.save(Payload(ran), f)):
         write()
         with pytest.raises(ValueError, match=name): Predictor.load(f)
         assert not ran.exists()
-    torch.load(f.rename(tmp_path/'payload'), weights_only=False) # it is one
+    torch.load(f.rename(tmp_path/'payload'), weights_only=False) # it would have run
     assert ran.exists()
 
 def test_hub_there_and_back(weights, tmp_path, monkeypatch):

@@ -35,7 +35,7 @@ def test_masked_pseudo_label(golden):
 def test_gta_assistant(golden):
     g = tensors(golden('gta_assistant_loss'))
     z,conf = g['logits'].requires_grad_(),g['teacher_logits'].softmax(1).max(1)[0]
-    loss = assistant_loss(z, g['target'], conf, conf>0, 1-g['percent_kept']/100) # the release counts ignored pixels below the line
+    loss = assistant_loss(z, g['target'], conf, conf>0, 1-g['percent_kept']/100) # the release counts ignored pixels among the least confident
     loss.backward()
     close(loss.detach(), g['loss'], **VALUE)
     close(z.grad, g['grad'], **GRAD)

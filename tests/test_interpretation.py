@@ -67,7 +67,7 @@ def test_unet_learner(tmp_path):
     assert list(interp.by_class().index)==CODES[:3]==list(interp.report.iou) and abs(interp.report.miou-100*c.miou)<.01
     i = int(losses.argmax())
     image,truth,pred,loss = interp.sample(i)
-    assert np.abs(image.astype(int)-np.array(Image.open(dls.valid.items[i]))).max()<=1, 'the picture is the file'
+    assert np.abs(image.astype(int)-np.array(Image.open(dls.valid.items[i]))).max()<=1, 'the picture equals the file'
     assert np.array_equal(truth, np.array(Image.open(dls.valid.items[i].parent/'masks'/dls.valid.items[i].name)))
     assert abs(loss-losses.max())<1e-4 and pred.shape==SIZE
     fig = interp.plot_top_losses(9)
@@ -106,7 +106,7 @@ def test_another_loader_and_another_loss(tmp_path):
     again = SegInterpretation.from_learner(learn, dl=dls.train)
     assert len(train.losses)==len(dls.train_ds)==5 and torch.equal(train.losses, again.losses)
 
-def test_our_learner(scenes):
+def test_dual_learner(scenes):
     learn = learner(scenes)
     interp = SegInterpretation.from_learner(learn)
     net = learn.deploy()
@@ -119,7 +119,7 @@ def test_images_of_several_sizes(scenes):
     for i,f in enumerate(sorted((scenes/'val').glob('*/*0.*'))):
         im = Image.open(f)
         im.crop((0,0,64,48)).save(f)
-    learn = learner(scenes, 'mobilenetv4_conv_small+fpn:32') # of a smaller network, padding would reach the whole image
+    learn = learner(scenes, 'mobilenetv4_conv_small+fpn:32') # in a smaller network, padding would affect the whole image
     interp = SegInterpretation.from_learner(learn)
     sizes = {interp.sample(i)[0].shape[:2] for i in range(4)}
     assert sizes=={(48,64),(64,96)} and len(interp.plot_top_losses(4).axes)==16
@@ -133,7 +133,7 @@ def test_logits_are_not_kept(tmp_path):
         seen = []
         def after_batch(self):
             gc.collect()
-            shapes = [tuple(o.shape) for o in gc.get_objects() if torch.is_tensor(o) and all(type(n) is int for n in o.shape)] # an export leaves tensors of open size
+            shapes = [tuple(o.shape) for o in gc.get_objects() if torch.is_tensor(o) and all(type(n) is int for n in o.shape)] # an export leaves tensors with symbolic sizes
             self.seen.append(sum(len(s)==4 and s[1]==3 and s[-2:]==SIZE for s in shapes))
     learn = tiny(loaders(tmp_path/'d', bs=1), 3)
     learn.add_cb(Alive())

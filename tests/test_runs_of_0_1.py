@@ -44,4 +44,4 @@ def test_the_stopped_run_resumes(old):
     assert run.finished and len(run.history)==2 and run.history.iloc[0].equals(first.iloc[0])
     assert json.loads((run.path/'config.json').read_text())['format']==1, 'a resumed run keeps its config'
     with pytest.raises(SystemExit) as e: main(f'train --resume {old}/stopped'.split())
-    assert 'this run is finished, after 2 epochs' in str(e.value)
+    assert 'this run is finished after 2 epochs' in str(e.value)

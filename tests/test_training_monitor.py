@@ -1,4 +1,4 @@
-"Live curves: what is drawn of a history, of a learner, of a folder that another process writes, and in a browser"
+"Live curves of a history, of a learner, of a folder that another process writes, and in a browser"
 import json, math, re, shutil, time
 import numpy as np, pandas as pd, pytest, torch
 from conftest import learner
@@ -27,18 +27,18 @@ def test_terms_that_appear_later_and_missing_values():
 def test_any_number_of_epochs(n):
     p = panels(history(n, senior_miou=[.2]*n), None)
     assert (len(p['x']),p['total'])==(n,max(n, 1))
-    assert [s['color'] for s in by_title(p)['mIoU'].values()]==[1,0] # a network has one colour, wherever it stands
+    assert [s['color'] for s in by_title(p)['mIoU'].values()]==[1,0] # a network has one colour, whatever its position
     assert len(json.dumps(p))<40*1024 and still_picture(history(n)).count('<img')==(n>0)
 
 class Interrupt(Callback):
-    "As the stop button in the first step of the second epoch"
+    "Acts like the stop button in the first step of the second epoch"
     order = 100
     def after_batch(self):
         if not (self.learn.training and self.learn.epoch==1): return
         self.running = dict(self.learn.training_monitor.widget.running)
         raise KeyboardInterrupt
 
-def test_curves_go_on_after_an_interrupt(scenes, monkeypatch):
+def test_curves_continue_after_an_interrupt(scenes, monkeypatch):
     monkeypatch.setattr(TrainingMonitor, 'every', 0.)
     learn,first,second = learner(scenes),TrainingMonitor(),TrainingMonitor()
     with learn.no_bar(), learn.no_logging():
@@ -64,7 +64,7 @@ def test_training_is_the_same_with_it(scenes):
     assert all(torch.equal(p, q) for p,q in zip(a.model.parameters(), b.model.parameters()))
     assert a.recorder.losses==b.recorder.losses
 
-def test_what_fails_in_it_stops_nothing(scenes, monkeypatch):
+def test_an_error_does_not_stop_the_training(scenes, monkeypatch):
     mon = TrainingMonitor()
     monkeypatch.setattr('segkc_fastai.view.live.panels', lambda *a: 1/0)
     learn = learner(scenes)
@@ -80,7 +80,7 @@ def test_any_learner():
 def test_values_in_flight():
     t = torch.tensor(2.)
     o = InFlight(dict(a=(t, 4), b=(torch.tensor(3), 1)))
-    t += 1 # the device goes on
+    t += 1 # the device continues
     assert o.ready and o.values==dict(a=(2.,4), b=(3.,1)) and InFlight({}).values=={}
 
 def wait(cond, seconds=10):
@@ -130,7 +130,7 @@ def test_errors_of_the_watching_thread_are_shown(half, watching):
     wait(lambda: 'gone' in watching.widget.error)
 
 class Recorded:
-    "In memory what `Probe` reads: two images, large enough to be thinned out"
+    "Stands in for `Probe`, in memory: two images, large enough to be reduced"
     task,names,records,networks,deployed = Task(['a','b','c']),['x','y'],[(0,4),(1,8)],['junior','teacher','senior'],'junior'
     def __init__(self, path=None, truths=2): self.truths = truths
     def refresh(self): return self
@@ -195,7 +195,7 @@ POINTS = "document.querySelectorAll('.segkc-training circle.point[data-name=juni
 BUSY = "[...document.querySelectorAll('.jp-InputPrompt')].some(e => e.textContent.includes('*'))"
 
 def test_points_appear_while_the_cell_runs(lab):
-    "Each state is waited for by one look at the page, because the training does not wait"
+    "Each state is awaited with one inspection of the page, because the training does not wait"
     with lab.run('live.ipynb', SETUP, 'learn.fit_one_cycle(3, 1e-3, cbs=TrainingMonitor())', warm=True) as nb:
         page,root = nb.page,nb.page.locator('.segkc-training')
         points = lambda: root.locator('circle.point[data-name=junior_miou]').count()

@@ -22,44 +22,53 @@ FILES = ['model.safetensors','config.json','README.md']
 
 def hub_folder(
     p:Predictor,     # loaded from a `.safetensors` file
-    folder:str|Path  # to make, or to write into
+    folder:str|Path  # to create, or to write into
 )->Path:
-    "Write the files of a repository into a folder; ValueError if the network was loaded from something else"
-    if p.path is None or Path(p.path).suffix!='.safetensors': raise ValueError(f'{p.path}: a repository holds safetensors; load the network from its .safetensors file or its run folder')
+    "Write the files of a repository into a folder; raises `ValueError` unless `p` is from a `.safetensors` file"
+    why = 'a repository requires safetensors; load the network from its .safetensors file or its run folder'
+    if p.path is None or Path(p.path).suffix!='.safetensors': raise ValueError(f'{p.path}: {why}')
     folder = Path(folder)
     with replacing(folder/FILES[0]) as tmp: shutil.copyfile(p.path, tmp)
     write_json(folder/FILES[1], dict(format=1, library='segkc_fastai') | weights_facts(p.path))
     write_text(folder/FILES[2], model_card(p.path, folder/FILES[0]))
     return folder
 
-# %% ../../nbs/08_deploy/05_hub.ipynb #2fa515d4
+# %% ../../nbs/08_deploy/05_hub.ipynb #ac626540
 @patch
 def push_to_hub(self:Predictor,
     repo_id:str,       # owner/name
-    private:bool=True, # of a repository that is made for it
-    revision:str=None, # branch; main if None
-    token:str=None     # the one of `hf auth login` if None
-)->str: # the address of the commit
-    "Upload weights, card and configuration; OSError if the hub cannot be reached"
+    private:bool=True, # create the repository as a private one
+    revision:str=None, # branch; main by default
+    token:str=None     # access token; that of `hf auth login` by default
+)->str: # address of the commit
+    "Upload weights, card and configuration; raises `OSError` if the hub is out of reach"
+    why = 'the hub cannot be reached; write the files with `hub_folder`, and upload them from a connected machine'
     with tempfile.TemporaryDirectory() as tmp:
         hub_folder(self, tmp)
-        if not hub_in_reach(): raise OSError(f'{repo_id}: the hub cannot be reached; write the files with `hub_folder`, and upload them from a machine with a network')
-        api = HfApi(token=token)
+        if not hub_in_reach(): raise OSError(f'{repo_id}: {why}')
+        api,where = HfApi(token=token),dict(repo_id=repo_id, revision=revision)
         api.create_repo(repo_id, private=private, exist_ok=True)
-        return str(api.upload_folder(repo_id=repo_id, folder_path=tmp, revision=revision, allow_patterns=FILES, commit_message='Deployed by segkc_fastai'))
+        what = dict(folder_path=tmp, allow_patterns=FILES, commit_message='Deployed by segkc_fastai')
+        return str(api.upload_folder(**where, **what))
 
+# %% ../../nbs/08_deploy/05_hub.ipynb #3e495119
+def _downloaded(repo, revision, token):
+    "Folder of a repository from the hub, or its earlier copy; raises `OSError` without either"
+    near = hub_in_reach()
+    how = dict(allow_patterns=FILES, local_files_only=not near)
+    try: return Path(snapshot_download(str(repo), revision=revision, token=token, **how))
+    except (OSError, ValueError) as e:
+        why = ' '.join(str(e).split())[:200] if near else 'the hub cannot be reached, and it was not fetched before'
+        raise OSError(f'{repo}: {why}; pass owner/name, or a folder with {FILES[0]}') from None
+
+# %% ../../nbs/08_deploy/05_hub.ipynb #c2c87bb9
 @patch(cls_method=True)
 def from_hub(cls:Predictor,
     repo:str|Path,     # owner/name, or a folder
-    revision:str=None, # branch, tag or commit; main if None
-    token:str=None,    # for a private repository
+    revision:str=None, # branch, tag or commit; main by default
+    token:str=None,    # access token, for a private repository
     **kwargs           # device and tile, see `Predictor.load`
 ):
-    "A predictor from the hub, or from a folder; OSError if the hub cannot be reached and nothing was fetched before"
-    if Path(repo).is_dir(): return cls.load(Path(repo)/FILES[0], **kwargs)
-    near = hub_in_reach()
-    try: folder = snapshot_download(str(repo), revision=revision, token=token, allow_patterns=FILES, local_files_only=not near)
-    except (OSError, ValueError) as e:
-        why = ' '.join(str(e).split())[:200] if near else 'the hub cannot be reached, and it was not fetched before'
-        raise OSError(f'{repo}: {why}; give owner/name, or a folder with {FILES[0]}') from None
-    return cls.load(Path(folder)/FILES[0], **kwargs)
+    "Load a predictor from the hub or a folder; raises `OSError` if the hub is out of reach and no copy is on disk"
+    folder = Path(repo) if Path(repo).is_dir() else _downloaded(repo, revision, token)
+    return cls.load(folder/FILES[0], **kwargs)

@@ -6,14 +6,15 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/04_methods/mkd.html.md"""
 
 # %% auto #0
 __all__ = ['class_statistics', 'ClassCovariance', 'class_shift', 'semantic_augmentation', 'strength_at', 'every_other', 'halve',
-           'augmented', 'cross_losses', 'TeachersLabel', 'outputs_at_half', 'MutualDistillation', 'mkd']
+           'update_and_augment', 'augmented', 'cross_losses', 'TeachersLabel', 'outputs_at_half', 'MutualDistillation',
+           'mkd']
 
 # %% ../../nbs/04_methods/10_mkd.ipynb #07de7301
 import math, torch, torch.nn.functional as F
 from torch import nn
 from ..core.task import IGNORE
 from ..data.views import cutmix
-from ..models.cohort import evaluating, regrid
+from ..models.cohort import evaluating, ratios, regrid
 from ..core.parallel import total
 from ..core.tensors import plain_tensor
 from .losses import class_map, pseudo_label_loss
@@ -108,9 +109,15 @@ def halve(
     "Logits and classifier input on the grid of the loss"
     grid = [n//2 for n in size]
     z = F.interpolate(plain_tensor(o.logits), grid, mode='bilinear')
-    return z,regrid(plain_tensor(o.embedding).detach().float(), grid, [n/m for n,m in zip(size, padded)])
+    return z,regrid(plain_tensor(o.embedding).detach().float(), grid, ratios(size, padded))
 
-# %% ../../nbs/04_methods/10_mkd.ipynb #6da95a71
+# %% ../../nbs/04_methods/10_mkd.ipynb #fc8b7cb9
+def update_and_augment(z, f, y, weight, covariance, strength):
+    "Logits (B,K,h,w) augmented after features (B,A,h,w) of the classes `y` (B,h,w) have updated the `ClassCovariance`"
+    covariance.update(f.movedim(1, -1).flatten(0, 2), y.flatten())
+    return semantic_augmentation(z, y, weight, covariance.covariance, strength)
+
+# %% ../../nbs/04_methods/10_mkd.ipynb #8d59e7a5
 def augmented(
     z:torch.Tensor,             # (B,K,h,w) logits
     f:torch.Tensor,             # (B,A,h,w) classifier input
@@ -121,12 +128,10 @@ def augmented(
     strength:float              # λ_t
 )->torch.Tensor: # (B,K,h,w)
     "Logits of labelled and unlabelled images after `semantic_augmentation`"
-    def part(z, f, y):
-        covariance.update(f.movedim(1, -1).flatten(0, 2), y.flatten())
-        return semantic_augmentation(z, y, weight, covariance.covariance, strength)
     n = len(gt)
     own = torch.where(valid, class_map(z[n:]), IGNORE)
-    return torch.cat([part(z[:n], f[:n], gt), part(z[n:], f[n:], own)])
+    parts = [(z[:n],f[:n],gt), (z[n:],f[n:],own)]
+    return torch.cat([update_and_augment(*o, weight, covariance, strength) for o in parts])
 
 # %% ../../nbs/04_methods/10_mkd.ipynb #ba2aefbf
 def cross_losses(

@@ -12,7 +12,7 @@ __all__ = ['DISTANCES', 'NOTE', 'VARIANTS', 'feature_distance', 'valid_share', '
 from dataclasses import replace
 import torch, torch.nn.functional as F
 from fastcore.meta import delegates
-from ..models.cohort import Adaptor, regrid
+from ..models.cohort import Adaptor, ratios, regrid
 from ..core.parallel import denominator
 from .step import Method, StepCallback, Term
 from .cps import cps
@@ -40,7 +40,7 @@ def valid_share(
     h,w = valid.shape[-2:]
     return F.adaptive_avg_pool2d(F.pad(valid.float(), (0, area[1]-w, 0, area[0]-h)), grid)
 
-# %% ../../nbs/04_methods/08_segkc.ipynb #f59da06e
+# %% ../../nbs/04_methods/08_segkc.ipynb #c0846692
 def on_coarsest_grid(
     maps,  # feature maps (B,C,h,w)
     areas  # height and width in pixels that each covers
@@ -48,7 +48,7 @@ def on_coarsest_grid(
     "Bring feature maps to the coarsest of their grids"
     i = min(range(len(maps)), key=lambda i: maps[i].shape[-1]*maps[i].shape[-2])
     grid,area = maps[i].shape[-2:],areas[i]
-    return [regrid(f, grid, [n/m for n,m in zip(area, o)]) for f,o in zip(maps, areas)],grid,area
+    return [regrid(f, grid, ratios(area, o)) for f,o in zip(maps, areas)],grid,area
 
 # %% ../../nbs/04_methods/08_segkc.ipynb #c9c4c9d8
 def prediction_distance(

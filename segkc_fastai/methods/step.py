@@ -6,8 +6,8 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/04_methods/step.html.md"""
 
 # %% auto #0
 __all__ = ['ramp_up', 'PseudoLabel', 'pseudo_label', 'EpochMeans', 'SemiStep', 'StepCallback', 'UnlabelledBatch', 'for_views',
-           'StrongViews', 'PseudoLabels', 'CutMix', 'split_outputs', 'OneForward', 'Term', 'SegLoss', 'MoveEMA',
-           'Method']
+           'StrongViews', 'PseudoLabels', 'CutMix', 'split_outputs', 'OneForward', 'check_schedule', 'Term', 'SegLoss',
+           'MoveEMA', 'Method']
 
 # %% ../../nbs/04_methods/02_step.ipynb #0fc7ff91
 from dataclasses import dataclass, field
@@ -196,14 +196,19 @@ class OneForward(StepCallback):
         s.unlabelled = None if s.x_s is None else rest
         self.learn.pred = s.terms
 
+# %% ../../nbs/04_methods/02_step.ipynb #17053088
+def check_schedule(weight, warmup, ramp):
+    "Raise `ValueError` unless `weight` is at least 0, and `warmup` and `ramp` are shares of the training"
+    if weight<0: raise ValueError(f'weight={weight}: must be 0 or more')
+    shares = 0<=warmup<1 and 0<=ramp<=1
+    if not shares: raise ValueError(f'{warmup=}, {ramp=}: must be shares of the training, from 0 to 1')
+
 # %% ../../nbs/04_methods/02_step.ipynb #a4730dd8
 class Term(StepCallback):
     "A named part of the loss"
     order = OneForward.order+1
     def __init__(self, weight:float=1., warmup:float=0., ramp:float=0., share:float=1.):
-        if weight<0: raise ValueError(f'weight={weight}: must be 0 or more')
-        shares = 0<=warmup<1 and 0<=ramp<=1
-        if not shares: raise ValueError(f'{warmup=}, {ramp=}: must be shares of the training, from 0 to 1')
+        check_schedule(weight, warmup, ramp)
         self.weight,self.warmup,self.ramp = weight,warmup,ramp
         self.share = share # of the weight, for terms that divide it among them
     @property
@@ -246,6 +251,14 @@ class MoveEMA(StepCallback):
         for k in self.cohort.follows: move_ema(self.cohort, k, self.decay)
         self.cohort.moves += not self.waits
 
+# %% ../../nbs/04_methods/02_step.ipynb #31656044
+def _check_addable(a, b):
+    both = [' and '.join(m.members) for m in (a, b)]
+    words = f'{a.name} trains {both[0]}, but {b.name} needs {both[1]}; add only methods of the same networks'
+    if a.members!=b.members: raise ValueError(words)
+    twice = sorted(set(a.names) & set(b.names))
+    if twice: raise ValueError(f'{a.name} and {b.name} both add the term {twice[0]}')
+
 # %% ../../nbs/04_methods/02_step.ipynb #a6918be7
 @dataclass
 class Method:
@@ -259,11 +272,7 @@ class Method:
     twins:dict=field(default_factory=dict) # member that starts as a copy of another → that other
 
     def __add__(self, o):
-        if self.members!=o.members:
-            a,b = (' and '.join(m.members) for m in (self, o))
-            raise ValueError(f'{self.name} trains {a}, but {o.name} needs {b}; add only methods of the same networks')
-        twice = sorted(set(self.names) & set(o.names))
-        if twice: raise ValueError(f'{self.name} and {o.name} both add the term {twice[0]}')
+        _check_addable(self, o)
         name,cbs,note = f'{self.name}+{o.name}',self.cbs+o.cbs,' '.join(filter(None, (self.note,o.note)))
         return Method(name, cbs, self.members, self.deployed, self.ema|o.ema, note, self.twins|o.twins)
 

@@ -41,7 +41,7 @@ class ComplementaryDropout(StepCallback):
 # %% ../../nbs/04_methods/06_unimatch.ipynb #797619c0
 @delegates(fixmatch)
 def unimatch(**kwargs)->Method:
-    "UniMatch V2 (arXiv 2410.10777): `fixmatch` on two strong views with complementary dropout; the EMA teacher is deployed"
+    "UniMatch V2 (arXiv 2410.10777): two strong views with complementary dropout; the EMA teacher is deployed"
     m = fixmatch(**kwargs)
     cbs = [StrongViews(2) if isinstance(cb, StrongViews) else cb for cb in m.cbs]
     return replace(m, name='unimatch', cbs=[*cbs, ComplementaryDropout()])

@@ -27,7 +27,9 @@ def plain_vit(
 )->nn.Module:
     "A plain vision transformer of timm, for images of any size; raises `ValueError` for other networks"
     try: net = timm.create_model(name, pretrained, num_classes=0, dynamic_img_size=True, **kwargs)
-    except TypeError as e: raise ValueError(f'encoder {name!r}: accepts one image size only, or is not plain ({e})') from None
+    except TypeError as e:
+        why = f'accepts only one image size, or is not plain ({e})'
+        raise ValueError(f'encoder {name!r}: {why}') from None
     if not hasattr(net, 'blocks') or not hasattr(net.patch_embed, 'patch_size') or hasattr(net, 'layers'):
         example = 'dpt requires one, such as vit_small_patch14_dinov2'
         raise ValueError(f'encoder {name!r}: not a plain vision transformer; {example}')
@@ -48,7 +50,6 @@ class PlainViT(nn.Module):
         self.blocks,self.width = read_blocks(len(self.net.blocks)),self.net.embed_dim
         self.patch = self.net.patch_embed.patch_size[0]
         self.net.prune_intermediate_layers(self.blocks, prune_norm=False, prune_head=True)
-
         self.read = dict(indices=self.blocks, norm=True, intermediates_only=True)
 
     def forward(self, x): return self.net.forward_intermediates(x, **self.read)

@@ -6,7 +6,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/03_models/segmenter.html.md"""
 
 # %% auto #0
 __all__ = ['DECODERS', 'SegOutput', 'check_encoder', 'padded_size', 'stages', 'image_statistics', 'Segmenter', 'check_crop',
-           'segmenter', 'spec_of', 'count_params', 'read_pixels', 'save_segmenter', 'load_segmenter']
+           'parse_spec', 'segmenter', 'spec_of', 'count_params', 'read_pixels', 'save_segmenter', 'load_segmenter']
 
 # %% ../../nbs/03_models/03_segmenter.ipynb #7c2e05d6
 import difflib, json, re, warnings
@@ -207,6 +207,16 @@ def check_crop(
     _check_multiple(nets, size)
     for k,net in nets.items(): _check_forward(k, net, size, n)
 
+# %% ../../nbs/03_models/03_segmenter.ipynb #9693ac89
+def parse_spec(
+    spec # "encoder+decoder:width"
+)->tuple: # encoder, decoder or None, width or None
+    "Parts of the one-word description of a network"
+    m = re.fullmatch(r'([^+\s]+)(?:\+(\w+)(?::(\d+))?)?', str(spec))
+    if not m: raise ValueError(f'network {spec!r}: write encoder+decoder:width, such as resnet18+fpn:64')
+    enc,dec,width = m.groups()
+    return enc,dec,int(width) if width else None
+
 # %% ../../nbs/03_models/03_segmenter.ipynb #55224d1d
 def segmenter(
     spec,                  # "encoder+decoder:width", or a `Segmenter`, which is returned unchanged
@@ -216,10 +226,8 @@ def segmenter(
 )->Segmenter:
     "A network from its one-word description"
     if isinstance(spec, nn.Module): return spec
-    m = re.fullmatch(r'([^+\s]+)(?:\+(\w+)(?::(\d+))?)?', str(spec))
-    if not m: raise ValueError(f'network {spec!r}: write encoder+decoder:width, such as resnet18+fpn:64')
-    enc,dec,width = m.groups()
-    return Segmenter(enc, dec or 'deeplabv3plus', classes, int(width) if width else None, pretrained, **kwargs)
+    enc,dec,width = parse_spec(spec)
+    return Segmenter(enc, dec or 'deeplabv3plus', classes, width, pretrained, **kwargs)
 
 # %% ../../nbs/03_models/03_segmenter.ipynb #e97e0cd6
 def spec_of(net:Segmenter)->str:

@@ -40,11 +40,12 @@ def read_header(
     "Header of a safetensors file; raises `FileNotFoundError`, or `ValueError` for any other kind of file"
     if not Path(path).is_file(): raise FileNotFoundError(f'{path}: no such file')
     try:
-        with safe_open(path, 'np') as f: meta,shapes = f.metadata(),{k:tuple(f.get_slice(k).get_shape()) for k in f.keys()}
+        with safe_open(path, 'np') as f:
+            shapes = {k:tuple(f.get_slice(k).get_shape()) for k in f.keys()}
+            return f.metadata() or {},shapes
     except Exception as e:
         why = 'other formats can contain a program and are not read'
         raise ValueError(f'{path}: not a safetensors file, or truncated ({e}); {why}') from None
-    return meta or {},shapes
 
 # %% ../../nbs/03_models/02_weights.ipynb #dcc385dd
 FORMAT = 1 # of the header of a weights file

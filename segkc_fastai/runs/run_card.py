@@ -98,9 +98,10 @@ def _card_rows(f):
     deployed = f'{dep}, {f["networks"][dep]["params"]/1e6:.2f} M parameters, chosen before training'
     data = f'{d["name"]}: {d["labelled"]} labelled ({d["split"]}), {d["unlabelled"]} unlabelled, {d["val"]} validation'
     split = f'{d["family"] or "family not recorded"}; hash `{d["hash"]}`'
-    what = dict(Method=method, Networks=_network_words(f['networks']), Deployed=deployed, Data=f'{data} images', Split=split)
+    nets = dict(Networks=_network_words(f['networks']), Deployed=deployed)
     versions = _arguments(f['versions']).replace('=', ' ')
-    return what | dict(Training=_training_words(f['training']), Time=_cost_words(f['cost']), Versions=versions)
+    how = dict(Training=_training_words(f['training']), Time=_cost_words(f['cost']), Versions=versions)
+    return dict(Method=method) | nets | dict(Data=f'{data} images', Split=split) | how
 
 # %% ../../nbs/07_runs/03_run_card.ipynb #ffd0b0c1
 def card(

@@ -29,7 +29,7 @@ def _group_of(column, metrics):
     if column.endswith('_miou'): return 'miou'
     return 'consultation' if column.startswith('kc_') else 'terms'
 
-# %% ../../nbs/09_view/05_charts.ipynb #780e639b
+# %% ../../nbs/09_view/05_charts.ipynb #3dafcd7d
 def column_groups(
     columns,   # of a history
     metrics=() # columns that are the user's metrics
@@ -47,7 +47,7 @@ def _axes_for(n, width, height=1.6, least=2., **kwargs):
     for ax in axs.flat[n:]: ax.axis('off')
     return fig,axs.flat[:n]
 
-# %% ../../nbs/09_view/05_charts.ipynb #9d70884f
+# %% ../../nbs/09_view/05_charts.ipynb #4bfa1c48
 def epoch_axis(
     ax,
     epochs # that are drawn, from 1
@@ -56,14 +56,14 @@ def epoch_axis(
     seen = sorted(set(epochs))
     ax.xaxis.set_major_locator(FixedLocator(seen) if len(seen)<6 else MaxNLocator(5, integer=True))
 
-# %% ../../nbs/09_view/05_charts.ipynb #fbecba20
+# %% ../../nbs/09_view/05_charts.ipynb #dca20e02
 def _risen(values, gap):
     "Positions of ascending values, each raised to at least `gap` above the one before"
     at,res = -np.inf,[]
     for v in values: res.append(at := max(v, at+gap))
     return res
 
-# %% ../../nbs/09_view/05_charts.ipynb #1f47d47d
+# %% ../../nbs/09_view/05_charts.ipynb #34dbe61f
 def _label_ends(ax, x, ends):
     "Write the last values beside their lines, which end at `x`; `ends` holds pairs of value and colour"
     ends,gap = sorted(ends),np.diff(ax.get_ylim())[0]*.09
@@ -71,13 +71,13 @@ def _label_ends(ax, x, ends):
         place = dict(xy=(x, at), xytext=(3,0), textcoords='offset points', va='center')
         ax.annotate(f'{v:.3g}', **place, fontsize=6, color=col, annotation_clip=False)
 
-# %% ../../nbs/09_view/05_charts.ipynb #b5443f8b
+# %% ../../nbs/09_view/05_charts.ipynb #5c50ca99
 def _bounds_of(column, df):
     "Names of the columns that bound an mIoU, None if it has none"
     low,high = (column.replace('_miou', o) for o in ('_low','_high'))
     return (low,high) if high in df and high!=column else None
 
-# %% ../../nbs/09_view/05_charts.ipynb #a8c823a6
+# %% ../../nbs/09_view/05_charts.ipynb #e6a00e8c
 def _draw_columns(ax, df, cols, title):
     "Lines with their bounds, and the last value beside each"
     x,ends = df['epoch']+1,[]
@@ -112,18 +112,18 @@ def curves(
     for ax,(title,cols) in zip(axs, panels.items()): _draw_columns(ax, history, cols, title)
     return fig
 
-# %% ../../nbs/09_view/05_charts.ipynb #d0edee4b
-def _colours(n):
+# %% ../../nbs/09_view/05_charts.ipynb #2d2190c8
+def _distinct(n):
     "`n` distinct colours"
     return sns.color_palette('colorblind' if n<=10 else 'husl', n)
 
-# %% ../../nbs/09_view/05_charts.ipynb #3b2ac063
+# %% ../../nbs/09_view/05_charts.ipynb #8b3b6418
 def _bar_rows(n, width):
     "How many rows `n` groups of bars need in `width` inches, and how many groups one row has"
     rows = -(-n//int((width-.4)/.16))
     return rows,-(-n//rows)
 
-# %% ../../nbs/09_view/05_charts.ipynb #1565ae32
+# %% ../../nbs/09_view/05_charts.ipynb #5956404e
 def _ious(report, names):
     "IoU of the named classes and their mean in percent, NaN where there is no value"
     return [np.nan if v is None else v for v in (*(report.iou.get(k) for k in names), report.miou)]
@@ -132,7 +132,7 @@ def _with_mean(name, report):
     "Name of a result with its mIoU in percent"
     return f'{name} (–)' if report.miou is None else f'{name} ({report.miou:.1f})'
 
-# %% ../../nbs/09_view/05_charts.ipynb #c977e269
+# %% ../../nbs/09_view/05_charts.ipynb #74c711a0
 def _draw_bars(ax, values, i, n, slot, colour):
     "Bars of result `i` of `n`; a class has `slot` inches"
     bars = ax.bar(np.arange(len(values))+(i-(n-1)/2)*.8/n, values, .8/n, color=colour)
@@ -151,7 +151,7 @@ def class_bars(
 ):
     "Per-class IoU in percent, one bar per result; returns the figure"
     classes,n = list(next(iter(reports.values())).iou),len(reports)
-    names,colours = [*classes, 'mean'],_colours(n)
+    names,colours = [*classes, 'mean'],_distinct(n)
     rows,per = _bar_rows(len(names), width)
     slot,height = (width-.4)/per,1.3+.045*min(max(map(len, names)), 30)
     fig,axs = plt.subplots(rows, 1, figsize=(width, height*rows), layout='constrained', sharey=True, squeeze=False)
@@ -164,14 +164,14 @@ def class_bars(
     outside_legend(fig, [Patch(color=c) for c in colours], labels, 'outside upper center')
     return fig
 
-# %% ../../nbs/09_view/05_charts.ipynb #7f033f18
+# %% ../../nbs/09_view/05_charts.ipynb #692f2920
 def _reliability(bins):
     "Arrays over the bins: centre, mean confidence, accuracy, and share of all pixels, each in percent"
     n,conf,right = np.array([[np.nan if v is None else v for v in o] for o in bins]).T
     w = 100/len(n)
     return w*(np.arange(len(n))+.5),conf,right,100*n/max(n.sum(), 1)
 
-# %% ../../nbs/09_view/05_charts.ipynb #511a0a12
+# %% ../../nbs/09_view/05_charts.ipynb #cbfb2990
 def _draw_reliability(ax, mid, conf, right, w):
     "Accuracy as bars of width `w`, hatched up or down to the confidence, with the diagonal"
     blue,red = (sns.color_palette('colorblind')[i] for i in (0,3))
@@ -199,14 +199,14 @@ def reliability_diagram(
     outside_legend(fig, *ax.get_legend_handles_labels())
     return fig
 
-# %% ../../nbs/09_view/05_charts.ipynb #fca3e4ec
+# %% ../../nbs/09_view/05_charts.ipynb #8e52dc89
 def _row_percent(counts):
     "Each row of a matrix in percent of its sum, NaN where it is empty"
     m = np.array(counts, float)
     total = m.sum(1, keepdims=True)
     return np.divide(100*m, total, out=np.full_like(m, np.nan), where=total>0)
 
-# %% ../../nbs/09_view/05_charts.ipynb #cc77e0a0
+# %% ../../nbs/09_view/05_charts.ipynb #c3b3ff71
 def _cell_texts(pct):
     "Numbers to write into the cells, False for none"
     return np.where(pct>=.5, np.char.mod('%.0f', np.nan_to_num(pct)), '') if len(pct)<=12 else False
@@ -254,22 +254,22 @@ def _published_series(df, published):
     series = published.groupby(['method','backbone','rule'], sort=False)
     return [(f'{m}, {b} (published, {r})', o.sort_values('labelled')) for (m,b,r),o in series]
 
-# %% ../../nbs/09_view/05_charts.ipynb #563204ce
+# %% ../../nbs/09_view/05_charts.ipynb #f9f46d3c
 def _arm_stats(df):
     "One row per arm and number of labelled images: mean and standard deviation of the mIoU, and model sizes"
     cols = dict(miou=('miou','mean'), std=('miou','std'), deployed=('deployed','first'), trained=('trained','first'))
     return df.groupby(['arm','labelled_images'], sort=False).agg(**cols).reset_index().fillna({'std':0})
 
-# %% ../../nbs/09_view/05_charts.ipynb #d5d01371
+# %% ../../nbs/09_view/05_charts.ipynb #a80a0f54
 _MARKERS = 'os^vD<>p*hX'
 
 def _arm_series(df):
     "Triples of name, (colour, marker) and rows of `_arm_stats`, one per arm"
     by,names = _arm_stats(df),list(dict.fromkeys(df.arm))
-    styles = zip(_colours(len(names)), _MARKERS*-(-len(names)//len(_MARKERS)))
+    styles = zip(_distinct(len(names)), _MARKERS*-(-len(names)//len(_MARKERS)))
     return [(a, style, by[by.arm==a].sort_values('labelled_images')) for a,style in zip(names, styles)]
 
-# %% ../../nbs/09_view/05_charts.ipynb #c294fa2c
+# %% ../../nbs/09_view/05_charts.ipynb #6d65228c
 def _share_ticks(df, published):
     "Number of labelled images → text of its tick"
     share = lambda l,n: f'{l}\n({n})' if re.fullmatch(r'\d+/\d+', str(l)) else f'{n}'
@@ -312,7 +312,7 @@ def _size_axis(ax):
     major = LogLocator(subs=(1,2,5)) if hi/lo>5 else MaxNLocator(4)
     ax.xaxis.set(major_locator=major, major_formatter='{x:g}', minor_formatter=NullFormatter())
 
-# %% ../../nbs/09_view/05_charts.ipynb #f24dfb03
+# %% ../../nbs/09_view/05_charts.ipynb #3a6f2473
 def _draw_size(ax, o, name, colour, marker):
     "One arm in one panel; `o` holds its rows of `_arm_stats`"
     if o.empty: return
@@ -329,7 +329,7 @@ def _draw_sizes(ax, n, arms, published):
     ax.set(xscale='log', xlabel='parameters, millions', title=f'{n} labelled images')
     _size_axis(ax)
 
-# %% ../../nbs/09_view/05_charts.ipynb #35efae98
+# %% ../../nbs/09_view/05_charts.ipynb #53d719a1
 @styled
 def size_scatter(
     df,             # columns arm, labelled, labelled_images, seed, miou, deployed, trained, layout: see `run_grid`

@@ -14,7 +14,7 @@ from ..runs.folder import Run, not_comparable, run_results
 from .disagreement import PairExplorer
 from .viewer import Panel
 
-# %% ../../nbs/09_view/15_comparing.ipynb #dfe4aff6
+# %% ../../nbs/09_view/15_comparing.ipynb #77c5246c
 def shared_names(
     probes # `Probe`s
 )->list:
@@ -31,7 +31,7 @@ def shared_names(
     same = 'because their splits differ; compare runs of the same data, split and seed'
     raise ValueError(f'{first.path}: no probe image is in all {len(probes)} runs, {same}')
 
-# %% ../../nbs/09_view/15_comparing.ipynb #b8de0141
+# %% ../../nbs/09_view/15_comparing.ipynb #57e59cc4
 def record_at(
     records, # (epoch, step) of each
     epoch:int
@@ -73,10 +73,10 @@ class SharedProbe:
         df = p.per_image(record_at(p.records, self.records[record][0]))
         return df.loc[[self._at(i, p) for i in range(len(self))]].set_axis(range(len(self)))
 
-# %% ../../nbs/09_view/15_comparing.ipynb #0244ebee
+# %% ../../nbs/09_view/15_comparing.ipynb #a06034af
 def _colors(n): return color_palette('colorblind', n).as_hex()
 
-# %% ../../nbs/09_view/15_comparing.ipynb #26b578a5
+# %% ../../nbs/09_view/15_comparing.ipynb #b64bc784
 def _scales(values, w, h):
     "Functions from epochs and values to pixels of a drawing of `w` × `h`, and the lowest and highest value"
     known = [v for o in values for v in o if v is not None] or [0]
@@ -112,15 +112,15 @@ def results_row(
     now = round(col.iloc[min(epoch, len(col)-1)], 2)
     return found | {'this epoch':now, 'last':last[dep]['miou'], 'low':low, 'high':high}
 
-# %% ../../nbs/09_view/15_comparing.ipynb #891d9d3d
-def _note(first, others):
+# %% ../../nbs/09_view/15_comparing.ipynb #387b007f
+def _incomparable(first, others):
     "HTML: what makes other runs incomparable with the first; empty if nothing does"
     found = [(o,why) for o in others if (why := not_comparable(first, o))]
     reasons = [f'{html.escape(o.path.name)}: {html.escape("; ".join(why))}' for o,why in found]
     return f'<div>Not comparable with {html.escape(first.path.name)}: {". ".join(reasons)}.</div>' if reasons else ''
 
-# %% ../../nbs/09_view/15_comparing.ipynb #aec82a5e
-def _table(df):
+# %% ../../nbs/09_view/15_comparing.ipynb #290263df
+def _results_table(df):
     "Results as HTML, each run with the colour of its curve"
     df = df.astype(object)
     df.insert(0, '', [f'<span style="color:{c}">■</span>' for c in _colors(len(df))])
@@ -196,8 +196,8 @@ class CompareExplorer(RunsExplorer):
 
     def results_html(self)->str:
         "The results as HTML, with curves, and what makes runs incomparable"
-        (style,table),(first,*others) = _table(self.results()),self.runs.values()
+        (style,table),(first,*others) = _results_table(self.results()),self.runs.values()
         percent = {k:[None if v!=v else 100*v for v in r.history[f'{r.deployed}_miou']] for k,r in self.runs.items()}
-        left = f'<div>{table}mIoU of the deployed network on val, %{_note(first, others)}</div>'
+        left = f'<div>{table}mIoU of the deployed network on val, %{_incomparable(first, others)}</div>'
         right = _curves(percent, self.record[0])
         return f'{style}<div style="display:flex;flex-wrap:wrap;gap:16px">{left}{right}</div>'

@@ -1,4 +1,4 @@
-"""What explorers of a probe set share: moving through it, sorting it, and the views of the loss
+"""The parts shared by all explorers of a probe set: moving, sorting, and the views of the loss
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/09_view/explorer.html.md"""
 

@@ -98,13 +98,13 @@ def _draw_boxes(axs, a, b, truth, n):
         ec = _WINS[_winner(a, b, truth, (y,x,h,w))]
         for ax in axs: ax.add_patch(Rectangle((x-.5, y-.5), w, h, ec=ec, **edge))
 
-# %% ../../nbs/09_view/07_qualitative.ipynb #de8e62fa
-def _note(rule, boxes):
+# %% ../../nbs/09_view/07_qualitative.ipynb #e306f654
+def _rule_text(rule, boxes):
     "The rules in words; each is left out if empty or 0"
     how = f'Boxes: the {boxes} windows with most pixels that only one of the two networks gets right'
     return '. '.join([rule]*bool(rule)+[how]*bool(boxes))
 
-# %% ../../nbs/09_view/07_qualitative.ipynb #012b2ad9
+# %% ../../nbs/09_view/07_qualitative.ipynb #93d9c57a
 def qualitative_grid(
     images,       # (H,W,3) uint8 each
     truths,       # (H,W) class numbers each
@@ -125,7 +125,7 @@ def qualitative_grid(
     wins = zip((other, one), _WINS.values())
     handles = [Patch(fill=False, ec=c, lw=1.2, label=f'{k} is right more often') for k,c in wins]
     if boxes: outside_legend(fig, handles, loc='outside upper center')
-    legend(fig, task, [*a, *b, *truths], note=_note(rule, boxes))
+    legend(fig, task, [*a, *b, *truths], note=_rule_text(rule, boxes))
     return trim_grid(fig)
 
 # %% ../../nbs/09_view/07_qualitative.ipynb #6d5600f3

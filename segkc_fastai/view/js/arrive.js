@@ -1,4 +1,4 @@
-// An image arrives: maps and images are looked up by the names of their contents
+// A new image: its maps and pictures are looked up by names that derive from their content
 import {legends, partsLegend} from './beside.js'
 import {fiveParts, histograms} from './counts.js'
 import {put, u8} from './dom.js'
@@ -8,9 +8,9 @@ import {pairing} from './matrix.js'
 import {frames, size} from './panels.js'
 import {decode} from './visible.js'
 
-const held = new Map() // name → map, or promise of a decoded image; as long as the kernel says
+const held = new Map() // name → map, or promise of a decoded image; the kernel says which to drop
 
-// Before any message, and once however many views there are
+// Runs before any message, and once for all views of a model
 export function initialize({model}) {
   const hold = (msg, buffers) => {
     msg.hold?.forEach((name, i) => held.set(name, name[0] === 'i' ? decode(buffers[i]) : u8(buffers[i]).slice()))
@@ -27,7 +27,7 @@ function lacking(item, given) {
   return names.filter(name => name && !held.has(name))
 }
 
-// A picture that comes late, after the next one was asked for, is dropped
+// A picture that arrives after the next one was requested is dropped
 export async function arrive(v) {
   const mine = ++v.arriving
   const item = v.model.get('_item')
@@ -45,7 +45,7 @@ export async function arrive(v) {
   arrived(v)
 }
 
-// Panels are made anew only when their titles or kinds change, so that nothing flickers between images
+// Panels are rebuilt only when their titles or kinds change, so nothing flickers between images
 function takeOver(v, given, maps, own) {
   const shape = given.map(p => p.kind + p.title).join('\n')
   if (shape !== v.shape) frames(v, given)
@@ -73,7 +73,7 @@ function compare(v, titles) {
   v.parts.set(titles.join('\n'), {...fiveParts(a, b, v.item.truth, v.look.ignore), a, b})
 }
 
-// Without a panel of disagreement, the key d compares the first two label panels
+// Without a disagreement panel, the key d compares the first two label panels
 function comparePanels(v) {
   v.parts = new Map()
   for (const p of v.panels.filter(o => o.kind === 'disagreement')) {

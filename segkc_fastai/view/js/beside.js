@@ -1,4 +1,4 @@
-// The texts that change with the sliders, and what stands beside the panels
+// The texts that change with the sliders, and the canvases beside the panels
 import {el, put} from './dom.js'
 import {partsLook} from './look.js'
 import {drawMatrix, recount} from './matrix.js'

@@ -1,7 +1,7 @@
-// Mixing colours of small numbers over an image. `view.palette` does the same in Python, pixel by pixel
+// Mixing the colours of small numbers over an image; `view.palette` computes the same pixels in Python
 import {pack} from './pixels.js'
 
-// For each value: its colour times its weight, red and blue in one number, and what is left for the image beneath
+// For each value: its colour times its weight, red and blue in one number, and the weight of the image beneath
 export function table(n, colour, weight) {
   const rb = new Uint32Array(n)
   const g = new Uint32Array(n)
@@ -15,7 +15,7 @@ export function table(n, colour, weight) {
   return {rb, g, rest}
 }
 
-// Values of at least 256 are classes that are not kept
+// Values from 256 on are classes below the threshold
 export function labelTable(palette, on, opacity, faded) {
   return table(512, i => palette[i & 255], i => on[i & 255] ? opacity * (i < 256 ? 1 : faded) : 0)
 }
@@ -39,7 +39,7 @@ export function blend(out, base, values, {rb, g, rest}) {
 
 const WHITE = pack(255, 255, 255)
 
-// White just inside the border of the pixels that are hit; all others recede
+// White just inside the border of the hit pixels; all others are darkened
 export function outline(out, hit, W) {
   for (let k = 0; k < out.length; k++) {
     if (!hit[k]) out[k] = 0xff000000 | (out[k] & 0xfcfcfc) >>> 2
@@ -47,7 +47,7 @@ export function outline(out, hit, W) {
   }
 }
 
-// The edge of the picture is no border
+// The edge of the picture does not count as a border
 function onBorder(hit, k, W) {
   const x = k % W
   return (x > 0 && !hit[k - 1]) || (x + 1 < W && !hit[k + 1]) || hit[k - W] === 0 || hit[k + W] === 0

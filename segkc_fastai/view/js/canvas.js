@@ -7,7 +7,7 @@ function resize(canvas, w, h, ratio) {
   Object.assign(canvas.style, {width: w + 'px', height: h + 'px'})
 }
 
-// The context of a canvas of that many CSS pixels: cleared, sharp on any screen
+// The cleared context of a canvas of `w` × `h` CSS pixels, sharp on any screen
 export function sized(canvas, w, h) {
   const ratio = devicePixelRatio || 1
   const g = canvas.getContext('2d')

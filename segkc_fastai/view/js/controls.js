@@ -15,7 +15,7 @@ export function build(v) {
     ui[name] = el(row, 'div', `side ${name}`)
     el(ui[name], 'canvas')
   }
-  ui.line = el(ui.main, 'div', 'line', 'click a panel, then ? lists the keys')
+  ui.line = el(ui.main, 'div', 'line', 'click a panel, then press ? for the keys')
   ui.help = el(ui.main, 'div', 'help', HELP)
   ui.help.hidden = true
   buildTools(v, el(ui.main, 'div', 'tools'))
@@ -72,7 +72,7 @@ function buildMatrix(v, box) {
   }
 }
 
-// A second click lets go
+// A second click on the same cell clears it
 function chooseCell(v, classes) {
   if (!classes) return
   const now = [v.cross.a.title, v.cross.b.title, ...classes]

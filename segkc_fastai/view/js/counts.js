@@ -1,6 +1,6 @@
-// What is counted once for an image. A panel has `label` and perhaps `confidence`, a byte a pixel
+// Counts made once per image. A panel has `label` and perhaps `confidence`, one byte per pixel each
 
-// Confidences are round(255 p), and kept is what has at least this
+// Confidences are round(255 p); pixels with at least this byte are kept
 export const byteThreshold = t => Math.floor(255 * t + .5)
 
 // 0…4: both right, only a, only b, wrong differently, wrong alike
@@ -10,14 +10,14 @@ function partOf(a, b, t) {
   return a === b ? 4 : 3
 }
 
-// Without ground truth 0 is agreement, 1…254 disagreement by the lower confidence
+// Without ground truth: 0 for agreement, 1…254 for disagreement, by the lower confidence
 function disputeOf(a, b, i) {
   if (a.label[i] === b.label[i]) return 0
   if (!a.confidence || !b.confidence) return 254
   return 1 + Math.round(Math.min(a.confidence[i], b.confidence[i]) * 253 / 255)
 }
 
-// The part of each pixel, how many there are of each, and of how many pixels
+// The part of each pixel, the pixels in each part, and the number of valid pixels
 export function fiveParts(a, b, truth, ignore) {
   const n = a.label.length
   const parts = new Uint8Array(n)
@@ -30,8 +30,8 @@ export function fiveParts(a, b, truth, ignore) {
   return {parts, count, of: truth ? n - count[ignore] : n}
 }
 
-// kept, known, right: at k·257+c the pixels labelled k with at least confidence c: all, with a known class, and right.
-// real: pixels of a class. Class K is all of them
+// kept, known, right: at k·257+c the pixels labelled k with at least confidence c: all, with a known class, right;
+// real: pixels of each true class. Class K stands for all classes
 export function histograms({label, confidence}, truth, K, ignore) {
   const [kept, known, right] = [0, 1, 2].map(() => new Float64Array((K + 1) * 257))
   const real = new Float64Array(K + 1)
@@ -50,7 +50,7 @@ export function histograms({label, confidence}, truth, K, ignore) {
   return {kept, known, right, real, n: label.length}
 }
 
-// From the highest confidence down; the 257th column stays 0
+// Sums from the highest confidence down; the 257th column stays 0
 function accumulate(h, K) {
   for (let k = 0; k < K; k++) {
     for (let c = 255; c >= 0; c--) {
@@ -62,7 +62,7 @@ function accumulate(h, K) {
 
 const keeps = ({confidence}, i, t) => !confidence || confidence[i] >= t
 
-// Pixels by the class in a and the class in b, of those that both keep
+// Pixels that both keep, by their class in a and in b
 export function crossCount(a, b, t, K, into) {
   into.fill(0)
   for (let i = 0; i < a.label.length; i++) {
@@ -73,7 +73,7 @@ export function crossCount(a, b, t, K, into) {
   return into
 }
 
-// 1 where a has class i, b has class j, and both keep it; of the pixels that are listed
+// 1 for listed pixels with class i in a and class j in b that both keep, else 0
 export function cellHits(a, b, [i, j], t, idx, hit) {
   for (let k = 0; k < idx.length; k++) {
     const q = idx[k]

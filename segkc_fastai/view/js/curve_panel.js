@@ -12,7 +12,7 @@ function svgNode(tag, attributes, text = '') {
   return e
 }
 
-// Below 0 the colour of the text, then six of the style, which begin again with dashes
+// Below 0 the colour of the text; then six colours of the style, repeated with dashes
 const strokeOf = i => i < 0 ? 'currentColor' : `var(--c${i % 6})`
 const dashesOf = i => i === -2 || i > 5 ? '4 3' : 'none'
 
@@ -46,7 +46,7 @@ function epochTicks(epochs, scales) {
   return roundTicks(0, epochs, 4, true).map(t => svgNode('text', place(t), t))
 }
 
-// Returns where its label belongs, in a list, which is empty without values
+// Returns the label of the last value in a list, empty if there are no values
 function drawSeries(svg, s, xs, running, scales) {
   const now = runningValues(s, running)
   const add = (tag, cls, attributes) => svg.append(svgNode(tag, {class: cls, 'data-name': s.key, ...attributes}))
@@ -66,7 +66,7 @@ function drawLines(add, s, xs, runningXs, now, scales) {
   if (now.length) add('path', 'running', {...look, d: linePath(runningXs, now, scales)})
 }
 
-// Every epoch while there are few, the last value, and a ring around the best
+// Points for every epoch while there are few, for the last value, and a ring around the best
 function drawDots(add, s, done, last, scales) {
   const stroke = strokeOf(s.color)
   const dot = (cls, r, [x, v], ink) => add('circle', cls, {r, cx: scales.x(x), cy: scales.y(v), ...ink})
@@ -76,7 +76,7 @@ function drawDots(add, s, done, last, scales) {
   if (best) dot('best', 3.4, best, {stroke})
 }
 
-// Epoch, value and position of what is known
+// Epoch, value and position of each known value
 const points = (xs, ys) => ys.map((v, i) => [xs?.[i], v, i]).filter(o => o[1] != null)
 
 function labelEnds(svg, ends) {

@@ -1,4 +1,4 @@
-// What a panel of curves computes, without a page: its range, round ticks, labels apart from one another, outlines
+// The computations of a panel of curves, without a page: range, round ticks, labels kept apart, outlines
 
 export const MARGINS = {left: 32, right: 46, top: 6, bottom: 16}
 export const PANEL_HEIGHT = 140
@@ -21,7 +21,7 @@ export function roundTicks(lo, hi, n, whole = false) {
   return res
 }
 
-// Labels from the top, each with `to`, its height: at least a gap apart, none below the bottom
+// Labels from the top, each with its height `to`: at least a gap apart, none below the bottom
 export function spreadLabels(labels, gap, bottom) {
   const res = labels.map(o => ({...o})).sort((a, b) => a.y - b.y)
   res.forEach((o, i) => {
@@ -34,11 +34,11 @@ export function spreadLabels(labels, gap, bottom) {
   return res
 }
 
-// What the epoch that is not over has of a series so far
+// The points of the current epoch in a series
 export const runningValues = (series, running) =>
   (running.y?.[series.key] ?? []).map(v => v == null ? null : v * series.scale)
 
-// Lowest and highest value with some air, percentages within 0 and 100; null without values
+// Lowest and highest value with some margin, percentages within 0 and 100; null if there are no values
 export function valueRange(panel, running) {
   const all = panel.series.flatMap(s => [s.y, s.low ?? [], s.high ?? [], runningValues(s, running)].flat())
   const known = all.filter(v => v != null)
@@ -49,7 +49,7 @@ export function valueRange(panel, running) {
   return panel.series[0].scale === 100 ? [Math.max(lo - air, 0), Math.min(hi + air, 100)] : [lo - air, hi + air]
 }
 
-// Where an epoch and a value lie
+// Positions of an epoch and of a value
 export function panelScales([lo, hi], epochs, width) {
   const {left, right, top, bottom} = MARGINS
   return {

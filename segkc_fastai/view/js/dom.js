@@ -1,4 +1,4 @@
-// What every widget needs of the page: bytes, elements, keys, files
+// Shared by all widgets: bytes, elements, keys, files
 
 export const u8 = d => d ? new Uint8Array(d.buffer, d.byteOffset, d.byteLength) : null
 
@@ -10,14 +10,14 @@ export function el(parent, tag, cls, text) {
   return e
 }
 
-// A text that stays the same is not written again, because that would lay out the page anew
+// An unchanged text is not written again, because that would trigger a new layout of the page
 export function put(e, text) {
   if (e.textContent !== text) e.textContent = text
 }
 
 export const commanding = ev => ev.ctrlKey || ev.metaKey || ev.altKey
 
-// Notebook 7 looks for its shortcuts before any listener of ours. Inside `root` only commands are its own
+// Notebook 7 handles its shortcuts before any listener here. Inside `root` it must only see commands
 export function ownKeys(root) {
   const mark = ev => root.toggleAttribute('data-lm-suppress-shortcuts', !commanding(ev))
   window.addEventListener('keydown', mark, true)

@@ -1,4 +1,4 @@
-// The only way to the canvas of a panel. It runs at the end of an event, once however much changed
+// Only `draw` paints the panels. It runs once at the end of an event, however many traits changed
 import {beside} from './beside.js'
 import {blend, outline} from './blend.js'
 import {byteThreshold, cellHits} from './counts.js'
@@ -26,14 +26,14 @@ export function redraw(v) {
   draw(v)
 }
 
-// What a panel shows now: keys show another layer in its place
+// The layer that a panel shows now: keys can replace it
 function layer(v, p) {
   if (v.blink || p.off) return 'image'
   if (p.kind === 'label') return {g: 'truth', d: 'parts'}[v.mode] || 'label'
   return p.kind === 'disagreement' ? 'parts' : p.kind
 }
 
-// The pixels of a panel, into p.out
+// Writes the pixels of a panel into p.out
 export function paint(v, p, mixed, t, hit) {
   const kind = layer(v, p)
   const base = p.base || (kind === 'parts' ? v.grey : v.base)
@@ -45,7 +45,7 @@ export function paint(v, p, mixed, t, hit) {
   if (hit) outline(p.out, v.hit, v.W)
 }
 
-// What decides the colour of each visible pixel, into v.val
+// Writes the values that choose the colours of the visible pixels into v.val
 const VALUES = {
   label: labelValues,
   truth: v => pick(v, v.item.truth),
@@ -67,7 +67,7 @@ function labelValues(v, {label, confidence}, t) {
   }
 }
 
-// Pixels of which nobody says a class that is shown count as ignored
+// A pixel is ignored unless a network or the ground truth labels it with a visible class
 function partValues(v, p) {
   const {val, idx, on} = v
   const {parts, a, b} = v.parts.get(p.kind === 'disagreement' ? p.of.join('\n') : v.pair)
@@ -79,7 +79,7 @@ function partValues(v, p) {
   }
 }
 
-// The pixels of a chosen cell of the matrix, into v.hit; false if none was chosen
+// Writes the pixels of the chosen cell of the matrix into v.hit; false without a cell
 export function findCell(v, cell, t) {
   const [a, b] = (cell || []).map(title => v.byTitle.get(title))
   if (!a || !b) return false

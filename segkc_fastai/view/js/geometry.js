@@ -1,8 +1,8 @@
-// Where panels and their pixels lie. Zoom is [times, centre x, centre y], the centre as shares of width and height
+// Positions of panels and pixels. Zoom is [times, centre x, centre y], the centre as shares of width and height
 
 export const clamp = (x, lo = 0, hi = 1) => Math.max(lo, Math.min(hi, x))
 
-// Pixels of the screen a pixel of the image, and the corner of what is seen of the image
+// Screen pixels per image pixel, and the corner of the visible part of the image
 export function geometry({w, h}, W, H, [times, cx, cy]) {
   const s = W / w * times
   const corner = (c, n, N) => Math.max(0, Math.min(n - N / s, c * n - N / s / 2))
@@ -18,12 +18,12 @@ export function pixelsUnder(idx, {w, h}, W, H, {s, ox, oy}) {
   }
 }
 
-// The pixel of the image at a point of a panel, which is given in shares of its size
+// The pixel of the image at a point of a panel, in shares of its size
 export function pixelAt({w, h}, W, H, {s, ox, oy}, fx, fy) {
   return {x: Math.min(w - 1, Math.floor(ox + fx * W / s)), y: Math.min(h - 1, Math.floor(oy + fy * H / s))}
 }
 
-// A new zoom, `times` as large as the whole; the pixel under the hand stays where it is
+// The zoom after enlarging `times`; the pixel under the pointer stays in place
 export function zoomed([before, cx, cy], times, {w, h}, W, H, {s, ox, oy}, at) {
   const now = clamp(times, 1, Math.max(8, w / 8))
   if (now === 1) return [1, .5, .5]
@@ -32,24 +32,24 @@ export function zoomed([before, cx, cy], times, {w, h}, W, H, {s, ox, oy}, at) {
   return [now, clamp(centre(px, ox, W) / w), clamp(centre(py, oy, H) / h)]
 }
 
-// A new zoom after the hand has moved by shares of a panel
+// The zoom after a drag by shares of a panel
 export function dragged([times, cx, cy], dx, dy) {
   const inside = c => clamp(c, .5 / times, 1 - .5 / times)
   return [times, inside(cx - dx / times), inside(cy - dy / times)]
 }
 
-// One row if panels need not become smaller than half of what they want for it, else two, …
+// One row unless panels would shrink below half the size they want, else two, …
 function fitting(want, n, room) {
   let fit = 0
   for (let rows = 1; rows <= n && fit < .5 * want; rows++) fit = room / Math.ceil(n / rows) - 8
   return fit
 }
 
-// Of n panels of an image: in CSS pixels, and in pixels of the screen
+// The size of n panels of an image, in CSS pixels and in screen pixels
 export function panelSize({w, h}, n, want, room, ratio) {
   const width = Math.max(40, Math.round(Math.min(want, fitting(want, n, room))))
   const height = Math.max(1, Math.round(width * h / w))
   const many = width * height * ratio * ratio * n > 2e6
-  const sharp = many ? Math.min(ratio, 1) : ratio // beyond two million pixels a sharp screen is not worth the wait
+  const sharp = many ? Math.min(ratio, 1) : ratio // beyond two million pixels, sharpness is not worth the wait
   return {width, height, W: Math.round(width * sharp), H: Math.round(height * sharp)}
 }

@@ -1,4 +1,4 @@
-// Keys. They work while the viewer has the focus, and stop there
+// Keys work while the viewer has the focus, and go no further
 import {redraw} from './draw.js'
 import {clamp, zoomed} from './geometry.js'
 import {alone, change, say} from './traits.js'
@@ -25,7 +25,7 @@ const KEYS = {
   Escape: v => v.el.blur(),
 }
 
-// Does what a key asks for; false if it asks for nothing
+// Acts on a key; false if the key has no meaning here
 export function press(v, key) {
   if (/^[1-9]$/.test(key)) flipLayer(v, v.panels[key - 1])
   else if (Object.hasOwn(KEYS, key)) KEYS[key](v)
@@ -53,7 +53,7 @@ export function zoomTo(v, times, at) {
   change(v, 'zoom', zoomed(v.model.get('zoom'), times, v.item, v.W, v.H, v.geo, at))
 }
 
-// After the last class that is there come all of them again
+// After the last class that appears, all are shown again
 function nextAlone(v) {
   const there = v.names.map((_, k) => k).filter(k => v.present[k])
   const shown = v.model.get('classes')

@@ -1,4 +1,4 @@
-// Colours and weights, which Python sends
+// Colours and weights, as Python sends them
 import {labelTable, partsTable, rampTable} from './blend.js'
 import {colours} from './pixels.js'
 
@@ -9,7 +9,7 @@ export function unpacked(look) {
   return {...look, ramps, parts: both(look.parts), disputes: both(look.disputes)}
 }
 
-// Of the classes, and which of them are shown
+// The colours of the classes, and which classes are shown
 export function palette(v) {
   const shown = v.model.get('classes')
   v.palette = new Uint32Array(256)

@@ -8,7 +8,7 @@ const MARGIN = 78
 
 const total = numbers => numbers.reduce((sum, n) => sum + n, 0)
 
-// Pixels that the two dispute about class k
+// Pixels that exactly one of the two labels k
 function disputedPixels(count, K, k) {
   const others = [...Array(K).keys()].filter(j => j !== k)
   return total(others.map(j => count[k * K + j] + count[j * K + k]))
@@ -70,7 +70,7 @@ function colourClass(g, colour, at, size) {
   g.fillRect(at, MARGIN - 11, size, 8)
 }
 
-// By the logarithm of the counts: a boundary of a rare class matters, and would vanish beside the road
+// Shaded by the logarithm of the counts: a boundary of a rare class matters, and would vanish beside the road
 function shade(g, v, side, ink) {
   const {order, count} = v.cross
   const top = Math.log1p(count.reduce((most, n) => Math.max(most, n), 0))
@@ -91,7 +91,7 @@ function frameCell(g, order, side, cell, ink) {
   g.strokeRect(MARGIN + j * side - 1, MARGIN + i * side - 1, side + 1, side + 1)
 }
 
-// The classes under a point of the matrix, null beside its cells
+// The classes under a point of the matrix, null outside its cells
 export function cellAt({order, side}, x, y) {
   const [i, j] = [y, x].map(o => Math.floor((o - MARGIN) / side))
   return i >= 0 && j >= 0 && i < order.length && j < order.length ? [order[i], order[j]] : null

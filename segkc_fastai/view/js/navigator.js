@@ -33,7 +33,7 @@ function buildHead(n, bar) {
   button(bar, '▶', 'later').onclick = () => stepBy(n, 'record', 1)
   n.when = el(bar, 'output')
   button(bar, '⟳', 'look for new records').onclick = () => n.model.send({do: 'look again'})
-  button(bar, '◀', 'image before', 'before').onclick = () => stepBy(n, 'at', -1)
+  button(bar, '◀', 'previous image', 'before').onclick = () => stepBy(n, 'at', -1)
   n.image = el(bar, 'output', 'image')
   button(bar, '▶', 'next image').onclick = () => stepBy(n, 'at', 1)
   for (const name of ['network', 'sort']) n[name] = select(n, bar, name)
@@ -44,7 +44,7 @@ function button(bar, text, title, cls) {
   return Object.assign(el(bar, 'button', cls, text), {title})
 }
 
-// Hidden where there is nothing to choose
+// Hidden if there is nothing to choose
 function select(n, bar, name) {
   const options = n.model.get(`${name}s`)
   const box = el(bar, 'label', '', name)
@@ -71,7 +71,7 @@ function thumb(n, name, i) {
   return e
 }
 
-// Which part of the picture of all thumbnails is shown
+// The part of the picture of all thumbnails that belongs to one
 export function spriteStyle([w, h, columns], url, i) {
   const at = `${-w * (i % columns)}px ${-h * Math.floor(i / columns)}px`
   return {width: `${w}px`, height: `${h}px`, backgroundImage: `url(${url})`, backgroundPosition: at}
@@ -106,7 +106,7 @@ function showThumbs({thumbs, strip}, order, values, i) {
   if (outside) strip.scrollLeft = offsetLeft - strip.clientWidth / 2
 }
 
-// One drawing an event, however many traits changed
+// Draws once per event, however many traits changed
 function watchModel(n) {
   let waiting = false
   const later = () => {

@@ -1,4 +1,4 @@
-// The panels on the page. They wrap where it is narrow, and become smaller where one would not fit
+// The panels on the page. They wrap on a narrow page, and shrink if even one would not fit
 import {el} from './dom.js'
 import {panelSize} from './geometry.js'
 import {colours, css} from './pixels.js'
@@ -30,7 +30,7 @@ function drawingBox(fig, kind, title) {
   return {canvas, cross, g: canvas.getContext('2d', {willReadFrequently: true})}
 }
 
-// The ramp with its ends; of confidence the mark that follows the slider
+// The ramp with its ends; for confidence also the mark that follows the slider
 function scale(v, kind, box) {
   const ramp = v.look.ramps[kind]
   const bar = el(box, 'div', 'bar')
@@ -44,7 +44,7 @@ function scale(v, kind, box) {
 export function size(v) {
   const n = v.panels.length
   const want = v.model.get('height') * v.item.w / v.item.h
-  v.ui.main.style.maxWidth = Math.max(560, Math.ceil(n * (want + 8))) + 'px' // what stands beside stays near
+  v.ui.main.style.maxWidth = Math.max(560, Math.ceil(n * (want + 8))) + 'px' // the side canvases stay near
   const room = v.ui.panels.clientWidth
   if (!room || !n) return
   const s = panelSize(v.item, n, want, room, devicePixelRatio || 1)

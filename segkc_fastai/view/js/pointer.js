@@ -1,4 +1,4 @@
-// The pointer: what lies under it, moving and zooming
+// The pointer: values under it, moving and zooming
 import {dragged, pixelAt} from './geometry.js'
 import {zoomTo} from './keys.js'
 import {change, guarded, say} from './traits.js'
@@ -20,7 +20,7 @@ function readPanel(v, {label, confidence, kind}, i) {
   return (kind === 'entropy' ? share * Math.log(v.K) : share).toFixed(2)
 }
 
-// What each panel shows at a pixel, for people and for the kernel
+// The value of each panel at a pixel, for readers and for the kernel
 function reading(v, x, y) {
   const i = y * v.item.w + x
   const found = {}
@@ -60,7 +60,7 @@ function move(v, ev, under) {
   if (zoom[0] > 1) change(v, 'zoom', dragged(zoom, (ev.clientX - x) / r.width, (ev.clientY - y) / r.height))
 }
 
-// With the focus only, so that a page can be scrolled past the viewer
+// Only with the focus, so that the page can be scrolled past the viewer
 function wheel(v, ev, p) {
   if (!p || !v.el.contains(v.el.getRootNode().activeElement)) return
   ev.preventDefault()

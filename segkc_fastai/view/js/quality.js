@@ -1,11 +1,11 @@
-// How good the kept pseudo labels of a network are: curves over the threshold, and a line a class at the slider
+// Quality of a network's kept pseudo labels: curves over the threshold, and one line per class at the slider
 import {dot, ring, sized, write} from './canvas.js'
 import {css} from './pixels.js'
 import {short} from './text.js'
 
 const FRAME = {width: 310, height: 120, left: 38, right: 226, row: 17}
 
-// Each curve as shares at 256 thresholds, NaN where there is nothing to divide by
+// Each curve as shares at 256 thresholds, NaN for a share of nothing
 export function qualityCurves({kept, known, right, real, n}, K) {
   const at = (h, c) => h[K * 257 + c]
   const curve = f => Float64Array.from({length: 256}, (_, c) => f(c))
@@ -15,7 +15,7 @@ export function qualityCurves({kept, known, right, real, n}, K) {
   return {...curves, precision, recall: curve(c => at(right, c) / real[K])}
 }
 
-// Classes that the network predicts or that are there, with their shares at threshold t
+// Classes that are predicted or present, with their shares at threshold t
 export function qualityRows({kept, known, right, real}, K, t) {
   const there = [...Array(K).keys()].filter(k => real[k] || kept[k * 257])
   return there.map(k => {

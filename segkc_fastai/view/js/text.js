@@ -1,4 +1,4 @@
-// How numbers and names are written
+// Formats of numbers and names
 
 export const percent = (n, of, digits = 1) => of ? `${(100 * n / of).toFixed(digits)} %` : '–'
 

@@ -7,7 +7,7 @@ function drawPanels(box, chart, running) {
   const panels = chart.panels ?? []
   while (box.children.length > panels.length) box.lastChild.remove()
   while (box.children.length < panels.length) el(box, 'div', 'panel')
-  const widths = Array.from(box.children, o => o.clientWidth || 190) // all, before a change lays out the page anew
+  const widths = Array.from(box.children, o => o.clientWidth || 190) // all before a change triggers a layout
   panels.forEach((p, i) => {
     const title = el(null, 'div', 'title', p.title)
     const unit = el(null, 'div', 'unit', p.unit)
@@ -30,7 +30,8 @@ export default {
   render({model, el: host}) {
     const root = el(host, 'div', 'segkc-training')
     const [status, error, panels, probe] = ['status', 'error', 'panels', 'probe'].map(k => el(root, 'div', k))
-    const still = el(document.head, 'style', '', `.${model.get('still')} { display:none }`) // the picture for others
+    // hides the picture for readers without a kernel
+    const still = el(document.head, 'style', '', `.${model.get('still')} { display:none }`)
     let gone = false
     const draw = () => {
       if (gone) return

@@ -1,7 +1,7 @@
-// The newest record of the probe images: a row an image, a column a network, legends below
+// The newest record of the probe images: one row per image, one column per network, legends below
 import {el} from './dom.js'
 
-// Decoded before they take the place of the older ones, so that nothing flickers
+// Decoded before they replace the old ones, so nothing flickers
 export async function showProbe(box, probe) {
   if (!probe.rows) return box.replaceChildren()
   const table = el(null, 'table')

@@ -1,14 +1,14 @@
-// Changes that the kernel hears of, and what is said under the panels
+// Changes that are sent to the kernel, and the line under the panels
 import {put} from './dom.js'
 
-// Drawn at once. The kernel is told at once too (one message at a time, the latest wins): a value it had not been told
-// would be undone by its echo of the one before
+// Drawn at once, and sent at once (one message at a time, the latest wins): a value that the kernel did not know
+// would be undone by its echo of the previous one
 export function change(v, name, value) {
   v.model.set(name, value)
   v.model.save_changes()
 }
 
-// One class, or all of them if it is undefined
+// Shows class k alone, or all classes if k is undefined
 export function alone(v, k) {
   change(v, 'classes', v.names.map((_, i) => k === undefined || i === k))
 }
@@ -18,7 +18,7 @@ export function say(v, text, bad = false) {
   v.ui.line.classList.toggle('bad', bad)
 }
 
-// Errors are shown: a viewer that silently stands still would be taken for the truth
+// Errors are shown: a viewer that silently stopped would be believed
 export function guarded(v, f) {
   const bad = e => {
     say(v, `error: ${e.message}`, true)

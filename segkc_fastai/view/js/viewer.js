@@ -1,4 +1,4 @@
-// The viewer: one view of a MaskViewer. `v` has all its state, and no other file keeps any
+// One view of a MaskViewer. All its state is in `v`
 import {arrive, initialize} from './arrive.js'
 import {legends} from './beside.js'
 import {build} from './controls.js'
@@ -33,7 +33,7 @@ function renderViewer({model, el: host}) {
   return () => v.off.forEach(f => f())
 }
 
-// One drawing an event, however many traits changed
+// Draws once per event, however many traits changed
 function scheduler(v) {
   let waiting = ''
   const run = guarded(v, () => {
@@ -82,7 +82,7 @@ function watchMessages(v) {
   })
 }
 
-// A slider keeps the keys that move it, a button those that press it
+// A slider keeps the keys that move it, a button the keys that press it
 function ownsKey(target, key) {
   if (target.type === 'range') return /^(Arrow|Home|End|Page)/.test(key)
   return target.tagName === 'BUTTON' && (key === ' ' || key === 'Enter')
@@ -101,7 +101,7 @@ function watchKeys(v) {
   v.off.push(() => clearTimeout(v.holding))
 }
 
-// Held for a while, and not as part of another key
+// Shift counts if it is held for a while, and not as part of another key
 function holdShift(v, ev) {
   clearTimeout(v.holding)
   if (ev.key !== 'Shift' || ev.repeat || v.shift) return
@@ -118,7 +118,7 @@ function releaseShift(v, ev) {
   v.shift = false
 }
 
-// Room and theme; canvases beside the panels have the colour of the page's text
+// Size and theme; the canvases beside the panels have the colour of the page's text
 function watchPage(v) {
   const room = new ResizeObserver(guarded(v, () => {
     if (!v.image) return
@@ -131,7 +131,7 @@ function watchPage(v) {
   v.off.push(() => room.disconnect(), () => theme.disconnect(), () => clearTimeout(v.resting))
 }
 
-// A rule of style hides the picture that was saved with the notebook, while the live view is there
+// A style rule hides the picture that was saved with the notebook while the live view exists
 function hidePicture(v) {
   const rules = el(document.head, 'style')
   const hide = () => rules.append(`.segkc-static-${v.model.get('_key')}{display:none!important}`)

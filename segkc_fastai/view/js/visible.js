@@ -1,4 +1,4 @@
-// What is visible of an image, at the size of the screen
+// The visible part of an image, at the size of the screen
 import {u8} from './dom.js'
 import {geometry, pixelsUnder} from './geometry.js'
 import {grey} from './pixels.js'
@@ -12,7 +12,7 @@ export async function decode(bytes) {
   return {canvas, pixels: new Uint32Array(g.getImageData(0, 0, canvas.width, canvas.height).data.buffer)}
 }
 
-// Anew only when something moved
+// Recomputed only when something moved
 export function visible(v) {
   const {item, W, H} = v
   v.geo = geometry(item, W, H, v.model.get('zoom'))
@@ -33,7 +33,7 @@ function makeRoom(v, n) {
   v.hit = new Uint8Array(n)
 }
 
-// Photographs are smoothed when made smaller; enlarged they show their pixels, in step with the masks
+// A smaller photograph is smoothed; an enlarged one shows its pixels, in step with the masks
 function beneath(v, image, before) {
   if (v.geo.s < 1) return smoothed(v, image)
   const into = before?.length === v.idx.length ? before : new Uint32Array(v.idx.length)
