@@ -1,77 +1,78 @@
-# Every target sets up .venv by itself and reuses it until one of the files that describe it changes.
+# Every target creates .venv if necessary, and updates it when one of the files that describe it changes.
 PYTHON ?= $(shell command -v python3 || command -v python3.11)
 BIN    := .venv/bin
 READY  := .venv/.ready
 
-help: ## print this list
+help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1 - /p' Makefile
 
-setup: $(READY) ## set up .venv with the versions of constraints.txt
+setup: $(READY) ## create .venv with the versions in constraints.txt
 
-# uv comes through pip, which knows the index this machine uses; uv then installs the rest in a fraction of pip's time
+# pip installs uv, since pip knows the configured package index; uv then installs the rest in a fraction of pip's time
 $(READY): settings.ini constraints.txt setup.py pyproject.toml
 	test -x $(BIN)/uv || { $(PYTHON) -m venv .venv && $(BIN)/python -m pip install -q -c constraints.txt uv; }
 	$(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: $(READY) ## train a senior and a junior on the built-in scenes, compare with labelled-only, make the pictures
+demo: $(READY) ## train a junior alone and with a senior on the built-in scenes, compare them, and draw the pictures
 	$(BIN)/segkc demo
 
-# nbdev's and pytest's own runs, in copies of one process that has imported everything; prints the 40 slowest. The browser comes last and alone, because its tests
-# measure how long one waits. `nbdev-test` and `pytest tests` do the same one by one
-test: $(READY) same browser ## style, notebooks and library in step, all notebooks executed, tests
+# Runs the test functions of nbdev and pytest in forks of one process that has imported everything, and prints the 40
+# slowest. The browser tests run last and alone, because they measure waiting times. `nbdev-test` and `pytest tests` do
+# the same one by one.
+test: $(READY) same browser ## check style and export, run all notebooks and tests
 	$(BIN)/chkstyle nbs segkc_fastai tests .ci setup.py
 	$(BIN)/python .ci/test.py
 
-# The viewers are tested in a real browser; where there is none and none can be installed, those tests skip and say so
-browser: ## install Chromium for the tests of the viewers, where that can be done
+# The viewers are tested in a real browser. If none is found or can be installed, those tests are skipped.
+browser: ## install Chromium for the tests of the viewers, if possible
 	@command -v chromium || command -v chromium-browser || command -v google-chrome || { test "$$(id -u)" = 0 && command -v apt-get && \
-	 { apt-get -qq -o Acquire::Retries=1 -o Acquire::http::Timeout=20 update; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; }; } || echo 'No Chromium, and none could be installed: the tests of the viewers will be skipped.'
+	 { apt-get -qq -o Acquire::Retries=1 -o Acquire::http::Timeout=20 update; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; }; } || echo 'Chromium is missing and could not be installed: the tests of the viewers will be skipped.'
 
 quick: $(READY) ## check one notebook and the tests of its module in under a minute: make quick NB=nbs/01_core/01_task.ipynb
 	@$(BIN)/python .ci/quick.py '$(NB)'
 
-# On a copy, so that it also works while something is uncommitted, and changes nothing
-same: $(READY) ## check that nbdev-export and nbdev-clean would change nothing
+# Works on a copy, so it changes nothing and accepts uncommitted changes
+same: $(READY) ## check that nbdev-export and nbdev-clean change nothing
 	@rm -rf build/same && mkdir -p build/same && cp -r nbs segkc_fastai pyproject.toml build/same
 	@cd build/same && ../../$(BIN)/nbdev-export && ../../$(BIN)/nbdev-clean
 	@for d in nbs segkc_fastai; do diff -rq -x __pycache__ -x .ipynb_checkpoints $$d build/same/$$d || bad=1; done; \
 	 test -z "$$bad" || { echo 'Run nbdev-export and nbdev-clean, and commit what they change.'; exit 1; }
 
-lab: $(READY) ## JupyterLab on this machine only, with the tutorials open
+lab: $(READY) ## open the tutorials in JupyterLab, for connections from this machine only
 	$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 --LabApp.default_url=/lab/tree/nbs/tutorials
 
-# nbdev's own commands would download quarto where it is missing
-docs: $(READY) ## the documentation in _docs, by quarto where there is one
+# nbdev's own commands would download a missing quarto
+docs: $(READY) ## build the documentation in _docs, with quarto if it is installed
 	if command -v quarto; then $(BIN)/python .ci/docs.py sidebar && $(BIN)/python .ci/docs.py llms && PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nbdev-docs && \
 	 test -s _docs/llms.txt; \
 	else $(BIN)/python .ci/docs.py site; fi
 
-readme: $(READY) ## tables of results from nbs/results, in all notebooks, and README.md from nbs/index.ipynb
+readme: $(READY) ## write the tables of nbs/results into the notebooks, and README.md from nbs/index.ipynb
 	$(BIN)/python .ci/docs.py tables
 	$(BIN)/python .ci/docs.py readme
 
-shape: $(READY) ## measure the notebooks beside fastcore's: lines, examples, assertions, prose
+shape: $(READY) ## compare the notebooks with fastcore's: lines, examples, assertions, prose
 	$(BIN)/python .ci/shape.py
 
-bench: $(READY) ## a step of each method beside a hand-written loop, metrics, loading, the probe recorder, ONNX beside PyTorch
+bench: $(READY) ## time each method against a hand-written loop, metrics, loading, the probe recorder, ONNX against PyTorch
 	$(BIN)/python tests/bench.py
 
-# Two processes divide the runs, each with half of the cores; started again, they go on
-compare: $(READY) ## all methods on the built-in scenes, three seeds: table and figures, under an hour on two cores
+# Two processes divide the runs, each with half of the cores; run again, they resume
+compare: $(READY) ## train all methods on the built-in scenes with three seeds: table and figures, under an hour on two cores
 	@mkdir -p runs; export OMP_NUM_THREADS=$$(( ($$(getconf _NPROCESSORS_ONLN)+1)/2 )); \
 	run='$(BIN)/segkc compare --recipe scenes --data data/scenes --out runs/comparison'; \
 	$$run > runs/comparison-beside.log 2>&1 & trap "kill $$!" INT TERM; $$run; code=$$?; wait; exit $$code
 
 soak: export OMP_NUM_THREADS = 1
-soak: $(READY) ## kill runs at 20 random moments and finish them: the same bit for bit, in under 10 minutes; then two processes over many more steps
+soak: $(READY) ## kill runs at 20 random moments, finish them and check that they are bit-identical (under 10 minutes); then a long run of two processes
 	$(BIN)/python -W ignore tests/soak.py
 	SEGKC_SOAK=1 $(BIN)/pytest -q tests/test_distributed.py::test_after_many_steps_all_is_equal
 
-dist: $(READY) ## wheel and sdist in dist/
+dist: $(READY) ## build wheel and sdist in dist/
 	$(BIN)/python -m build
 
-clean: ## remove what was built; .venv, data and runs stay
+clean: ## remove build products; keep .venv, data and runs
 	rm -rf build dist _proc _docs .pytest_cache *.egg-info
 	find nbs segkc_fastai tests -name __pycache__ -prune -exec rm -r {} +
 

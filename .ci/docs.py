@@ -1,4 +1,4 @@
-"README.md with the tables of results, llms.txt, the sidebar and, without quarto, the pages: notebooks through nbdev's own filters, then nbconvert"
+"Make the tables of results, README.md, llms.txt, the sidebar and, without quarto, the pages: notebooks pass through nbdev's filters, then nbconvert"
 import argparse, json, os, posixpath, re, shutil
 from contextlib import chdir
 from pathlib import Path
@@ -15,7 +15,7 @@ cfg = get_config()
 nbs,root = cfg.nbs_path,cfg.config_path
 
 WIDGET = 'application/vnd.jupyter.widget-view+json'
-GUIDES = ['tutorials','how_to','explanations'] # before the reference, whose folders are numbered
+GUIDES = ['tutorials','how_to','explanations'] # listed before the reference, whose folders are numbered
 
 def notebooks():
     "Paths of all notebooks below nbs/: the index, the guides, then folders and files in the order of their numbers"
@@ -26,24 +26,24 @@ def notebooks():
 def pages(): return {nbpath2html(p).as_posix(): p.as_posix() for p in notebooks()}
 
 def sections():
-    "Title of each section → its notebooks; a notebook outside the folders is a section of its own"
+    "Title of each section → its notebooks; a notebook outside the folders is a section by itself"
     res = {}
     for p in notebooks(): res.setdefault(re.sub(r'^\d+_', '', p.with_suffix('').parts[0]).replace('_', ' '), []).append(p)
     return res
 
 def clean_cell(cell):
-    "Act on what only quarto would understand: directives, `echo: false`, fenced divs, link attributes"
+    "Apply or remove syntax that only quarto understands: directives, `echo: false`, fenced divs, link attributes"
     if cell.cell_type=='markdown': cell.source = re.sub(r'^:::.*\n?', '', cell.source, flags=re.M)
     for o in cell.get('outputs', []):
         if 'text/markdown' in o.get('data', {}): o['data']['text/markdown'] = re.sub(r'(\))\{[^{}\n]*\}', r'\1', o['data']['text/markdown'])
     if cell.cell_type!='code': return
-    cell.outputs = [o for o in cell.outputs if [*o.get('data', {})]!=[WIDGET]] # whose picture is the next output
-    cell.metadata.pop('execution', None) # timings as numbers, which nbformat refuses
+    cell.outputs = [o for o in cell.outputs if [*o.get('data', {})]!=[WIDGET]] # the next output is its picture
+    cell.metadata.pop('execution', None) # timings as numbers, which nbformat rejects
     if re.search(r'^#\|\s*echo:\s*false', cell.source, flags=re.M): cell.metadata['transient'] = dict(remove_source=True)
     cell.source = re.sub(r'^#\|.*\n?', '', cell.source, flags=re.M)
 
 def process(path):
-    "The notebook as nbdev shows it, with title and subtitle as plain Markdown again"
+    "A notebook as nbdev shows it, with title and subtitle as plain Markdown again"
     nb = read_nb(nbs/path)
     FilterDefaults()(nb)
     nb = nbformat.reads(nb2str(nb), as_version=4)
@@ -55,7 +55,7 @@ def process(path):
     return nb
 
 def relink(nb, f):
-    "Apply `f` to the target of each relative link and picture in the prose, and of each link into our documentation; code is left alone"
+    "Apply `f` to the targets of relative links and pictures in the prose, and of links into the documentation, but not in code"
     def _f(m):
         target,hash_,anchor = m[2].partition('#')
         ours = target.startswith(cfg.doc_url)
@@ -85,7 +85,7 @@ def tables():
         if cells: write_nb(nb, nbs/path)
 
 def readme(dest):
-    "README.md from index.ipynb, its links as seen from the root; pictures among the outputs go to nbs/index_files"
+    "Write README.md from index.ipynb, with links relative to the root; pictures among the outputs go to nbs/index_files"
     html2nb = pages()
     def _f(target, ours, anchor):
         if ours: return posixpath.join('nbs', html2nb.get(target, target))
@@ -98,7 +98,7 @@ def readme(dest):
     Path(dest).write_text(re.sub(r'\n{3,}', '\n\n', body).strip() + '\n', encoding='utf-8')
 
 def sidebar():
-    "nbs/sidebar.yml with one section a folder; nbdev's own drops the folders' numbers from the links as well as from the titles"
+    "Write nbs/sidebar.yml with one section per folder; nbdev's version drops the numbers of folders from links as well as titles"
     contents = []
     for name,paths in sections().items():
         links = [p.as_posix() for p in paths]
@@ -106,7 +106,7 @@ def sidebar():
     (nbs/'sidebar.yml').write_text(yaml.dump(dict(website=dict(sidebar=dict(contents=contents))), sort_keys=False))
 
 def entry(path):
-    "The line of a page in llms.txt: its module, or its title where it has none, and its subtitle"
+    "The line of a page in llms.txt: its module, or else its title, and its subtitle"
     cells = json.loads((nbs/path).read_text(encoding='utf-8'))['cells']
     source = [''.join(c['source']) for c in cells]
     title,_,subtitle = source[0].removeprefix('# ').partition('\n> ')
@@ -115,7 +115,7 @@ def entry(path):
     return f'- [{name}]({cfg.doc_url}{nbpath2html(path).as_posix()}.md): {subtitle.strip()}'
 
 def llms(dest):
-    "llms.txt: the introduction of the index, and a line for each page, which links to its Markdown"
+    "Write llms.txt: the introduction of the index, and a line per page with a link to its Markdown"
     intro = json.loads((nbs/cfg.readme_nb).read_text(encoding='utf-8'))['cells'][1]['source']
     text = re.sub(r'\n*!\[.*', '', ''.join(intro))
     parts = [f'# {cfg.lib_name}', f'> {cfg.description}', text]
@@ -123,7 +123,7 @@ def llms(dest):
     Path(dest).write_text('\n\n'.join(parts) + '\n', encoding='utf-8')
 
 def page(path, html2nb):
-    "The notebook at `path` with its links as those of a page in _docs, and a cell of links to all pages"
+    "The notebook at `path` with links as on a page in _docs, and a cell of links to all pages"
     up = posixpath.relpath('.', posixpath.dirname(path) or '.')
     nb2html = {v: k for k,v in html2nb.items()}
     def _f(target, ours, anchor):
@@ -136,7 +136,7 @@ def page(path, html2nb):
     return nb,nbformat.v4.new_markdown_cell('  \n'.join(links))
 
 def write_page(path, html, html2nb):
-    "A page as Markdown, with its pictures beside it, and as HTML below the links to all pages"
+    "Write a page as Markdown, with its pictures beside it, and as HTML with links to all pages above"
     (nb,links),out = page(path, html2nb),cfg.doc_path/html
     out.parent.mkdir(parents=True, exist_ok=True)
     body,res = MarkdownExporter().from_notebook_node(nb, resources=dict(output_files_dir=f'{out.stem}_files'))
@@ -150,7 +150,7 @@ def write_page(path, html, html2nb):
     print(out.relative_to(root))
 
 def broken(site, url):
-    "Links that lead nowhere: of the pages below `site` to each other, and of its llms.txt, whose links begin with `url`"
+    "Broken links: of the pages below `site` to each other, and of its llms.txt, whose links begin with `url`"
     res = [o for o in re.findall(rf'\({re.escape(url)}([^)]+)\)', (site/'llms.txt').read_text(encoding='utf-8')) if not (site/o).is_file()]
     for f in site.rglob('*.html'):
         text = re.sub(r'<(script|style)\b.*?</\1>', '', f.read_text(encoding='utf-8'), flags=re.S)
@@ -159,20 +159,20 @@ def broken(site, url):
     return res
 
 def site():
-    "Plain HTML pages in _docs, linked with each other, and llms.txt"
+    "Write plain HTML pages with links to each other, and llms.txt, to _docs"
     shutil.rmtree(cfg.doc_path, ignore_errors=True)
     shutil.copytree(nbs, cfg.doc_path, ignore=shutil.ignore_patterns('*.ipynb', '*.yml', '.*', '_*', '*.css'))
     html2nb = pages()
     for html,path in html2nb.items(): write_page(path, html, html2nb)
     llms(cfg.doc_path/'llms.txt')
-    if lost := broken(cfg.doc_path, cfg.doc_url): raise SystemExit('Links that lead nowhere:\n' + '\n'.join(lost))
+    if lost := broken(cfg.doc_path, cfg.doc_url): raise SystemExit('Broken links:\n' + '\n'.join(lost))
 
 if __name__=='__main__':
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument('what', choices=['tables', 'readme', 'llms', 'sidebar', 'site'])
-    p.add_argument('--out', help='where README.md or llms.txt goes; its place in the repository by default')
+    p.add_argument('--out', help='path of README.md or llms.txt; its place in the repository by default')
     args = p.parse_args()
-    # As nbdev does while it processes: cells that export must not
+    # nbdev sets this as well: cells that call nbdev_export must do nothing now
     os.environ['IN_TEST'] = '1'
     if args.what=='readme': readme(args.out or root/'README.md')
     elif args.what=='llms': llms(args.out or nbs/'llms.txt')

@@ -1,14 +1,14 @@
-"A plugin of pytest: tests that would begin after a budget of computing time is spent are left out, and their number is printed"
+"A pytest plugin: once a budget of computing time is spent, it skips all other tests and prints their number"
 import os, pytest
 
-BUDGET = 40 # seconds of this process and its children, so that a busy machine leaves out no more than an idle one
+BUDGET = 40 # CPU seconds of this process and its children, so a busy machine skips no more tests than an idle one
 left = []
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
     if sum(os.times()[:4])>BUDGET:
         left.append(item)
-        pytest.skip('the time of a quick check is spent')
+        pytest.skip('the time budget of a quick check is spent')
 
 def pytest_terminal_summary(terminalreporter):
     if not left: return

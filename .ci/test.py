@@ -1,6 +1,6 @@
-"""Run notebooks and tests, each notebook and each file of tests in a copy of one process that has imported everything: importing takes longer than most of them
+"""Run notebooks and tests. Importing takes longer than most of them, so each file runs in a copy (fork) of one process that has imported everything
 
-Without arguments all of them, and last, alone, the tests that look at a page in a browser, because they measure how long one waits. With arguments these notebooks and files of tests."""
+The arguments are notebooks and test files; the default is all of them. Tests in a browser run last and alone, because they measure response times."""
 import gc, json, os, pkgutil, sys, tempfile, time, traceback
 from importlib import import_module
 from pathlib import Path
@@ -11,14 +11,14 @@ import pytest, segkc_fastai, torch
 from nbdev.config import get_config
 from nbdev.test import test_nb
 
-AT_ONCE = os.cpu_count()+1 # one more than there are cores fills the time in which a test waits
-LONG = 'checkpoint strangers distributed fuzz export figures methods deploy probe numerics compare'.split() # begun first, so that none of them is left at the end
+AT_ONCE = os.cpu_count()+1 # one more than the number of cores, to use the time in which a test waits
+LONG = 'checkpoint strangers distributed fuzz export figures methods deploy probe numerics compare'.split() # started first, so that none of them runs alone at the end
 SLOWEST = 40
 
 def import_all():
     for k in [o.name for o in pkgutil.walk_packages(segkc_fastai.__path__, 'segkc_fastai.')]+['hypothesis','nbformat','onnxruntime']: import_module(k)
-    gc.freeze() # half a million objects of libraries, over which every collection would go
-    assert not torch.get_num_threads()>1, 'copies of a process that computes in several threads would wait for them forever'
+    gc.freeze() # every collection would traverse half a million objects of libraries
+    assert not torch.get_num_threads()>1, 'a copy of a process with several computing threads would wait for them forever'
 
 def notebooks(): return sorted(o for o in (root/'nbs').rglob('*.ipynb') if not any(k[0] in '._' for k in o.relative_to(root).parts))
 def test_files(): return sorted((root/'tests').glob('test_*.py'))
@@ -26,14 +26,14 @@ def test_files(): return sorted((root/'tests').glob('test_*.py'))
 def long_first(path): return next((i for i,k in enumerate(LONG) if k in path.stem), len(LONG))
 
 class Times:
-    "Seconds of each test, and how many passed, failed and were skipped"
+    "Seconds per test, and numbers of passed, failed and skipped tests"
     def __init__(self): self.seconds,self.counts = {},{}
     def pytest_runtest_logreport(self, report):
         self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0)+report.duration
         if report.when=='call' or report.outcome!='passed': self.counts[report.outcome] = self.counts.get(report.outcome, 0)+1
 
 def run_tests(tmp, paths, which):
-    "Exit code of pytest"
+    "Exit code of pytest, seconds per test, and counts"
     times = Times()
     code = pytest.main(['-q','-m',which,'-p','no:cacheprovider',f'--basetemp={tmp}/files', *map(str, paths)], plugins=[times])
     return 0 if code==pytest.ExitCode.NO_TESTS_COLLECTED else int(code),times.seconds,times.counts
@@ -43,7 +43,7 @@ def run_notebook(tmp, path):
     return int(not good),{str(path.relative_to(root)):seconds},dict(passed=1) if good else dict(failed=1)
 
 def copy(tmp, f, *args):
-    "Process id of a copy of this process that calls `f`; what it writes and what it returns is in the folder `tmp`"
+    "Fork a process that calls `f`, and return its id; its output and its result are written to the folder `tmp`"
     tmp.mkdir()
     sys.stdout.flush()
     if pid:=os.fork(): return pid
@@ -60,7 +60,7 @@ def copy(tmp, f, *args):
         os._exit(code)
 
 class Runner:
-    "Begins jobs as others end, and tells what came of them"
+    "Start jobs as others end, and report their results"
     def __init__(self, tmp): self.tmp,self.running,self.failed,self.seconds,self.counts = tmp,{},[],{},{}
 
     def start(self, name, f, *args):

@@ -1,4 +1,4 @@
-"""`segkc …`, a thin face on the library
+"""`segkc …`, a thin layer over the library
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/cli.html.md"""
 
@@ -8,7 +8,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/cli.html.md"""
 __all__ = ['COMMANDS', 'command', 'parser', 'main']
 
 # %% ../nbs/10_cli.ipynb #c9dc2640
-import argparse, os, sys, warnings
+import argparse, os, sys
 from dataclasses import replace
 from pathlib import Path
 from .core.commands import Command, CommandHelp
@@ -20,40 +20,84 @@ from .runs.recipes import recipe
 COMMANDS = {}
 _NAMES = dict(pretrained=('--random',), labelled=('--labelled','--labelled-list'))
 
-def command(example, *sources, but=''):
-    "Make a command of a function, under the name in its example; see `Command`"
+def command(
+    example,  # command line that shows the use; its second word is the name of the command
+    *sources, # functions and dataclasses that declare the options, see `Command`
+    but=''    # options of the sources to leave out
+):
+    "Register a function as a command"
     def make(f):
         COMMANDS[example.split()[1]] = Command(f, example, sources, but, _NAMES)
         return f
     return make
 
-def _pictures(files): print('\n'.join(['Pictures:', *(f'  {o}' for o in files)]))
+# %% ../nbs/10_cli.ipynb #716dfc95
+def parser(
+    argv=None # words of the command line; if given, only the command among them gets its options
+)->argparse.ArgumentParser:
+    "The argument parser of `segkc`; it returns only the options that were given, without defaults"
+    about = 'Semi-supervised semantic segmentation with a senior and a junior network'
+    more = 'Run segkc COMMAND --help for options and an example.'
+    p = argparse.ArgumentParser('segkc', description=about, epilog=more)
+    sub = p.add_subparsers(title='commands', dest='command', metavar='COMMAND', required=True)
+    for k,c in COMMANDS.items():
+        text = dict(help=c.f.__doc__.partition(';')[0], description=c.f.__doc__, epilog=f'example:\n  {c.example}')
+        o = sub.add_parser(k, formatter_class=CommandHelp, **text)
+        if argv is None or k in argv: c.fill(o)
+    return p
+
+# %% ../nbs/10_cli.ipynb #c3a0e9eb
+def _why(e):
+    "An error in one line"
+    system = getattr(e, 'filename', None) is not None and e.strerror and e.errno
+    if not system: return ' '.join(str(e).split()) or type(e).__name__
+    return f'{e.filename2 or e.filename!s:.200}: {e.strerror.lower()}; check the path and its permissions'
+
+# %% ../nbs/10_cli.ipynb #aa7e05e5
+def _check_launch(name):
+    n = int(os.environ.get('WORLD_SIZE', 1))
+    if n>1 and name!='train': raise ValueError(f'{name}: runs in one process, not in {n}; start it without a launcher')
+
+# %% ../nbs/10_cli.ipynb #7e90450b
+def main(argv=None):
+    "Run `segkc`; on an error that the user can fix, print one line to standard error and exit with status 1"
+    argv = sys.argv[1:] if argv is None else argv
+    given = vars(parser(argv).parse_args(argv))
+    name = given.pop('command')
+    try:
+        _check_launch(name)
+        COMMANDS[name](given)
+    except (ValueError, OSError) as e: sys.exit(f'segkc: {_why(e)}')
+    except KeyboardInterrupt: sys.exit('segkc: interrupted')
 
 # %% ../nbs/10_cli.ipynb #58c5c5f2
+def _print_files(title, files): print('\n'.join([f'{title}:', *(f'  {o}' for o in files)]))
+
 @command('segkc demo', 'runs.demo:demo', but='scenes settings')
 def _demo(out, **kw):
-    "Train a junior alone and with a senior on the built-in scenes, and compare"
+    "Train a junior alone and with a senior on the built-in scenes, and compare the two"
     from segkc_fastai.runs.demo import demo
     from segkc_fastai.view.results import demo_figures
-    _pictures(demo_figures(demo(out=out, **kw), out))
+    _print_files('Pictures', demo_figures(demo(out=out, **kw), out))
 
 # %% ../nbs/10_cli.ipynb #29732cdf
 @command('segkc get voc data', 'data.download:download')
 def _get(name, path, /):
-    "Fetch a benchmark; the same command again goes on where it broke off"
+    "Download a benchmark; run again to resume an interrupted download"
     from segkc_fastai.data.download import download
-    print(f'{download(name, path)} is there: give it as --data')
+    print(f'Ready: --data {download(name, path)}')
 
+# %% ../nbs/10_cli.ipynb #e11024ef
 @command('segkc audit data/street --labelled 1/8', DataSettings, 'data.audit:audit', but='data task')
 def _audit(path, /,
-    json:str=None, # file for everything found, image by image
+    json:str=None, # file for all findings, image by image
     **kw
 ):
-    "List what is in a folder and what is wrong with it; exit status 1 if training would fail"
+    "Check a data folder and list its problems; exit status 1 if training would fail"
     from segkc_fastai.core.files import write_json
     from segkc_fastai.data.audit import audit
     a = audit(path, **kw)
-    print(a.markdown().encode(errors='backslashreplace').decode()) # names of files may be no text
+    print(a.markdown().encode(errors='backslashreplace').decode()) # file names may not be valid text
     if json: write_json(json, a.to_dict())
     if not a.ok: sys.exit(1)
 
@@ -64,7 +108,7 @@ def _split(data, /,
     out:str, # folder for labelled.txt, unlabelled.txt and, with --val, val.txt
     layout, labelled, val, seed, group, stratified
 ):
-    "Write down which images are labelled"
+    "Choose the labelled images and write lists of their names"
     from segkc_fastai.data.benchmarks import load_source
     from segkc_fastai.data.sources import count_classes
     from segkc_fastai.data.splits import hold_out, split_source, write_list
@@ -75,23 +119,26 @@ def _split(data, /,
     if val is not None: write_list(Path(out)/'val.txt', src.val, f'held out for validation: {val}')
     images = f'{len(s.labelled)} labelled, {len(s.unlabelled)} unlabelled, {len(src.val)} for validation'
     print(f'{images}; {s.how}; {s.family}; hash {s.hash}')
-    print(f'Train on it: --labelled {out}/labelled.txt' + f' --val {out}/val.txt'*(val is not None))
+    print(f'Train with: --labelled {out}/labelled.txt' + f' --val {out}/val.txt'*(val is not None))
 
 # %% ../nbs/10_cli.ipynb #520ee6fa
 def _config(given, adapt=lambda r: r):
-    "`RunConfig` of what was given, on top of a recipe's settings if one is named"
+    "`RunConfig` from the options given, on top of the settings of a recipe if one is given"
     if 'recipe' not in given: return RunConfig(**given)
     r = recipe(given['recipe'])(given['data'])
-    if not given.get('labelled', r.labelled): raise ValueError(f'--labelled: recipe {r.recipe!r} wants {r.wanted}')
+    labelled = given.get('labelled', r.labelled)
+    if not labelled: raise ValueError(f'--labelled: missing; recipe {r.recipe!r} needs {r.wanted}')
     r = adapt(r)
     return replace(r, **given | dict(method_args=r.method_args | given.get('method_args', {})))
 
+# %% ../nbs/10_cli.ipynb #13e235a9
 def _adapted(r, method):
-    "A recipe for another method than its own: the arguments that it takes, and no senior if it trains none"
+    "A recipe adapted to a method"
     if method==r.method: return r
     from segkc_fastai.runs.compare import method_arms
     return replace(r, **method_arms([method], r.comparison())[method])
 
+# %% ../nbs/10_cli.ipynb #e0536a8a
 def _scenes(config):
     if config.recipe!='scenes': return
     from segkc_fastai.data.scenes import write_scenes
@@ -103,27 +150,29 @@ def _show_run(run):
     from segkc_fastai.train.distributed import leave_launch
     from segkc_fastai.view.results import run_figures
     leave_launch()
-    if run is None: return # of several processes only the first has one
+    if run is None: return # all processes but the first
     pics = run_figures(run)
     print((run.path/'card.md').read_text(encoding='utf-8'), f'Run: {run.path}', sep='\n')
-    _pictures(pics)
+    _print_files('Pictures', pics)
 
+# %% ../nbs/10_cli.ipynb #3c81b28e
 def _resume(run, other):
     if other:
-        named = COMMANDS['train'].flags(other[0])[0]
-        raise ValueError(f'--resume: the settings of {run} are in its config.json; leave out {named}')
+        flag = COMMANDS['train'].flags(other[0])[0]
+        raise ValueError(f'{flag}: not allowed with --resume; the settings of {run} are in its config.json')
     from segkc_fastai.runs.training import resume_run
     _show_run(resume_run(run))
 
+# %% ../nbs/10_cli.ipynb #8e311465
 @command('segkc train --data data/street --senior resnet50 --labelled 1/8 --epochs 40 --out runs/first', RunConfig)
 def _train_and_show(data=None,
-    out:str=None,    # folder of the run, to be made; by default runs/<method>-<labelled>-seed<seed>
-    resume:str=None, # run that was cut short, to be finished from its last checkpoint; takes no other option
+    out:str=None,    # folder of the run; by default runs/<method>-<labelled>-seed<seed>
+    resume:str=None, # run to finish from its last checkpoint; excludes all other options
     **settings
 ):
-    "Train on a folder of images and masks"
+    "Train a run on a folder of images and masks or on a benchmark; --resume RUN finishes an interrupted one"
     if resume: return _resume(resume, [*settings, *(k for k,v in dict(data=data, out=out).items() if v is not None)])
-    if data is None: raise ValueError('--data: give a folder of images and masks, or --resume with a run to finish')
+    if data is None: raise ValueError('--data: missing; pass a folder of images and masks, or --resume RUN')
     c = _config(dict(settings, data=data), lambda r: _adapted(r, settings.get('method', r.method)))
     from segkc_fastai.runs.folder import share_name
     from segkc_fastai.runs.training import train_run
@@ -133,48 +182,52 @@ def _train_and_show(data=None,
 
 # %% ../nbs/10_cli.ipynb #b91ecdf1
 def _grid_config(settings, adapt=lambda r: r):
-    "Settings of all runs of a grid, and in what these differ"
+    "Settings of all runs of a grid, and the options in which the runs differ"
     how = {k:settings.pop(k) for k in ('methods','labelled','seeds') if k in settings}
     if 'labelled' in how: settings['labelled'] = how['labelled'][0]
     c = _config(settings, adapt)
     _scenes(c)
     return c,how
 
+# %% ../nbs/10_cli.ipynb #c6318e48
 def _check_failed(df, out):
     if not (failed := df.attrs['failed']): return
     lost = f'{len(failed)} runs could not be finished: {", ".join(failed)}'
-    raise ValueError(f'{lost}; their errors are in {out}/failed, and the same command tries them again')
+    raise ValueError(f'{lost}; see {out}/failed for the errors, and run the same command to try again')
 
+# %% ../nbs/10_cli.ipynb #575468a9
 def _published(config):
     from segkc_fastai.data.benchmarks import FAMILIES, load_source
     from segkc_fastai.runs.published import published
-    return published(*FAMILIES.get(load_source(config.data, layout=config.layout).layout, ('none for such data',)))
+    layout = load_source(config.data, layout=config.layout).layout
+    return published(*FAMILIES.get(layout, (layout,)))
 
 # %% ../nbs/10_cli.ipynb #38ccfa68
 @command('segkc compare --data data/street --methods supervised,cps,segkc --labelled 1/16,1/8 --seeds 0,1,2',
     'runs.compare:compare', RunConfig, but='config method seed sync_bn')
 def _compare(out, split,
-    published:bool=False, # draw what is published for the data's family of splits beside the runs
+    published:bool=False, # draw published results for the same family of splits as well
     **settings
 ):
-    "Compare methods × labelled × seeds: a grid of runs, a table and figures"
+    "Compare methods over labelled shares and seeds; run again to resume"
     c,how = _grid_config(settings, lambda r: r.comparison())
     from segkc_fastai.runs.compare import compare
     from segkc_fastai.view.results import comparison_figures
     theirs = _published(c) if published else None
     df = compare(c, out, split=split, **how)
-    _pictures(comparison_figures(out, split, theirs))
+    _print_files('Pictures', comparison_figures(out, split, theirs))
     _check_failed(df, out)
 
+# %% ../nbs/10_cli.ipynb #888c8518
 @command('segkc ablate --data data/street --senior resnet50 --labelled 1/8',
     'runs.compare:ablate', RunConfig, but='config method seed sync_bn')
 def _ablate(out, split, **settings):
-    "Measure what each part of SegKC adds: a grid of runs, a table and a figure"
+    "Measure what each part of SegKC contributes; run again to resume"
     c,how = _grid_config(settings)
     from segkc_fastai.runs.compare import ablate
     from segkc_fastai.view.results import ablation_figures
     df = ablate(c, out, split=split, **how)
-    _pictures(ablation_figures(out, split))
+    _print_files('Pictures', ablation_figures(out, split))
     _check_failed(df, out)
 
 # %% ../nbs/10_cli.ipynb #293d2ec4
@@ -183,18 +236,19 @@ def _eval(
     run:str, # run folder
     /, **kw
 ):
-    "Evaluate a run: IoU by class, with intervals"
+    "Evaluate a run: IoU per class, with intervals"
     from segkc_fastai.runs.evaluating import evaluate_run
     from segkc_fastai.runs.folder import Run
     got = evaluate_run(Run(run), **kw)
     print('\n\n'.join(o.markdown() for o in (got.values() if kw.get('member')=='all' else [got])))
 
+# %% ../nbs/10_cli.ipynb #248dae0b
 @command('segkc card runs/first runs/second')
 def _card(
     runs:several(str), # run folders
     /
 ):
-    "Print what was run, on what, with which result; of several runs, also why some cannot be compared"
+    "Summarise a run: settings, data, results; for several runs, also what makes them incomparable"
     from segkc_fastai.runs.folder import Run
     from segkc_fastai.runs.run_card import card, compare_cards
     runs = [Run(o) for o in runs]
@@ -206,81 +260,52 @@ def _figures(
     runs:several(str), # run folders
     /, **kw
 ):
-    "Draw every figure that finished runs allow; of several, also those that compare them, the first as the competitor of the last"
+    "Draw all figures of finished runs; several runs are also compared, the first as the competitor of the last"
     from segkc_fastai.runs.evaluating import evaluate_run
     from segkc_fastai.view.results import all_figures
     files,left = all_figures(runs, evaluate=evaluate_run, **kw)
     if not files: raise ValueError(f'no figure could be drawn. {". ".join(left)}')
-    print('\n'.join(['Figures:', *(f'  {o}' for o in files), *(f'Left out: {o}' for o in left)]))
+    _print_files('Figures', files)
+    for o in left: print(f'Left out: {o}')
 
+# %% ../nbs/10_cli.ipynb #b9c7ab2d
 @command('segkc lab runs/first', 'view.lab:lab')
 def _lab(run, /, **kw):
-    "Open JupyterLab on a workbench over a run; on this machine only"
+    "Open JupyterLab with a workbench for a run; accepts connections from this machine only"
     from segkc_fastai.view.lab import lab
     sys.exit(lab(run, **kw))
 
-# %% ../nbs/10_cli.ipynb #c7474aa5
-@command('segkc predict runs/first photos --out masks --overlay',
-    'deploy.predict:Predictor.load', 'deploy.predict_folder:predict_folder', but='p')
-def _predict(path, folder, /, out, device, tile, **kw):
-    "Predict masks for all images below a folder; given again it goes on, and exit status 1 means that some could not be read"
-    from segkc_fastai.deploy.predict import Predictor
-    from segkc_fastai.deploy.predict_folder import predict_folder
-    done = predict_folder(Predictor.load(path, device, tile), folder, out, **kw)
-    print(f'{done.written} images predicted into {out}, {done.skipped} were there already')
-    if not done.failed: return
-    sys.exit('\n'.join([f'segkc: {len(done.failed)} images were left out:', *(f'  {f}: {why}' for f,why in done.failed)]))
-
+# %% ../nbs/10_cli.ipynb #4befcbda
 @command('segkc export runs/first --to onnx --int8 data/street',
     'deploy.export:export', 'deploy.export:quantise', but='tolerance data n weights')
 def _export(path, /, *, to,
-    int8:str=None, # folder of images and masks: write an 8-bit version too, and measure what it costs
+    int8:str=None, # folder of images and masks: also write an 8-bit version, and measure its loss of accuracy
     split, dynamic, **kw
 ):
-    "Export the deployed network, check that the export agrees, and write its card"
+    "Export the deployed network, check the exported file, and write its card"
     from segkc_fastai.data.benchmarks import load_source
     from segkc_fastai.deploy.export import export, quantise
     from segkc_fastai.deploy.predict import network_file
-    if int8 and to!='onnx': raise ValueError(f'--int8: is for --to onnx, not {to}')
-    if int8: load_source(int8).part(split) # first: nothing is written for data that cannot be read
+    if int8 and to!='onnx': raise ValueError(f'--int8: requires --to onnx, not {to}')
+    if int8: load_source(int8).part(split) # before anything is written
     file = export(path, to, **kw)
     print(f'{file}, and its card {file}.md')
     if not int8: return
     r = quantise(file, int8, split=split, dynamic=dynamic, weights=network_file(path))
     print(f'{r["file"]}: mIoU {r["int8"]:.2f} %, and {r["float"]:.2f} % before, on {split} of {int8}')
 
-# %% ../nbs/10_cli.ipynb #716dfc95
-def parser(
-    argv=None # words of a command line: only the command among them gets its options; all do by default
-)->argparse.ArgumentParser:
-    "The argument parser of `segkc`; it returns what was given, without defaults"
-    about = 'Semi-supervised semantic segmentation with a senior and a junior network'
-    p = argparse.ArgumentParser('segkc', description=about, epilog='segkc COMMAND --help shows its options and an example')
-    sub = p.add_subparsers(title='commands', dest='command', metavar='COMMAND', required=True)
-    for k,c in COMMANDS.items():
-        text = dict(help=c.f.__doc__.partition(';')[0], description=c.f.__doc__, epilog=f'example:\n  {c.example}')
-        o = sub.add_parser(k, formatter_class=CommandHelp, **text)
-        if argv is None or k in argv: c.fill(o)
-    return p
-
-# %% ../nbs/10_cli.ipynb #7e90450b
-def _why(e):
-    "An error in one line; the system's own with the file first"
-    if getattr(e, 'filename', None) is None or not (e.strerror and e.errno): return ' '.join(str(e).split()) or type(e).__name__
-    return f'{e.filename2 or e.filename!s:.200}: {e.strerror.lower()}; look at the path, and at who may read and write there'
-
-def main(argv=None):
-    "Run `segkc`; exit status 1 and one line on standard error for what the user can mend"
-    argv = sys.argv[1:] if argv is None else argv
-    given = vars(parser(argv).parse_args(argv))
-    name = given.pop('command')
-    warnings.filterwarnings('ignore', category=FutureWarning, module='torch') # about its own deprecations
-    try:
-        if int(os.environ.get('WORLD_SIZE', 1))>1 and name!='train':
-            raise ValueError('several processes can share one training; start any other command by itself')
-        COMMANDS[name](given)
-    except (ValueError, OSError) as e: sys.exit(f'segkc: {_why(e)}')
-    except KeyboardInterrupt: sys.exit('segkc: interrupted')
+# %% ../nbs/10_cli.ipynb #c7474aa5
+@command('segkc predict runs/first photos --out masks --overlay',
+    'deploy.predict:Predictor.load', 'deploy.predict_folder:predict_folder', but='p')
+def _predict(path, folder, /, out, device, tile, **kw):
+    "Predict masks for all images below a folder; run again to resume; exit status 1 if an image could not be read"
+    from segkc_fastai.deploy.predict import Predictor
+    from segkc_fastai.deploy.predict_folder import predict_folder
+    done = predict_folder(Predictor.load(path, device, tile), folder, out, **kw)
+    print(f'{done.written} images predicted into {out}, {done.skipped} were there already')
+    if not done.failed: return
+    why = [f'segkc: {len(done.failed)} images could not be predicted:', *(f'  {f}: {why}' for f,why in done.failed)]
+    sys.exit('\n'.join(why))
 
 # %% ../nbs/10_cli.ipynb #f4f3216e
 if __name__=='__main__': main()

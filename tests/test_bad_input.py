@@ -66,10 +66,10 @@ def test_one_line(scenes, tmp_path, spoil, args, words):
 
 def test_missing_folder_and_used_folder(scenes, tmp_path):
     with pytest.raises(SystemExit, match='nowhere: no such folder'): main(['train','--data','nowhere','--out',str(tmp_path/'r')])
-    with pytest.raises(SystemExit, match='holds something already'): main(f'train --data {scenes} --out {scenes} {ARGS}'.split())
+    with pytest.raises(SystemExit, match='not empty'): main(f'train --data {scenes} --out {scenes} {ARGS}'.split())
     assert (scenes/'task.json').exists()
     with pytest.raises(SystemExit, match='no run there'): main(['eval', str(scenes)])
-    with pytest.raises(SystemExit, match='wants a text file'): main(['train','--data',str(scenes),'--recipe','pascal_original'])
+    with pytest.raises(SystemExit, match='needs a text file'): main(['train','--data',str(scenes),'--recipe','pascal_original'])
     with pytest.raises(SystemExit, match='nowhere: no such folder'): main(['ablate','--data','nowhere','--out',str(tmp_path/'a')])
 
 def test_warnings_where_training_can_go_on(scenes, tmp_path):

@@ -129,7 +129,7 @@ def test_all_methods_from_a_recipe(scenes, tmp_path, capsys):
     assert len({r.facts.split_hash for r in runs.values()})==1 and args['weight']==.6 and 'weight_senior' not in args
 
 @pytest.mark.parametrize('more, words', [
-    ('--methods supervised,spc', "method 'spc': not known; choose from supervised"),
+    ('--methods supervised,spc', "unknown method 'spc'; choose from supervised"),
     ('--method-arg tau=1', "method argument 'tau': no method takes it"),
     ('--method-arg cps.cap=.9', "method argument 'cps.cap': no method takes it"),
     ('--data nowhere', 'nowhere'),

@@ -162,7 +162,7 @@ def test_bad_images_are_named_and_the_rest_goes_on(weights, tmp_path, capsys):
     png_header(d/'bomb.png', 50_000, 50_000)
     with pytest.raises(SystemExit) as e: main(f'predict {weights} {d} --out {tmp_path}/out --device cpu'.split())
     said = str(e.value.code)
-    for o in ('6 images were left out', 'no.png: not readable', 'cut.jpg: truncated', 'twice.jpg: another image', 'twice.jpeg: another', 'deep.png: 16-bit', 'bomb.png: 2,500,000,000 pixels, and at most 268,435,456'): assert o in said
+    for o in ('6 images could not be predicted', 'no.png: not readable', 'cut.jpg: truncated', 'twice.jpg: another image', 'twice.jpeg: another', 'deep.png: 16-bit', 'bomb.png: 2,500,000,000 pixels, and at most 268,435,456'): assert o in said
     assert names(tmp_path/'out'/'masks')==['01','sub/00','sub/02']
 
 @pytest.mark.parametrize('args, words', [
@@ -171,8 +171,8 @@ def test_bad_images_are_named_and_the_rest_goes_on(weights, tmp_path, capsys):
     ('predict {w} nowhere --out out', 'nowhere: no such folder'),
     ('predict {w} in --out in/sub', 'no predict.json'),
     ('predict {w} in --out out --tile 8', 'tile=8'),
-    ('export {w} --out out.txt', 'out.txt: give a name that ends in .onnx'),
-    ('export {w} --to pt2 --out out.pt2 --int8 in', '--int8: is for --to onnx'),
+    ('export {w} --out out.txt', 'out.txt: the name must end in .onnx'),
+    ('export {w} --to pt2 --out out.pt2 --int8 in', '--int8: requires --to onnx'),
     ('export in', 'in: neither a run folder nor'),
 ])
 def test_one_line(weights, tmp_path, monkeypatch, args, words):
@@ -188,7 +188,7 @@ def test_mixed_folders_are_refused(weights, tmp_path):
     save_segmenter(segmenter(CNN.replace('32', '64'), 8, pretrained=False), tmp_path/'other.safetensors', task=TASK.to_dict())
     predict = lambda f,more='': main(f'predict {f} {tmp_path}/in --out {tmp_path}/out --device cpu {more}'.split())
     predict(weights)
-    with pytest.raises(SystemExit, match='another network; give another folder'): predict(tmp_path/'other.safetensors')
+    with pytest.raises(SystemExit, match='another network; pass another folder'): predict(tmp_path/'other.safetensors')
     with pytest.raises(SystemExit, match='another tile'): predict(weights, '--tile 512')
 
 def test_masks_are_palette_images(weights, tmp_path):

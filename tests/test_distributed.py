@@ -1,4 +1,4 @@
-"Two processes train as one does"
+"Two processes train as one process does"
 import hashlib, json, os, time
 from contextlib import suppress
 import pytest, torch
@@ -25,21 +25,21 @@ from segkc_fastai.runs.training import resume_run
 
 STEPS = 52 if SOAK else 12
 RAMPS = ('mean_teacher','cps','segkc')
-EARLY = {k:dict(warmup=.2) for k in METHODS if k!='supervised'} | {k:dict(warmup=.2, ramp=.2) for k in RAMPS} # everything begins within the steps
-PLAIN = {k:dict(warmup=0, cutmix=False) for k in ('fixmatch','gta','mkd')} | {k:dict(warmup=0, ramp=0, cutmix=False) for k in RAMPS} # nothing is drawn
+EARLY = {k:dict(warmup=.2) for k in METHODS if k!='supervised'} | {k:dict(warmup=.2, ramp=.2) for k in RAMPS} # all ramps begin within the steps
+PLAIN = {k:dict(warmup=0, cutmix=False) for k in ('fixmatch','gta','mkd')} | {k:dict(warmup=0, ramp=0, cutmix=False) for k in RAMPS} # without random numbers
 PLAIN |= {f'{k}, warming up':dict(warmup=.5, cutmix=False) for k in ('segkc','gta')} # adaptors and assistant have nothing to do yet
-PLAIN['fixmatch'] |= dict(threshold=.1455) # keeps a part
+PLAIN['fixmatch'] |= dict(threshold=.1455) # keeps a part of the pixels
 PLAIN['cps'] |= dict(threshold=.1455, criterion=OHEM(.1, 3000))
 
 class Gradients(Callback):
-    "Those of the first step"
+    "Record the gradients of the first step"
     order = MoveEMA.order
     def before_fit(self): self.first = {}
     def before_step(self):
         if not self.first: self.first = {k.removeprefix('module.'):p.grad.clone() for k,p in self.model.named_parameters() if p.grad is not None}
 
 def learner(folder, method, nets, repeat=1, size=(64,96), cbs=(), **kw):
-    "Unlabelled images are repeated, for many steps in one epoch; views of other scales, so that images differ in their padding"
+    "Unlabelled images are repeated, for many steps in one epoch; views have different scales, so the padding of images differs"
     set_seed(0)
     src = split_source(load_source(folder), 8, 0)
     task,val = load_source(folder).task,load_source(folder).part('val')
@@ -51,7 +51,7 @@ def fit(learn, *args, **kw):
     with distributed(learn), learn.no_bar(), learn.no_logging(): learn.fit(*args, **kw)
 
 def measured(folder, name):
-    "One epoch without learning: gradients, losses, and the row of the table"
+    "Gradients, losses and the row of the table after one epoch with a learning rate of 0"
     learn = learner(folder, make_method(name.split(',')[0], **PLAIN[name]), vit, strong=lambda x: 1-x, cbs=[Gradients()])
     fit(learn, 1, 0.)
     row = dict(zip(learn.recorder.metric_names[1:-1], map(float, learn.recorder.values[-1])))
@@ -64,7 +64,7 @@ def digests(learn):
     return {k:hashlib.sha256(v.numpy().tobytes()).hexdigest() if isinstance(v, torch.Tensor) else repr(v) for k,v in state.items()}
 
 def many(folder, name):
-    "What differs between the processes after many steps, and what is as it was at the start"
+    "Names of the entries that differ between processes after many steps, and of those that did not change"
     learn = learner(folder, make_method(name, **EARLY.get(name, {})), lambda: CNN, repeat=STEPS//4, size=(32,48))
     start,each = digests(learn),[None]*2
     fit(learn, 1, 1e-3)
@@ -90,7 +90,7 @@ def breaks(folder, out):
         (out/f'error{rank_distrib()}.json').write_text(json.dumps([type(e).__name__, str(e), after]))
 
 class Halts(Callback):
-    "In the second step of the second epoch, after the checkpoint"
+    "Interrupt in the second step of the second epoch, after the checkpoint"
     order = Checkpoint.order+1
     def after_batch(self):
         if self.learn.training and self.train_iter==6: raise KeyboardInterrupt
@@ -100,7 +100,7 @@ HALVED = SMALL | dict(senior=CNN, epochs=3, probe=4, checkpoint=0)
 def halve(folder, out): train(out, folder, 'segkc', cbs=[Halts()], **HALVED)
 
 def side_of_two(folder, out):
-    "What two processes do; `launch` copies the one that calls it"
+    "All trainings with two processes; `launch` copies the process that calls it"
     os.environ['CUDA_VISIBLE_DEVICES'] = ''
     for f in (both, breaks): launch(f, folder, out, processes=2)
     for k,n in dict(one=1, two=2).items():
@@ -111,7 +111,7 @@ def side_of_two(folder, out):
 
 @pytest.fixture(scope='module')
 def two(tmp_path_factory):
-    "Folder of scenes, and what two processes left"
+    "Folder of scenes, and the results of two processes"
     d = tmp_path_factory.mktemp('two')
     write_scenes(d/'scenes', n_train=24, n_val=5, n_test=4)
     (d/'out').mkdir()
@@ -120,13 +120,13 @@ def two(tmp_path_factory):
     assert p.exitcode==0, (d/'log.txt').read_text()
     return d/'scenes',d/'out'
 
-def test_after_many_steps_all_is_equal(two):
+def test_processes_agree_after_many_steps(two):
     for o in (torch.load(two[1]/f'{i}.pt')['many'] for i in (0,1)):
         assert {k:v['differ'] for k,v in o.items()}=={k:[] for k in METHODS}
         assert not [(k,n) for k,v in o.items() for n in v['same'] if not n.endswith(('.mean','.std','_extra_state'))] # all learned
 
 @pytest.mark.parametrize('name', PLAIN)
-def test_two_halves_are_one_batch(two, name):
+def test_two_halves_equal_one_batch(two, name):
     one,parts = measured(two[0], name),[torch.load(two[1]/f'{i}.pt')['measured'][name] for i in (0,1)]
     assert 0<one['row'].get('kept', .5)<=1 and any(k.startswith(('adaptors','members.assistant')) for k in one['gradients'])==(name in ('segkc','gta')) and one['interval']==parts[0]['interval']==parts[1]['interval']
     for o in parts:
@@ -134,7 +134,7 @@ def test_two_halves_are_one_batch(two, name):
         assert set(o['gradients'])==set(one['gradients'])
         for k,g in one['gradients'].items(): assert torch.allclose(o['gradients'][k], g, rtol=1e-4, atol=1e-5), k
 
-def test_one_that_stops_stops_all(two):
+def test_a_failing_process_stops_all(two):
     (lost,why,after),(error,own,_) = (json.loads((two[1]/f'error{i}.json').read_text()) for i in (0,1))
     assert (lost,error)==('ConnectionError','ValueError') and 'its own message says why' in why and 'cannot be read' in own
     assert after==['Cohort', [1]*3, 1, []]
@@ -142,8 +142,8 @@ def test_one_that_stops_stops_all(two):
 def test_a_batch_that_cannot_be_divided(two):
     assert 'bs=3: 2 processes cannot divide' in (two[1]/'odd.txt').read_text() and not (two[1]/'odd').exists()
 
-def test_another_number_of_processes_goes_on(two):
-    "One process began and two ended; two began and one ends"
+def test_resuming_with_another_number_of_processes(two):
+    "Begun by one process and finished by two, and the reverse"
     resume_run(two[1]/'two', device='cpu')
     a,b = (Run(two[1]/k) for k in ('one','two'))
     assert a.finished and b.finished and a.history.lr.tolist()==b.history.lr.tolist() and len(a.history)==3
@@ -167,7 +167,7 @@ def launched(env, args):
     main(args)
 
 def test_accelerate_launch(two, tmp_path):
-    "A script that is quick to start stands in for the command line; copies of this process do its work in the environment that the launcher made, while it waits"
+    "A script that starts quickly replaces the command line; copies of this process do its work in the environment made by the launcher, while it waits"
     (script := tmp_path/'script.py').write_text(STANDS_IN)
     how = '--multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no --main_process_port 0'
     launcher = apart(accelerate_launch, *how.split(), str(script), str(tmp_path), log=tmp_path/'launcher.txt')
@@ -181,9 +181,9 @@ def test_accelerate_launch(two, tmp_path):
         p.join()
         (tmp_path/f'done.{i}').touch()
     launcher.join()
-    said,r = ''.join(o.read_text() for o in logs),Run(tmp_path/'run')
-    assert [p.exitcode for p in (launcher, *ps)]==[0]*3, said
-    assert r.finished and len(r.history)==1 and '2 processes' in r.facts.hardware and said.count('Run: ')==1
+    printed,r = ''.join(o.read_text() for o in logs),Run(tmp_path/'run')
+    assert [p.exitcode for p in (launcher, *ps)]==[0]*3, printed
+    assert r.finished and len(r.history)==1 and '2 processes' in r.facts.hardware and printed.count('Run: ')==1
 
 def test_workers_read_the_same_share(two):
     src = load_source(two[0])
@@ -197,4 +197,4 @@ def test_workers_read_the_same_share(two):
 
 def test_only_training_is_shared(two, monkeypatch):
     monkeypatch.setenv('WORLD_SIZE', '2')
-    with pytest.raises(SystemExit, match='start any other command by itself'): main(['audit', str(two[0])])
+    with pytest.raises(SystemExit, match='runs in one process, not in 2'): main(['audit', str(two[0])])

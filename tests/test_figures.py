@@ -14,7 +14,7 @@ from segkc_fastai.runs.evaluating import evaluate_run
 from segkc_fastai.runs.folder import Run
 from segkc_fastai.view.charts import arm_bars, class_bars, confusion_map, curves, reliability_diagram, size_scatter
 from segkc_fastai.view.figures import COLUMN, FORMATS, PAGE, error_grid, prediction_grid, save_figure
-from segkc_fastai.view.pseudo_figures import class_flow, disagreement_grid, flow_counts, pair_shares, pseudo_curves
+from segkc_fastai.view.pseudo_figures import class_flow, disagreement_grid, flow_counts, pseudo_curves
 from segkc_fastai.view.qualitative import QUANTILES, at_quantiles, difference_boxes, qualitative_grid
 from segkc_fastai.view.results import all_figures
 
@@ -88,30 +88,20 @@ def test_any_number_of_epochs(n, tmp_path):
 
 def test_without_ground_truth():
     a,b = maps(3, 1),maps(3, 2)
-    for truths in (None, [None,None]):
-        fig = prediction_grid(images(), truths, dict(senior=a, junior=b), task_of(3))
-        assert [ax.get_title() for ax in fig.axes[:4]]==['image','senior','junior','do they agree?']
     fig = disagreement_grid(images(), [maps(3)[0],None], {'epoch 1':(a,b)}, task_of(3), ('teacher','student'))
     said = [t.get_text() for o in fig.legends for t in o.get_texts()]
     assert {'only teacher right','only student right','agree','disagree'}<=set(said) and len(fig.axes)==6
-    assert np.isnan(pair_shares(a[0], b[0], None)[1]) and np.isnan(pair_shares(a[0], b[0], np.full_like(a[0], IGNORE))).all()
 
 def test_nothing_that_counts():
     none = [np.full(s, IGNORE, np.uint8) for s in SIZES]
     a = maps(3, 1)
     qualitative_grid(images(), none, dict(a=a, b=maps(3, 2)), task_of(3))
     error_grid(images(), none, a, task_of(3))
-    assert at_quantiles([np.nan]*3)==[] and at_quantiles([])==[]
 
 def test_one_column_or_two():
     df,reports = runs_table(),dict(a=report(21))
     for w in (COLUMN,PAGE):
         for f,o in ((class_bars, reports), (confusion_map, reports['a']), (size_scatter, df), (arm_bars, df)): assert f(o, width=w).get_figwidth()==w
-
-def test_the_mark_is_at_the_deployed_size_and_the_line_goes_to_what_was_trained():
-    ax, = size_scatter(runs_table()).axes
-    lines = {tuple(l.get_xdata()) for l in ax.lines}
-    assert (2.,) in lines and (2.,9.) in lines
 
 def test_fonts_travel_with_the_file(tmp_path):
     png,pdf,svg = save_figure(class_bars(dict(a=report(2))), tmp_path/'f', FORMATS)
@@ -146,7 +136,6 @@ def test_boxes_are_the_windows_with_most_difference():
         for y,x,*_ in boxes:
             assert windows[y,x]==max(windows.values())>0
             windows = {k:v for k,v in windows.items() if abs(k[0]-y)>=h or abs(k[1]-x)>=w} # without overlap
-    assert difference_boxes(a, a, t)==[]
 
 def test_gains_and_losses_are_both_shown():
     gain = np.random.default_rng(0).normal(1, 5, 101)
@@ -154,13 +143,6 @@ def test_gains_and_losses_are_both_shown():
     assert [q for q,_ in chosen]==list(QUANTILES) and [i for _,i in chosen]==[np.argsort(gain)[round(q*100)] for q in QUANTILES]
     assert gain[chosen[0][1]]==gain.max() and gain[chosen[-1][1]]==gain.min()<0
     assert len(at_quantiles(gain[:3]))==3
-
-def test_flow_goes_from_rows_to_columns():
-    f = flow_counts([[0,0],[1,2]], [[1,0],[1,0]], 3)
-    assert f.tolist()==[[1,1,0],[0,1,0],[1,0,0]]
-    fig = class_flow(np.diag([3,0,1]), task_of(3), ('then','now'))
-    said = {t.get_text() for t in fig.axes[0].texts}
-    assert {'then','now','a class 0 75.0 %','a class 2 25.0 %'}<=said and not any('class 1' in s for s in said)
 
 # Finished runs, once for all tests below: labelled-only and CPS on the same scenes
 
@@ -214,7 +196,7 @@ def test_what_is_missing_is_said_once_and_the_rest_drawn(runs):
     (runs[1]/'pseudo.csv').unlink()
     files,left = all_figures([runs[1]], evaluate=evaluate_run)
     assert stems(runs[1]/'figures')==ALL-{'pseudo','flow','disagreement'} and len(files)==5
-    assert len(left)==2 and 'cps: no pseudo, because there is no pseudo.csv' in left[0] and left[1].startswith('cps: no flow, disagreement, because')
+    assert len(left)==2 and 'cps: no pseudo, because the run has no pseudo.csv' in left[0] and left[1].startswith('cps: no flow, disagreement, because')
     rewrite(runs[1], 'settings', data='/moved/away')
     _,left = all_figures(runs[1:], runs[1]/'again', evaluate=evaluate_run)
     assert stems(runs[1]/'again')==ALL-{'pseudo','flow','disagreement','grid'}, 'the report was kept'
@@ -225,23 +207,23 @@ def test_what_is_missing_is_said_once_and_the_rest_drawn(runs):
 
 def test_nothing_is_evaluated_unasked(runs):
     _,left = all_figures(runs)
-    assert any('no classes, reliability, confusion, because it was not evaluated on test' in o for o in left)
+    assert any(f'no classes, reliability, confusion, because {runs[0]} was not evaluated on test' in o for o in left)
     assert not list(runs[0].glob('eval-*')) and stems(runs[0].parent/'figures')=={'qualitative'}
 
 def test_thin_records(runs):
     write_probe(runs[1], [(0,5)])
     _,left = all_figures([runs[1]], evaluate=evaluate_run)
-    assert left==['cps: no flow, because there are fewer than two records'] and 'disagreement' in stems(runs[1]/'figures')
+    assert left==['cps: no flow, because class flow needs two records of the probe images, found 1'] and 'disagreement' in stems(runs[1]/'figures')
     write_probe(runs[0], [(0,5),(0,10)], truth=False, networks=('junior',))
     _,left = all_figures([runs[0]], evaluate=evaluate_run)
-    assert left==['supervised: no disagreement, because there is one network only'] and 'flow' in stems(runs[0]/'figures')
+    assert left==['supervised: no disagreement, because disagreement needs two networks, found 1'] and 'flow' in stems(runs[0]/'figures')
 
 def test_runs_of_other_data_are_not_compared(runs):
     rewrite(runs[1], 'facts', val_hash='other')
     _,left = all_figures(runs, evaluate=evaluate_run)
-    assert any('no classes, qualitative, size' in o and 'other validation images' in o for o in left)
+    assert any('no classes, qualitative, size' in o and 'differ in validation images' in o for o in left)
 
 def test_mistakes_end_in_one_line(runs, tmp_path, capsys):
-    for args,said in ((['--formats','gif'], 'png, pdf, svg'), ([str(runs[1])], 'given twice'), ([str(tmp_path)], 'no run there')):
+    for args,said in ((['--formats','gif'], 'png, pdf, svg'), ([str(runs[1])], 'occurs twice'), ([str(tmp_path)], 'no run there')):
         with pytest.raises(SystemExit, match=said): main(['figures', str(runs[1]), *args])
     assert not (runs[1]/'figures').exists()

@@ -1,4 +1,4 @@
-"The stop button: wherever a fit is interrupted, the learner can be used as before"
+"The stop button: a learner can be used as before, wherever its fit was interrupted"
 import csv, multiprocessing, os, signal, threading, traceback
 import pytest, torch
 from conftest import CNN, learner
@@ -20,7 +20,7 @@ def data(tmp_path_factory): return write_scenes(tmp_path_factory.mktemp('data')/
 
 @pytest.fixture(scope='module')
 def learn(data, tmp_path_factory):
-    "One learner for all interrupts: each finds it as the one before left it"
+    "One learner for all interrupts, each after the previous one"
     res = learner(data, CNN, None, mean_teacher(warmup=0), path=tmp_path_factory.mktemp('learn'))
     return res.to_bf16()
 
@@ -30,10 +30,10 @@ def interrupt(event, when):
     return type('Stop', (Callback,), {'order':dict(first=-1000, last=1000)[when], event:stop})()
 
 def breaks(place, learn, monkeypatch):
-    "Interrupt in the midst of something that is no event"
+    "Interrupt in the middle of something other than an event"
     def stop(*args, **kwargs): raise KeyboardInterrupt
     net = learn.model['junior']
-    def second(opt): # when half of the weights have moved
+    def second(opt): # after half of the weights have moved
         for p,_,s,_ in opt.all_params(with_grad=True)[:20]: p.data.add_(1e-4)
         stop()
     what = dict(loading=(SegDataset, '__getitem__', stop), labelling=(learn.model['teacher'], 'decode', stop), forward=(net, 'decode', stop),
@@ -59,7 +59,7 @@ def test_a_learner_is_as_it_was(learn, place, monkeypatch):
     assert not any(m.training for m in learn.model.ema.modules())
 
 def test_it_can_be_used(learn):
-    "After all those"
+    "After all these interrupts"
     with learn.no_bar(): learn.fit(1, 1e-4, cbs=CSVLogger())
     assert len(list(csv.reader((learn.path/'history.csv').open())))==2
     image = learn.dls.split.unlabelled[0].image
@@ -86,7 +86,7 @@ def test_the_gradient_of_an_interrupted_step_is_not_used(data):
     assert not any(after(interrupt('before_step', 'last')))
 
 def test_nothing_is_loaded_from_the_past(data, tmp_path):
-    "An interrupt in the second epoch leaves the weights of the second epoch, whatever SaveModelCallback has on disk"
+    "An interrupt in the second epoch leaves the weights of the second epoch, even with an earlier `SaveModelCallback` on disk"
     class Stop(Callback):
         order = 1000
         def before_validate(self):
@@ -97,7 +97,7 @@ def test_nothing_is_loaded_from_the_past(data, tmp_path):
     with learn.no_bar(), learn.no_logging(), pytest.raises(KeyboardInterrupt): learn.fit(2, 1e-3, cbs=[SaveModelCallback('junior_miou'), stop])
     assert all(torch.equal(a, b) for a,b in zip(stop.now, learn.model.parameters()))
 
-def test_a_search_for_the_rate_gives_the_weights_back(data, tmp_path):
+def test_an_interrupted_lr_find_restores_the_weights(data, tmp_path):
     learn = learner(data, CNN, None, mean_teacher(warmup=0), path=tmp_path)
     before = [p.clone() for p in learn.model.parameters()]
     learn.add_cb(stop := interrupt('after_step', 'last'))
@@ -105,7 +105,7 @@ def test_a_search_for_the_rate_gives_the_weights_back(data, tmp_path):
     learn.remove_cb(stop)
     assert all(torch.equal(a, b) for a,b in zip(before, learn.model.parameters())) and not [*(tmp_path/'models').iterdir()]
 
-def test_an_error_is_cleaned_up_after_as_well(data, tmp_path):
+def test_an_error_is_cleaned_up(data, tmp_path):
     class Fail(Callback):
         order = 1000
         def after_pred(self): raise ZeroDivisionError('mine')
@@ -133,13 +133,13 @@ def test_workers_end(data):
 
 @pytest.fixture
 def interruptible():
-    "A shell starts processes in the background with SIGINT ignored"
+    "A shell starts background processes with SIGINT ignored"
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 def test_a_signal_while_training(data, interruptible):
-    "The button itself"
+    "The stop button itself"
     learn = learner(data, CNN, None, mean_teacher(warmup=0)).to_bf16()
     class Press(Callback):
         order = -1000

@@ -1,4 +1,4 @@
-"What keeps the numbers of a training right: batches with nothing in them, losses that are not finite, half precision, accumulated and clipped gradients"
+"The numbers of a step: empty batches, losses that are not finite, half precision, accumulated and clipped gradients"
 import math
 import pytest, torch
 from conftest import CNN, SENIOR, SMALL, learner, one_step, vit, train
@@ -32,7 +32,7 @@ def fit(learn, n=1, **kw):
     return learn
 
 def state(learn):
-    "Weights, buffers and what the optimizer remembers"
+    "Weights, buffers and the state of the optimizer"
     c = learn.model
     ts = {k:v.clone() for k,v in c.state_dict().items() if torch.is_tensor(v)}
     if learn.opt: ts |= {f'{i}.{k}':torch.as_tensor(v).clone() for i,(_,_,s,_) in enumerate(learn.opt.all_params()) for k,v in s.items()}
@@ -40,21 +40,21 @@ def state(learn):
 def finite(learn): return all(p.isfinite().all() for p in [*learn.model.parameters(), *learn.model.buffers()])
 
 class Watch(Callback):
-    "The terms, and the gradient, of the last step"
+    "Keep terms and gradient of the last step"
     order,run_valid = LAST-1,False
     def after_loss(self): self.terms,self.total = {k:float(v.detach()) for k,(v,_) in self.learn.semi_step.terms.items()},float(self.learn.loss.detach())
     def before_step(self): self.grads = [p.grad.clone() for p in self.model.parameters() if p.grad is not None]
 
-# Batches with nothing in them
+# Empty batches
 
 class Labels(Callback):
-    "Changes the ground truth of each batch"
+    "Change the ground truth of each batch"
     order,run_valid = SemiStep.order-.5,False
     def __init__(self, f): self.f = f
     def before_batch(self): self.learn.yb = (self.f(self.learn.y),)
 
 class Padding(Callback):
-    "Makes the unlabelled batch padding, all of it"
+    "Turn the whole unlabelled batch into padding"
     order,run_valid = UnlabelledBatch.order+.5,False
     def before_batch(self):
         s = self.learn.semi_step
@@ -64,12 +64,12 @@ nothing,no_class = Labels(lambda y: torch.full_like(y, IGNORE)),Labels(lambda y:
 EMPTY = dict(ignored=[nothing], absent=[no_class], padding=[Padding()], both=[nothing, Padding()])
 
 @pytest.mark.parametrize('name', METHODS)
-def test_batches_with_nothing_in_them(data, name):
+def test_empty_batches(data, name):
     watch = Watch()
     learn = make(data, method_of(name), [watch])
     for case,cbs in EMPTY.items():
         with learn.added_cbs(cbs): one_step(learn)
-        terms,of_labels = watch.terms,{'sup', *(k for k in watch.terms if k.startswith(('kc_','mkd_')))} # these see labelled images, too
+        terms,of_labels = watch.terms,{'sup', *(k for k in watch.terms if k.startswith(('kc_','mkd_')))} # these use labelled images as well
         assert math.isfinite(watch.total) and all(g.isfinite().all() for g in watch.grads) and finite(learn), case
         if case=='ignored': assert terms['sup']==0 and all(v>0 for k,v in terms.items() if k!='sup')
         if case=='padding': assert terms['sup']>0 and all(v==0 for k,v in terms.items() if k not in of_labels)
@@ -83,11 +83,11 @@ def test_a_batch_of_one(data, name):
     one_step(learn)
     assert math.isfinite(watch.total) and finite(learn)
 
-def test_a_batch_of_one_where_it_cannot_be(data):
+def test_a_decoder_that_needs_two_images(data):
     dls = SemiDataLoaders.from_folder(data, labelled=8, size=(64,96), bs=1, device='cpu')
     with pytest.raises(ValueError, match="decoder 'deeplabv3plus' needs more than bs=1 image"): dual_learner(dls, 'resnet10t', pretrained=False)
 
-def test_a_last_partial_batch_counts_like_any(data):
+def test_a_partial_last_batch(data):
     learn = make(data, supervised())
     with learn.no_bar(), learn.no_logging(): loss = learn.validate()
     matrix = learn.seg_metrics.confusion['junior'].matrix
@@ -95,10 +95,10 @@ def test_a_last_partial_batch_counts_like_any(data):
     torch.testing.assert_close(learn.seg_metrics.confusion['junior'].matrix, matrix, rtol=0, atol=20) # pixels of nearly equal logits
     assert loss[0]==pytest.approx(again[0], rel=.02)
 
-# What is not finite
+# Losses that are not finite
 
 class Broken(Term):
-    "A term that is not finite, or whose gradient is not, in one step"
+    "A term that is not finite in one step, or whose gradient is not"
     names = ('mine',)
     def __init__(self, at, value=math.nan):
         super().__init__()
@@ -109,14 +109,14 @@ class Broken(Term):
         z = self.step.labelled['junior'].logits
         self.step.add('mine', (0*z.sum()).abs().sqrt() if self.value=='gradient' else z.sum()*self.value, self.now)
 
-@pytest.mark.parametrize('value,said', [(math.nan,'mine (nan)'), (math.inf,'mine ('), ('gradient','gradient (nan)')])
-def test_stops_before_the_step_and_says_where(data, tmp_path, value, said):
+@pytest.mark.parametrize('value,term', [(math.nan,'mine (nan)'), (math.inf,'mine ('), ('gradient','gradient (nan)')])
+def test_stops_before_the_step_and_names_it(data, tmp_path, value, term):
     broken,cp = Broken(6, value),tmp_path/'checkpoint'
     cp.mkdir()
-    learn = make(data, mean_teacher(warmup=5/8), [broken, FiniteLoss(path=cp)]) # 4 steps an epoch, unlabelled images from the second epoch's second on
+    learn = make(data, mean_teacher(warmup=5/8), [broken, FiniteLoss(path=cp)]) # 4 steps per epoch, unlabelled images from the second step of the second epoch on
     with pytest.raises(NonFiniteLoss) as e: fit(learn, 2)
     l,u = batch_files(learn.dls.train, 2),batch_files(learn.dls.unlabelled, 1)
-    assert f'epoch 2, step 3: not finite: {said}' in str(e.value) and f'labelled {", ".join(l)}; unlabelled {", ".join(u)}; go on from {cp}' in str(e.value)
+    assert f'epoch 2, step 3: not finite: {term}' in str(e.value) and f'labelled {", ".join(l)}; unlabelled {", ".join(u)}; resume from {cp}' in str(e.value)
     after,stats = state(learn),{k for k,_ in learn.model.named_buffers()}
     assert all(torch.equal(after[k], v) for k,v in broken.before.items() if k not in stats) and finite(learn)
     learn.remove_cb(broken)
@@ -130,11 +130,11 @@ def test_files_of_a_batch(data):
     learn = fit(make(data, supervised(), [See()]))
     ds,by_name = learn.dls.train.dataset,{}
     for i,p in enumerate(ds.pairs): by_name.setdefault(p.image.name, []).append(i)
-    for x,names in seen: # the views of an image depend on its place in the list, too
+    for x,names in seen: # the views of an image also depend on its place in the list
         for a,n in zip(x, names): assert any(torch.allclose(ds[i][0]/255, torch.as_tensor(a)) for i in by_name[n])
 
-def test_a_device_is_not_waited_for(data, monkeypatch):
-    "As on a GPU, where nothing has arrived before the end of the epoch: the gradient is zero for that step"
+def test_the_host_does_not_wait(data, monkeypatch):
+    "As on a GPU when nothing arrives before the end of the epoch: the gradient of that step is zero"
     monkeypatch.setattr(InFlight, 'ready', False)
     watch,norms = Watch(),[]
     class Norms(Callback):
@@ -152,12 +152,12 @@ def test_skipped_batches_leave_no_trace(data, value):
         def after_batch(self): after.append(state(self.learn))
     learn = fit(make(data, mean_teacher(warmup=0), [broken, After(), FiniteLoss(skip=True)]))
     changed = {k for k,v in after[0].items() if not torch.equal(after[1][k], v)}
-    assert changed==({k for k,_ in learn.model.members.named_buffers(prefix='members') if 'running' in k or 'tracked' in k} if value=='gradient' else set()) # the forward pass was fine
+    assert changed==({k for k,_ in learn.model.members.named_buffers(prefix='members') if 'running' in k or 'tracked' in k} if value=='gradient' else set()) # the forward pass was finite
     assert learn.finite_loss.skipped==1 and learn.model.moves==3 and after[2]['moves']==2
     values = dict(zip(learn.recorder.metric_names[1:], learn.recorder.values[-1]))
     assert all(math.isfinite(values[k]) for k in ('train_loss','sup','consistency'))
 
-def test_poisoned_statistics_are_taken_back(data):
+def test_statistics_are_restored(data):
     class Overflow(Callback):
         order,run_valid = LAST,False
         def before_batch(self):
@@ -170,7 +170,7 @@ def test_lr_find_may_diverge(data, tmp_path):
     with learn.no_bar(): learn.lr_find(num_it=6, show_plot=False, suggest_funcs=(), stop_div=False)
     assert finite(learn)
 
-def test_a_run_says_what_happened(data, tmp_path):
+def test_a_run_records_it(data, tmp_path):
     args = SMALL | dict(method='supervised', senior=None)
     with pytest.raises(NonFiniteLoss): train(tmp_path/'a', data, cbs=Broken(5), **args)
     card = (tmp_path/'a'/'card.md').read_text()
@@ -182,7 +182,7 @@ def test_a_run_says_what_happened(data, tmp_path):
 # Half precision
 
 class Float32(Callback):
-    "The terms from the same outputs, outside autocast, before they are computed as always"
+    "Compute the terms from the same outputs outside autocast, before they are computed as usual"
     order,run_valid = Term.order-.5,False
     def after_pred(self):
         s = self.learn.semi_step
@@ -207,8 +207,8 @@ def test_terms_in_bf16(data, name):
     for k,v in plain.terms.items(): assert watch.terms[k]==pytest.approx(v, rel=.05, abs=2e-3), k
     assert all(p.dtype==torch.float32 for p in learn.model.parameters())
 
-def test_fp16_is_for_gpus(data):
-    with pytest.raises(ValueError, match='precision fp16: is for GPUs; on a CPU give bf16'): fit(make(data, supervised()).to_fp16())
+def test_fp16_requires_a_gpu(data):
+    with pytest.raises(ValueError, match='precision fp16: requires a GPU; on a CPU choose bf16'): fit(make(data, supervised()).to_fp16())
 
 def test_validation_reads_all_networks_alike(data):
     dtypes = []
@@ -225,7 +225,7 @@ class AllCount(Callback):
     def before_batch(self): self.learn.yb = (torch.where(self.learn.y==IGNORE, 0, self.learn.y),)
 
 @pytest.mark.parametrize('method', [supervised(), cps(warmup=0, ramp=0, cutmix=False), mean_teacher(warmup=0, ramp=0, cutmix=False)], ids=lambda m: m.name)
-def test_accumulated_gradients_are_those_of_the_large_batch(data, method):
+def test_accumulated_gradients_equal_those_of_the_large_batch(data, method):
     def grads(bs, *cbs):
         torch.manual_seed(0)
         dls = SemiDataLoaders.from_folder(data, labelled=8, size=(64,96), bs=bs, scale=(1,1.2), strong=lambda x: x.flip(1), device='cpu')
@@ -237,7 +237,7 @@ def test_accumulated_gradients_are_those_of_the_large_batch(data, method):
     for a,b in zip(one.grads, two.grads): torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5*max(float(a.abs().max()), 1e-2))
 
 @pytest.mark.parametrize('name', ['mean_teacher','gta'])
-def test_teachers_move_once_a_step(data, name):
+def test_teachers_move_once_per_step(data, name):
     learn = fit(make(data, method_of(name), step_callbacks(accumulate=2)))
     assert learn.model.moves==2 and learn.opt.state[learn.model['junior'].classifier.weight]['step']==2
 
@@ -251,13 +251,13 @@ def test_a_fit_starts_without_gradients(data):
     assert learn.first.clean
 
 class Scaled(MixedPrecision):
-    "A loss scale as on a GPU, in float32"
+    "Scale the loss as on a GPU, in float32"
     def __init__(self, scale):
         super().__init__()
         self.scale = scale
     def before_fit(self): self.autocast,self.learn.scaler,self.scales = torch.autocast('cpu', enabled=False),GradScaler('cpu', init_scale=self.scale),[]
 
-def test_clipping_sees_gradients_without_their_scale(data):
+def test_gradients_are_unscaled_before_clipping(data):
     norm = lambda gs: float(torch.stack([g.norm() for g in gs]).norm())
     plain,clipped = Watch(),Watch()
     one_step(make(data, supervised(), [plain]))
@@ -265,7 +265,7 @@ def test_clipping_sees_gradients_without_their_scale(data):
     assert norm(plain.grads)>.1 and norm(clipped.grads)==pytest.approx(.1, rel=1e-3)
     for a,b in zip(plain.grads, clipped.grads): torch.testing.assert_close(a*.1/norm(plain.grads), b, rtol=1e-3, atol=1e-6)
 
-def test_a_gradient_that_no_scale_can_save(data):
+def test_overflow_at_any_scale(data):
     class Huge(Term):
         def after_pred(self): self.step.add('mine', (0*self.step.labelled['junior'].logits.sum()).abs().sqrt(), 1.)
     learn = make(data, supervised(), [Huge(), Scaled(2.)])
@@ -274,7 +274,7 @@ def test_a_gradient_that_no_scale_can_save(data):
 
 # Layout and compiling
 
-def test_channels_last_changes_nothing_but_the_layout(data):
+def test_channels_last_changes_only_the_layout(data):
     plain,last = Watch(),Watch()
     one_step(make(data, method_of('gta'), [plain]))
     learn = one_step(make(data, method_of('gta'), [last, *step_callbacks(channels_last=True)]))

@@ -1,4 +1,4 @@
-"Runs that version 0.1 left, with the first format of config.json, open in every reader and go on"
+"Runs of version 0.1, whose config.json has the first format, open in every reader and resume"
 import json, shutil
 from pathlib import Path
 import pytest
@@ -14,7 +14,7 @@ OLD = Path(__file__).parent/'runs_of_0_1'
 
 @pytest.fixture(scope='module')
 def old(tmp_path_factory):
-    "Copies of both runs, and the scenes that they were trained on"
+    "Copies of both runs, and the scenes they were trained on"
     d = tmp_path_factory.mktemp('old')
     write_scenes(d/'scenes', n_train=24, n_val=4, n_test=4)
     for k in ('finished','stopped'):
@@ -23,12 +23,6 @@ def old(tmp_path_factory):
         assert c['format']==1<FORMAT
         (d/k/'config.json').write_text(json.dumps(c | dict(data=str(d/'scenes'))))
     return d
-
-def test_settings_and_facts(old):
-    a,b = Run(old/'finished'),Run(old/'stopped')
-    assert (a.config.method, a.config.method_args, a.config.size, a.config.probe, a.config.checkpoint)==('segkc', dict(warmup=.2, ramp=.2), (64,96), 2, 10)
-    assert (a.facts.steps, a.facts.split_family, a.facts.images, list(a.facts.networks))==(4, 'drawn at random', dict(labelled=8, unlabelled=16, val=4), ['senior','junior'])
-    assert a.finished and a.ended and not b.finished and not b.ended and (b.config.method, b.config.senior, b.deployed)==('mean_teacher', None, 'teacher')
 
 def test_every_reader(old, tmp_path, capsys):
     run = Run(old/'finished')
@@ -43,11 +37,11 @@ def test_every_reader(old, tmp_path, capsys):
     main(f'predict {old}/finished {old}/scenes/test/images --out {tmp_path}/masks --device cpu'.split())
     assert len(list((tmp_path/'masks').rglob('*.png')))==4
 
-def test_the_stopped_one_goes_on(old):
+def test_the_stopped_run_resumes(old):
     first = Run(old/'stopped').history
     main(f'train --resume {old}/stopped'.split())
     run = Run(old/'stopped')
     assert run.finished and len(run.history)==2 and run.history.iloc[0].equals(first.iloc[0])
-    assert json.loads((run.path/'config.json').read_text())['format']==1, 'a run that goes on from a checkpoint keeps its config'
+    assert json.loads((run.path/'config.json').read_text())['format']==1, 'a resumed run keeps its config'
     with pytest.raises(SystemExit) as e: main(f'train --resume {old}/stopped'.split())
-    assert 'this run is finished, after 2 epochs' in str(e.value)
+    assert 'this run is finished after 2 epochs' in str(e.value)

@@ -1,11 +1,9 @@
-"Which images a run saw, what its card says of them, and what may be compared with what"
+"Which images a run saw, what its card reports about them, and which runs are comparable"
 import json, os, shutil
 from pathlib import Path
 import pandas as pd, pytest
 from conftest import CNN, SMALL, train
 from segkc_fastai.cli import main
-from segkc_fastai.data.sources import folder_source
-from segkc_fastai.data.splits import split_source
 from segkc_fastai.runs.evaluating import evaluate_run, result
 from segkc_fastai.runs.folder import run_row
 from segkc_fastai.runs.grid import grid_table
@@ -14,21 +12,6 @@ from segkc_fastai.runs.folder import Run
 CAMVID = Path(os.environ.get('SEGKC_CAMVID', Path(__file__).parents[2]/'shared'/'data'/'camvid'))
 ARGS = f'--junior {CNN} --epochs 1 --size 64,96 --bs 4 --random --method supervised'
 ONE = SMALL | dict(senior=None, epochs=1, method='supervised')
-
-NAMES = ['scene_00002','scene_00005','scene_00007']
-LISTS = dict(
-    names='\n'.join(NAMES),
-    windows='\r\n'.join(NAMES)+'\r\n',
-    unimatch='\n'.join(f'train/images/{n}.jpg train/masks/{n}.png' for n in NAMES),
-    absolute='\n'.join(f'{{d}}/train/images/{n}.jpg {{d}}/train/masks/{n}.png' for n in NAMES),
-    backslashes='\n'.join(f'C:\\data\\{n}.jpg' for n in NAMES),
-    tabs='\n'.join(f'/images/{n}.jpg\t/segmentation/{n}_gtFine.png' for n in NAMES)+'\n',
-    bom_and_comments='\ufeff# chosen by hand\n\n'+'\n'.join(NAMES))
-
-@pytest.mark.parametrize('kind', LISTS)
-def test_lists_of_every_format(kind, scenes, tmp_path):
-    (tmp_path/'l.txt').write_bytes(LISTS[kind].replace('{d}', str(scenes)).encode())
-    assert [o.name for o in split_source(folder_source(scenes), tmp_path/'l.txt').labelled]==NAMES
 
 def test_a_name_that_does_not_exist(scenes, tmp_path):
     (tmp_path/'l.txt').write_text('train/images/scene_00002.jpg train/masks/scene_00002.png\nscene_99999')
@@ -49,7 +32,7 @@ def test_split_command_and_training_on_it(scenes, tmp_path, capsys):
     with pytest.raises(SystemExit, match='--val 0.2'): main(f'train --data {scenes} --out {tmp_path}/q {ARGS}'.split())
 
 def test_groups_do_not_straddle(scenes, tmp_path):
-    "Scenes renamed as frames of six drives; whole drives are held out, labelled or not"
+    "Scenes are renamed as frames of six drives; whole drives are held out, labelled or unlabelled"
     for part in ('images','masks'):
         for i,f in enumerate(sorted((scenes/'train'/part).iterdir())): f.rename(f.with_name(f'drive{i//4}_{i%4}{f.suffix}'))
     for k in ('val','test'): shutil.rmtree(scenes/k)
@@ -80,14 +63,14 @@ def test_why_cards_cannot_be_compared(runs, capsys):
     main(['card', *(str(o.path) for o in runs.values())])
     said = {o.split('`')[1]:o for o in capsys.readouterr().out.splitlines() if o.startswith('- `')}
     assert set(said)=={'crop','seed','amount'}
-    assert 'other crop: 64×96 against 48×64' in said['crop'] and 'compare means over the same seeds' in said['seed'] and 'other labelled images: 8 against 12' in said['amount']
+    assert 'different crop: 64×96 and 48×64' in said['crop'] and 'compare means over the same seeds' in said['seed'] and 'different labelled images: 8 and 12' in said['amount']
 
 def test_family_in_tables(runs):
     df = pd.DataFrame([run_row(runs['a'], 'a', result(runs['a']))])
     assert 'Labelled images: drawn at random.' in grid_table(df)
 
 def test_quality_of_pseudo_labels(runs):
-    "Written by the run, and the same when counted again by hand"
+    "The run writes the same numbers as counted here by hand"
     import torch
     from segkc_fastai.data.labels import read_image, read_mask
     run = runs['method']
@@ -104,7 +87,7 @@ def test_quality_of_pseudo_labels(runs):
     assert row.kept==pytest.approx(n/(16*64*96), abs=1e-4) and (n==0 or row.precision==pytest.approx(hit/n, abs=1e-3))
 
 def test_camvid_by_drive(tmp_path):
-    "Real road scenes: split by sequence, trained briefly, evaluated in all modes"
+    "Real road scenes, split by sequence, after brief training and in all modes of evaluation"
     if not (CAMVID/'task.json').is_file(): pytest.skip(f'no CamVid at {CAMVID}; set SEGKC_CAMVID to its folder')
     with pytest.warns(UserWarning, match='0016E5 is in train and in val'):
         run = train(tmp_path/'r', CAMVID, **ONE|dict(size=(96,128), labelled='1/4', group='^[^_]+', bs=8))

@@ -184,7 +184,7 @@ def test_checkpoints_of_other_versions_and_other_things(run):
     d = run.parent/'cut'/'checkpoint'
     f = d/'state.safetensors'
     whole = f.read_bytes()
-    for fmt,words in ((f'segkc checkpoint {FORMAT+1}','made by a newer version'), ('segkc checkpoint','no state of a training'), ('pt','no state of a training')):
+    for fmt,words in ((f'segkc checkpoint {FORMAT+1}','made by a newer version'), ('segkc checkpoint','not the state of a training'), ('pt','not the state of a training')):
         reheaded(f, meta(format=fmt))
         refused(lambda: load_state(d), 'state.safetensors', words)
     rewrite(f, whole)
@@ -213,10 +213,10 @@ def test_states_that_hold_anything(run, odd):
 
 def test_a_checkpoint_names_no_attributes(run):
     "A state can set what its callbacks keep, and nothing else: a path, say"
-    from segkc_fastai.train.checkpoint import _callbacks, _give_back
+    from segkc_fastai.train.checkpoint import _callbacks, _remember
     from segkc_fastai.runs.training import RunHistory
     cb = RunHistory(run)
-    _give_back(cb, dict(path='/elsewhere', rows=[dict(epoch=0)], spent=1.), cb.resumable)
+    _remember(cb, dict(path='/elsewhere', rows=[dict(epoch=0)], spent=1.), cb.resumable)
     assert cb.path==run and cb.rows==[dict(epoch=0)] and _callbacks
 
 # ---- paths
@@ -229,10 +229,10 @@ def facts(c, **kw): return c | dict(facts=c['facts']|kw)
     ('probe/probe.json', lambda c: c | dict(networks=['../../x','junior'])), ('probe/probe.json', lambda c: c | dict(deployed='/x'))])
 def test_names_in_a_run_folder_stay_in_it(run, file, change):
     write_json(run/file, change(json.loads((run/file).read_text())))
-    refused(lambda: (Run(run), Probe(run)), file, 'is no plain name, and could lead out of its folder')
+    refused(lambda: (Run(run), Probe(run)), file, 'is not a plain file name, and could lead out of its folder')
     if file!='config.json': return
     commands = ['eval {}', 'card {}', 'figures {}', 'train --resume {}'] + ['predict {} {}/probe/images --out {}/o', 'export {}']*(Path(json.loads((run/file).read_text())['facts']['deployed']).name!='junior')
-    for command in commands: refused(lambda c=command: main(c.format(*[run]*3).split()), 'is no plain name')
+    for command in commands: refused(lambda c=command: main(c.format(*[run]*3).split()), 'is not a plain file name')
 
 @pytest.mark.parametrize('line', ['../../scene_00001', '../scene_00001.jpg', 'a/../../scene_00001.jpg', '..\\scene_00001.jpg', '/etc/passwd', '/scenes/../scene_00001.jpg', '~/x', 'C:\\x', '..'])
 @pytest.mark.parametrize('kind', ['labelled','val'])
@@ -252,7 +252,7 @@ def test_lists_of_voc_stay_in_it(tmp_path, name):
     d = tmp_path/'VOC2012'
     for k in ('JPEGImages','SegmentationClass','ImageSets/Segmentation'): (d/k).mkdir(parents=True)
     for k in ('train','val'): (d/'ImageSets'/'Segmentation'/f'{k}.txt').write_text(f'{name}\n')
-    refused(lambda: load_source(d), 'train.txt', 'is no plain name')
+    refused(lambda: load_source(d), 'train.txt', 'is not a plain file name')
 
 def test_archives_stay_in_their_folder(tmp_path):
     d = tmp_path/'data'

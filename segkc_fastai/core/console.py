@@ -1,4 +1,4 @@
-"""Words and progress bars, for somebody who looks
+"""Messages and progress bars, for interactive use
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/01_core/console.html.md"""
 
@@ -16,14 +16,15 @@ def is_watched()->bool:
     "Is standard output a terminal or a notebook?"
     return IN_NOTEBOOK or sys.stdout.isatty()
 
+# %% ../../nbs/01_core/06_console.ipynb #96e48fdd
 def progress(
     items,
     total:int=None, # number of items; their length if None
     least:int=1     # fewer items show no bar
 ): # iterable of the same items
-    "The items, with a progress bar while somebody looks"
+    "The items, with a progress bar in interactive use"
     if not is_watched() or (len(items) if total is None else total)<least: return items
-    from fastprogress.fastprogress import progress_bar # which imports a web framework
+    from fastprogress.fastprogress import progress_bar
     return progress_bar(items, total=total, leave=False)
 
 # %% ../../nbs/01_core/06_console.ipynb #ae82f9a8
@@ -34,10 +35,12 @@ def some_names(
     return ', '.join(sorted(names)[:3]) + (f' and {len(names)-3} more' if len(names)>3 else '')
 
 # %% ../../nbs/01_core/06_console.ipynb #ae8af788
-_DEPRECATED = [('`torch.jit.script` is deprecated', r'torch\.jit')] # beginning of a FutureWarning, and the module that gives it
-_EXPECTED = dict.fromkeys(['timm.models._builder'], 'Unexpected keys') # logger → beginning of its words
+_DEPRECATED = [('`torch.jit.script` is deprecated', r'torch\.jit')] # beginning of a FutureWarning, and its module
+_EXPECTED = {'timm.models._builder':'Unexpected keys'} # logger → beginning of its message
 
 def quiet_libraries():
-    "Leave out what other libraries say about what the user has not done"
+    "Suppress messages of other libraries about things that the user has not done"
     for words,module in _DEPRECATED: warnings.filterwarnings('ignore', words, FutureWarning, module)
-    for name,words in _EXPECTED.items(): logging.getLogger(name).addFilter(lambda r, words=words: not r.getMessage().startswith(words))
+    for name,words in _EXPECTED.items():
+        other = lambda r, words=words: not r.getMessage().startswith(words)
+        logging.getLogger(name).addFilter(other)

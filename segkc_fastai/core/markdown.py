@@ -1,4 +1,4 @@
-"""One way to write a table that reads well in a terminal, in a file and in a notebook
+"""Tables that read well in a terminal, a file and a notebook
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/01_core/markdown.html.md"""
 
@@ -11,7 +11,7 @@ __all__ = ['markdown_table']
 def markdown_table(
     heads,     # of the columns
     rows,      # of cells; None is shown as a dash
-    left=(0,)  # indices of columns that are aligned left; numbers stand right
+    left=(0,)  # indices of columns that are aligned left
 )->str:
     "A table in Markdown"
     line = lambda cells: '| '+' | '.join('–' if c is None else str(c) for c in cells)+' |'

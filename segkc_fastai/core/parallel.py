@@ -1,4 +1,4 @@
-"""What the processes that make one training step together share
+"""Exchange between the processes that make a training step together
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/01_core/parallel.html.md"""
 
@@ -11,9 +11,9 @@ __all__ = ['SHARED', 'total', 'gathered', 'denominator']
 from types import SimpleNamespace
 import torch
 
-# %% ../../nbs/01_core/03_parallel.ipynb #7ee77029
-SHARED = SimpleNamespace(processes=1) # that share the step being made
+SHARED = SimpleNamespace(processes=1) # number of processes that share the current step
 
+# %% ../../nbs/01_core/03_parallel.ipynb #7ee77029
 def total(
     x:torch.Tensor # of this process
 )->torch.Tensor: # of the same shape, without gradient
@@ -23,10 +23,11 @@ def total(
     torch.distributed.all_reduce(x)
     return x
 
+# %% ../../nbs/01_core/03_parallel.ipynb #0ef684e1
 def gathered(
-    x:torch.Tensor # (B,…) of this process; of the same shape on all
+    x:torch.Tensor # (B,…) of this process; the same shape in all processes
 )->torch.Tensor: # (B·processes,…), without gradient
-    "What all processes have that share the step, in their order"
+    "The parts of all processes that share the step, in their order"
     if SHARED.processes==1: return x
     parts = [torch.empty_like(x) for _ in range(SHARED.processes)]
     torch.distributed.all_gather(parts, x.detach().contiguous())
@@ -34,9 +35,9 @@ def gathered(
 
 # %% ../../nbs/01_core/03_parallel.ipynb #f4f16229
 def denominator(
-    n:torch.Tensor, # scalar, how much counts in this process
-    least=1         # never less than this, over all processes
+    n:torch.Tensor, # scalar, the count in this process
+    least=1         # lower bound over all processes
 )->torch.Tensor: # scalar
-    "What a sum over this process's part is divided by, so that the mean over processes is the mean over the batch"
+    "Divisor of the sum over a part, so that the mean over processes is the mean over the batch"
     n = total(n).clamp(min=least)
     return n if SHARED.processes==1 else n/SHARED.processes

@@ -1,4 +1,4 @@
-"""The one vocabulary that everything else speaks: class names, colours, and which pixels do not count
+"""Class names, colours and ignored pixels: the terms that all other modules share
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/01_core/task.html.md"""
 
@@ -10,6 +10,7 @@ __all__ = ['IGNORE', 'default_palette', 'Task', 'as_task', 'load_task']
 # %% ../../nbs/01_core/01_task.ipynb #3fc4cf01
 import colorsys
 from dataclasses import dataclass
+from functools import partial
 from operator import index
 from pathlib import Path
 import numpy as np
@@ -17,7 +18,7 @@ from fastcore.basics import patch
 from .files import read_json
 
 # %% ../../nbs/01_core/01_task.ipynb #fb845fa6
-IGNORE = 255 # the value of pixels that do not count, in every mask that the library has read
+IGNORE = 255 # the value of ignored pixels in every mask that the library has read
 
 # %% ../../nbs/01_core/01_task.ipynb #7ee08fe5
 def default_palette(
@@ -27,85 +28,123 @@ def default_palette(
     hls = ((.08 + i*.618034)%1 for i in range(k))
     return [tuple(round(255*v) for v in colorsys.hls_to_rgb(h, (.45,.62,.32)[i%3], .65)) for i,h in enumerate(hls)]
 
-# %% ../../nbs/01_core/01_task.ipynb #4879c7df
-@dataclass(frozen=True)
-class Task:
-    "Class names, their colours, and how masks on disk code them"
-    classes: tuple                                 # names, in the order of their numbers
-    palette: tuple = ()                            # one RGB triple (0…255) a class; `default_palette` if empty
-    ignore: tuple = (IGNORE,)                      # values (or, for `masks="rgb"`, colours) of pixels that do not count
-    masks: object = 'index'                        # "index", "rgb", or a dict from value on disk to class number
-    name: str = 'task'                             # what tables and cards call it
-
-    def __post_init__(self):
-        def put(k, f, want):
-            try: object.__setattr__(self, k, f(getattr(self, k)))
-            except (TypeError, ValueError): raise ValueError(f'task {self.name!r:.40}: {k}: found {getattr(self, k)!r:.60}; give {want}') from None
-        put('classes', _class_names, 'a list of names')
-        put('palette', lambda o: tuple(tuple(map(index, c)) for c in o) or tuple(default_palette(len(self.classes))), 'a list of RGB triples, or none at all')
-        put('ignore', lambda o: tuple(tuple(map(index, v)) if isinstance(v, (list,tuple)) else index(v) for v in o), 'a list of numbers, or of RGB triples')
-        if isinstance(self.masks, dict): put('masks', lambda o: {int(k):index(v) for k,v in o.items()}, 'a mapping from value to class, such as {"0": 0, "255": 1}')
-        _check_task(self)
-
-    def __len__(self): return len(self.classes)
-
+# %% ../../nbs/01_core/01_task.ipynb #06171c7f
 def _class_names(o):
     cs = [None] if isinstance(o, dict) else tuple(o)
     if any(c is None or isinstance(c, (list,tuple,dict)) for c in cs): raise TypeError
     return tuple(map(str, cs))
 
-def _check_task(t):
-    k = len(t.classes)
-    def need(ok, msg):
-        if not ok: raise ValueError(f'task {t.name!r}: {msg}')
-    need(isinstance(t.name, str), 'name: give a word')
-    need(1<=k<=IGNORE, f'classes: found {k}; give 1 to {IGNORE} names')
-    dup = {c for c in t.classes if t.classes.count(c)>1}
-    need(not dup, f'classes: {", ".join(sorted(dup))} appears twice; names must differ')
-    need(len(t.palette)==k, f'palette: found {len(t.palette)} colours for {k} classes; give one RGB triple a class, or none at all')
-    need(all(len(o)==3 and all(0<=v<=255 for v in o) for o in t.palette), 'palette: each colour is three numbers from 0 to 255')
-    need(isinstance(t.masks, dict) or t.masks in ('index','rgb'), f'masks: found {t.masks!r}; give "index", "rgb" or a mapping such as {{"0":0, "255":1}}')
-    if isinstance(t.masks, dict):
-        bad = sorted({v for v in t.masks.values() if not 0<=v<k})
-        need(not bad, f'masks: maps to class {bad[0] if bad else ""}, but classes are 0 to {k-1}; use `ignore` for values that do not count')
-    if t.masks=='rgb': need(len(set(t.palette))==k, 'palette: two classes share a colour, so RGB masks cannot be told apart')
-    need(t.masks=='rgb' or all(isinstance(o, int) for o in t.ignore), 'ignore: colours are for `masks="rgb"`; give numbers')
-    wild = [v for v in (*t.ignore, *(t.masks if isinstance(t.masks, dict) else ())) if isinstance(v, int) and not 0<=v<=65535]
-    need(not wild, f'value {wild[0] if wild else ""}: masks hold 0 to 65535; leave it out')
+def _rgb_triples(o): return tuple(tuple(map(index, c)) for c in o)
+
+# %% ../../nbs/01_core/01_task.ipynb #abb65000
+def _ignored_values(o): return tuple(tuple(map(index, v)) if isinstance(v, (list,tuple)) else index(v) for v in o)
+def _coding(o): return {int(k):index(v) for k,v in o.items()} if isinstance(o, dict) else o
+
+# %% ../../nbs/01_core/01_task.ipynb #ac8c4d88
+def _check_class_names(classes):
+    k = len(classes)
+    if not 1<=k<=IGNORE: raise ValueError(f'classes: found {k} names; must be 1 to {IGNORE}')
+    twice = sorted({c for c in classes if classes.count(c)>1})
+    if twice: raise ValueError(f'classes: found {", ".join(twice)} twice; names must differ')
+
+# %% ../../nbs/01_core/01_task.ipynb #bf242daf
+def _check_palette(palette, k, masks):
+    n,valid = len(palette),all(len(o)==3 and all(0<=v<=255 for v in o) for o in palette)
+    if n!=k: raise ValueError(f'palette: found {n} colours for {k} classes; must be one RGB triple per class, or empty')
+    if not valid: raise ValueError('palette: each colour must be three numbers from 0 to 255')
+    if masks!='rgb' or len(set(palette))==k: return
+    raise ValueError('palette: two classes share a colour, so RGB masks are ambiguous')
+
+# %% ../../nbs/01_core/01_task.ipynb #267167be
+def _check_masks(masks, k):
+    mapping = isinstance(masks, dict)
+    if not mapping and masks not in ('index','rgb'):
+        raise ValueError(f'masks: found {masks!r}; must be "index", "rgb" or a mapping such as {{"0": 0, "255": 1}}')
+    bad = sorted({v for v in masks.values() if not 0<=v<k}) if mapping else []
+    if bad: raise ValueError(f'masks: maps to class {bad[0]}, but classes are 0 to {k-1}; use `ignore` for others')
+
+def _check_ignore(ignore, masks):
+    if masks!='rgb' and not all(isinstance(o, int) for o in ignore):
+        raise ValueError('ignore: must be numbers; only masks="rgb" has ignored colours')
+    coded = [*ignore, *(masks if isinstance(masks, dict) else ())]
+    wild = [v for v in coded if isinstance(v, int) and not 0<=v<=65535]
+    if wild: raise ValueError(f'value {wild[0]}: masks hold 0 to 65535; remove it')
+
+# %% ../../nbs/01_core/01_task.ipynb #129eb3dc
+_FIELDS = dict(classes=(_class_names, 'a list of names'), palette=(_rgb_triples, 'a list of RGB triples, or empty'))
+_FIELDS |= dict(ignore=(_ignored_values, 'a list of numbers, or of RGB triples'))
+_FIELDS |= dict(masks=(_coding, 'a mapping from value to class, such as {"0": 0, "255": 1}'))
+
+def _converted(k, found):
+    "The value of a field as tuples, numbers and text"
+    convert,want = _FIELDS[k]
+    try: return convert(found)
+    except (TypeError, ValueError): raise ValueError(f'{k}: found {found!r:.60}; must be {want}') from None
+
+# %% ../../nbs/01_core/01_task.ipynb #4879c7df
+@dataclass(frozen=True)
+class Task:
+    "Class names, their colours, and how masks on disk code them"
+    classes: tuple            # names, in the order of their numbers
+    palette: tuple = ()       # one RGB triple (0…255) per class; `default_palette` if empty
+    ignore: tuple = (IGNORE,) # values (for `masks="rgb"`, colours) of ignored pixels
+    masks: object = 'index'   # "index", "rgb", or a dict from value on disk to class number
+    name: str = 'task'        # for tables and cards
+
+    def __post_init__(self):
+        put = partial(object.__setattr__, self)
+        try:
+            for k in _FIELDS: put(k, _converted(k, getattr(self, k)))
+            if not self.palette: put('palette', tuple(default_palette(len(self))))
+            self._check()
+        except ValueError as e: raise ValueError(f'task {self.name!r:.40}: {e}') from None
+
+    def _check(self):
+        if not isinstance(self.name, str): raise ValueError('name: must be text')
+        _check_class_names(self.classes)
+        _check_masks(self.masks, len(self))
+        _check_palette(self.palette, len(self), self.masks)
+        _check_ignore(self.ignore, self.masks)
+
+    def __len__(self): return len(self.classes)
 
 # %% ../../nbs/01_core/01_task.ipynb #b1e4cd9a
 @patch
 def to_dict(self:Task)->dict:
     "The task as plain JSON types, as in `task.json`"
     masks = {str(k):v for k,v in self.masks.items()} if isinstance(self.masks, dict) else self.masks
-    ignore = [list(o) if isinstance(o, tuple) else o for o in self.ignore]
-    return dict(name=self.name, classes=list(self.classes), palette=[list(o) for o in self.palette], ignore=ignore, masks=masks)
+    ignore,palette = [list(o) if isinstance(o, tuple) else o for o in self.ignore],list(map(list, self.palette))
+    return dict(name=self.name, classes=list(self.classes), palette=palette, ignore=ignore, masks=masks)
 
 # %% ../../nbs/01_core/01_task.ipynb #829e9aaa
 def as_task(
-    d:dict, # as `to_dict` gives
-    where   # it came from, for messages
+    d:dict, # as returned by `to_dict`
+    where   # origin, for messages
 )->Task:
-    "A task from JSON types; ValueError names where it came from and what is wrong with it"
+    "A task from JSON types; raises `ValueError` that begins with `where`"
     keys = set(Task.__dataclass_fields__)
-    if not isinstance(d, dict) or not isinstance(d.get('classes'), (list,tuple)): raise ValueError(f'{where}: no "classes"; give a list of class names')
-    if set(d)-keys: raise ValueError(f'{where}: unknown key {sorted(set(d)-keys)[0]!r}; known are {", ".join(sorted(keys))}')
+    if not isinstance(d, dict) or not isinstance(d.get('classes'), (list,tuple)):
+        raise ValueError(f'{where}: no "classes"; add a list of class names')
+    unknown = sorted(set(d)-keys)
+    if unknown: raise ValueError(f'{where}: unknown key {unknown[0]!r}; known are {", ".join(sorted(keys))}')
     try: return Task(**d)
     except ValueError as e: raise ValueError(f'{where}: {e}') from None
 
+# %% ../../nbs/01_core/01_task.ipynb #70f35209
 def load_task(
-    path:str|Path # a `task.json`, or the folder that holds one
+    path:str|Path # a `task.json`, or the folder that contains one
 )->Task:
-    "Read a task from JSON; ValueError names the file and what is wrong with it"
+    "Read a task from JSON; raises `ValueError` that begins with the path of the file"
     path = Path(path)
     if path.is_dir(): path = path/'task.json'
-    if not path.is_file(): raise FileNotFoundError(f'{path}: no task.json; write one with "classes" (a list of names), or pass task=Task([...])')
+    fix = 'write one with "classes" (a list of names), or pass task=Task([...])'
+    if not path.is_file(): raise FileNotFoundError(f'{path}: no task.json; {fix}')
     return as_task(read_json(path), path)
 
 # %% ../../nbs/01_core/01_task.ipynb #2b6939a5
 @patch
 def paint(self:Task,
-    mask,           # (…) class numbers, `IGNORE` for pixels that do not count
+    mask,           # (…) class numbers, `IGNORE` for ignored pixels
     image=None,     # (…,3) of 0…255 to paint over
     alpha:float=.6  # of the colours over an image: 0 shows the image, 1 the mask
 )->np.ndarray: # (…,3) uint8 colours
@@ -120,7 +159,12 @@ def paint(self:Task,
     return out
 
 # %% ../../nbs/01_core/01_task.ipynb #6f80f02e
+def _box(colour):
+    "A small square in HTML"
+    place,edge = 'display:inline-block;width:1em;height:1em','border:1px solid #8888'
+    return f'<span style="{place};background:rgb{tuple(colour)};{edge}"></span>'
+
 @patch
 def _repr_html_(self:Task):
-    box = lambda c: f'<span style="display:inline-block;width:1em;height:1em;background:rgb{tuple(c)};border:1px solid #8888"></span>'
-    return f'<b>{self.name}</b>: ' + ' &nbsp; '.join(f'{box(c)} {i} {n}' for i,(n,c) in enumerate(zip(self.classes, self.palette)))
+    entries = (f'{_box(c)} {i} {n}' for i,(n,c) in enumerate(zip(self.classes, self.palette)))
+    return f'<b>{self.name}</b>: ' + ' &nbsp; '.join(entries)

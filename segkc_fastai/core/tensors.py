@@ -1,4 +1,4 @@
-"""Plain ones, on the device of a network
+"""Plain tensors, on the device of a network
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/01_core/tensors.html.md"""
 
@@ -13,10 +13,10 @@ from fastai.torch_core import TensorBase
 
 # %% ../../nbs/01_core/05_tensors.ipynb #238508c1
 def plain_tensor(x):
-    "`x` without fastai's tensor type; anything else as it is"
+    "`x` without fastai's tensor type; anything else is returned unchanged"
     return x.as_subclass(torch.Tensor) if isinstance(x, TensorBase) else x
 
 # %% ../../nbs/01_core/05_tensors.ipynb #9dbe9367
 def device_of(net:torch.nn.Module)->torch.device:
-    "Where the parameters of a network are"
+    "Device of the parameters of a network"
     return next(net.parameters()).device

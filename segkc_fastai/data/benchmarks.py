@@ -22,55 +22,79 @@ from ..core.files import plain_name, replacing, write_text
 from ..core.task import Task
 from .sources import Pair, Source, folder_source
 
-# %% ../../nbs/02_data/03_benchmarks.ipynb #fa2600b1
+# %% ../../nbs/02_data/03_benchmarks.ipynb #972f0a44
 def _voc_colour(i): return tuple(sum(((i>>(3*b+c))&1)<<(7-b) for b in range(3)) for c in range(3))
 
-VOC = Task('background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant sheep sofa train tvmonitor'.split(),
-    [_voc_colour(i) for i in range(21)], name='Pascal VOC 2012')
+# %% ../../nbs/02_data/03_benchmarks.ipynb #fa2600b1
+_VOC = '''background
+aeroplane   bicycle bird  boat      bottle
+bus         car     cat   chair     cow
+diningtable dog     horse motorbike person
+pottedplant sheep   sofa  train     tvmonitor'''
+VOC = Task(_VOC.split(), [_voc_colour(i) for i in range(21)], name='Pascal VOC 2012')
 
-# %% ../../nbs/02_data/03_benchmarks.ipynb #1b29d9be
+# %% ../../nbs/02_data/03_benchmarks.ipynb #f8c4c40f
 def _read_words(f, what):
     if not f.is_file(): raise FileNotFoundError(f'{f}: no such file; {what}')
-    try: return [s.strip() for s in f.read_text(encoding='utf-8-sig').splitlines() if s.strip()]
-    except UnicodeDecodeError: raise ValueError(f'{f}: no text file; {what or "write it again in UTF-8"}') from None
+    try: lines = f.read_text(encoding='utf-8-sig').splitlines()
+    except UnicodeDecodeError: raise ValueError(f'{f}: not a UTF-8 text file; {what or "save it as UTF-8"}') from None
+    return [s.strip() for s in lines if s.strip()]
 
+# %% ../../nbs/02_data/03_benchmarks.ipynb #b0c49e96
 def _listed(f, what): return [plain_name(s, f) for s in _read_words(f, what)]
 
+# %% ../../nbs/02_data/03_benchmarks.ipynb #1b29d9be
 def _present(names, path, ext, what):
     lost = [n for n in names if not (path/f'{n}{ext}').is_file()]
-    if lost: raise FileNotFoundError(f'{path/(lost[0]+ext)}: no such {what}, but the lists name it ({len(lost)} of {len(names)} are missing); unpack the archive again')
+    if not lost: return
+    why = f'but the lists name it ({len(lost)} of {len(names)} are missing); unpack the archive again'
+    raise FileNotFoundError(f'{path/(lost[0]+ext)}: no such {what}, {why}')
+
+# %% ../../nbs/02_data/03_benchmarks.ipynb #f733c554
+def _voc_pool(path, val):
+    "Names of the training images of VOC and SBD together; empty without a list and without `SegmentationClassAug`"
+    files = (path/'ImageSets'/'Segmentation'/o for o in ('trainaug.txt','train_aug.txt'))
+    listed = next((f for f in files if f.is_file()), None)
+    if listed is None: return sorted({f.stem for f in (path/'SegmentationClassAug').glob('*.png')} - set(val))
+    return [Path(s.split()[0]).stem for s in _read_words(listed, '')]
+
+# %% ../../nbs/02_data/03_benchmarks.ipynb #7b62d201
+VOC_GET = ('get VOCtrainval_11-May-2012.tar from the Pascal VOC 2012 site and pass its folder VOCdevkit/VOC2012, '
+    'which holds JPEGImages, SegmentationClass and ImageSets')
 
 # %% ../../nbs/02_data/03_benchmarks.ipynb #aba09f25
-VOC_GET = 'get VOCtrainval_11-May-2012.tar from the Pascal VOC 2012 site and give the folder VOCdevkit/VOC2012 of it, which holds JPEGImages, SegmentationClass and ImageSets'
-
 def voc_source(
     path:str|Path,       # VOCdevkit/VOC2012
     blended:bool=False   # take labelled images from all 10 582 instead of the 1464
 )->Source: # test is empty: its masks are not public
-    "Pascal VOC 2012; FileNotFoundError says what to get"
+    "Read Pascal VOC 2012; the `FileNotFoundError` of a missing file states what to get"
     path = Path(path)
-    lists,aug = path/'ImageSets'/'Segmentation',path/'SegmentationClassAug'
+    lists,fine,aug = path/'ImageSets'/'Segmentation',path/'SegmentationClass',path/'SegmentationClassAug'
+    image = lambda n: path/'JPEGImages'/f'{n}.jpg'
     train,val = (_listed(lists/f'{k}.txt', VOC_GET) for k in ('train','val'))
-    listed = next((lists/f for f in ('trainaug.txt','train_aug.txt') if (lists/f).is_file()), None)
-    pool = [Path(s.split()[0]).stem for s in _read_words(listed, '')] if listed else sorted({f.stem for f in aug.glob('*.png')} - set(val))
-    if blended and not aug.is_dir(): raise FileNotFoundError(f'{aug}: no such folder; the blended splits need the masks of SBD there, which write_sbd puts there')
-    if not pool: warnings.warn(f'{path}: without {aug.name} or {lists.name}/trainaug.txt only the {len(train)} training images of the archive are used; the field uses 10 582 (see write_sbd)')
-    chosen,masks = (pool,aug) if blended else (train,path/'SegmentationClass')
-    pair = lambda n,m: Pair(path/'JPEGImages'/f'{n}.jpg', m/f'{n}.png')
-    for names,d in ((chosen,masks), (val,path/'SegmentationClass')): _present(names, d, '.png', 'mask')
-    _present([*chosen, *val, *pool], path/'JPEGImages', '.jpg', 'image')
-    taken = set(chosen)
-    extra = [Pair(path/'JPEGImages'/f'{n}.jpg') for n in pool if n not in taken]
-    return Source(path, VOC, [pair(n, masks) for n in chosen], extra, [pair(n, path/'SegmentationClass') for n in val])
+    pool = _voc_pool(path, val)
+    if blended and not aug.is_dir(): raise FileNotFoundError(f'{aug}: no such folder; make it with write_sbd')
+    if not pool:
+        used = f'only the {len(train)} training images of the archive are used; papers use 10 582 (see write_sbd)'
+        warnings.warn(f'{path}: without {aug.name} or {lists.name}/trainaug.txt {used}')
+    names,masks = (pool,aug) if blended else (train,fine)
+    for o,folder in ((names,masks), (val,fine)): _present(o, folder, '.png', 'mask')
+    _present([*names, *val, *pool], path/'JPEGImages', '.jpg', 'image')
+    with_masks = lambda o,folder: [Pair(image(n), folder/f'{n}.png') for n in o]
+    taken = set(names)
+    extra = [Pair(image(n)) for n in pool if n not in taken]
+    return Source(path, VOC, with_masks(names, masks), extra, with_masks(val, fine))
+
+# %% ../../nbs/02_data/03_benchmarks.ipynb #c711ae97
+SBD_GET = ('get benchmark.tgz from the Semantic Boundaries Dataset site and pass its folder benchmark_RELEASE, '
+    'which holds dataset/cls, dataset/train.txt and dataset/val.txt')
 
 # %% ../../nbs/02_data/03_benchmarks.ipynb #2d31ac38
-SBD_GET = 'get benchmark.tgz of the Semantic Boundaries Dataset and give the folder benchmark_RELEASE of it, which holds dataset/cls, dataset/train.txt and dataset/val.txt'
-
 def _mat_mask(f):
-    "The mask in a file of SBD, as a palette image like those of VOC"
-    if not f.is_file(): raise FileNotFoundError(f'{f}: no such file, but the lists of SBD name it; unpack the archive again')
+    "The mask in an SBD file, as a palette image like those of VOC"
+    if not f.is_file(): raise FileNotFoundError(f'{f}: no such file, but SBD lists it; unpack the archive again')
     try: a = loadmat(f, variable_names=['GTcls'])['GTcls']['Segmentation'][0,0]
-    except Exception as e: raise ValueError(f'{f}: not readable as a mask of SBD ({e}); unpack the archive again') from None
+    except Exception as e: raise ValueError(f'{f}: not readable as a mask ({e}); unpack the archive again') from None
     im = Image.fromarray(a.astype(np.uint8))
     im.putpalette(np.array([_voc_colour(i) for i in range(256)], np.uint8).tobytes())
     return im
@@ -80,7 +104,7 @@ def write_sbd(
     sbd:str|Path, # benchmark_RELEASE as unpacked, or the folder with cls, train.txt and val.txt
     voc:str|Path  # VOCdevkit/VOC2012, which gets SegmentationClassAug and ImageSets/Segmentation/trainaug.txt
 )->int: # images in the list: 10 582 for the whole of both archives
-    "Add the masks of SBD to Pascal VOC; FileNotFoundError says what to get"
+    "Add the masks of SBD to Pascal VOC; the `FileNotFoundError` of a missing file states what to get"
     sbd,voc = Path(sbd),Path(voc)
     top = next((d for d in (sbd, sbd/'dataset', sbd/'benchmark_RELEASE'/'dataset') if (d/'cls').is_dir()), sbd)
     lists,aug = voc/'ImageSets'/'Segmentation',voc/'SegmentationClassAug'
@@ -94,131 +118,208 @@ def write_sbd(
     write_text(lists/'trainaug.txt', ''.join(f'{n}\n' for n in names))
     return len(names)
 
+# %% ../../nbs/02_data/03_benchmarks.ipynb #06442b83
+def _entries(table): return [o.strip() for row in table.strip().splitlines() for o in row.split('|')]
+
+def _colour_of(s): return tuple(map(int, s.split(',')))
+
 # %% ../../nbs/02_data/03_benchmarks.ipynb #55b5d6e9
-_CITY = '''road 7 128,64,128|sidewalk 8 244,35,232|building 11 70,70,70|wall 12 102,102,156|fence 13 190,153,153|pole 17 153,153,153|traffic light 19 250,170,30|
-traffic sign 20 220,220,0|vegetation 21 107,142,35|terrain 22 152,251,152|sky 23 70,130,180|person 24 220,20,60|rider 25 255,0,0|car 26 0,0,142|truck 27 0,0,70|bus 28 0,60,100|
-train 31 0,80,100|motorcycle 32 0,0,230|bicycle 33 119,11,32'''
-_rows = [o.strip().rsplit(' ', 2) for o in _CITY.split('|')]
-CITYSCAPES = Task([o[0] for o in _rows], [tuple(map(int, o[2].split(','))) for o in _rows], (*(i for i in range(34) if str(i) not in {o[1] for o in _rows}), 255),
-    {int(o[1]):k for k,o in enumerate(_rows)}, 'Cityscapes')
+_CITY = '''
+road 7 128,64,128        | sidewalk 8 244,35,232  | building 11 70,70,70        | wall 12 102,102,156
+fence 13 190,153,153     | pole 17 153,153,153    | traffic light 19 250,170,30 | traffic sign 20 220,220,0
+vegetation 21 107,142,35 | terrain 22 152,251,152 | sky 23 70,130,180           | person 24 220,20,60
+rider 25 255,0,0         | car 26 0,0,142         | truck 27 0,0,70             | bus 28 0,60,100
+train 31 0,80,100        | motorcycle 32 0,0,230  | bicycle 33 119,11,32
+''' # name, label id, colour
+_city = [(name, int(i), _colour_of(c)) for name,i,c in (o.rsplit(' ', 2) for o in _entries(_CITY))]
+_city_ids = {i:k for k,(_,i,_) in enumerate(_city)}
+CITYSCAPES = Task([o[0] for o in _city], [o[2] for o in _city], masks=_city_ids, name='Cityscapes',
+    ignore=(*(i for i in range(34) if i not in _city_ids), 255))
 
 # %% ../../nbs/02_data/03_benchmarks.ipynb #4c083479
 def _paired(images, pattern, mask, get):
     "Pairs of the images that match `pattern`, each with the mask at `mask(image)`"
     pairs = [Pair(f, mask(f)) for f in sorted(images.glob(pattern))]
-    if not pairs: raise FileNotFoundError(f'{images}: no {pattern} there; {get}')
+    if not pairs: raise FileNotFoundError(f'{images}: no {pattern} in this folder; {get}')
     lost = [o.mask for o in pairs if not o.mask.is_file()]
     if lost: raise FileNotFoundError(f'{lost[0]}: no such mask ({len(lost)} of {len(pairs)} are missing); {get}')
     return pairs
 
-CITY_GET = 'get leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip from the Cityscapes site (after registering) and unpack both into one folder'
+# %% ../../nbs/02_data/03_benchmarks.ipynb #01f261a9
+CITY_GET = ('get leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip from the Cityscapes site (after registering) '
+    'and unpack both into one folder')
 
+# %% ../../nbs/02_data/03_benchmarks.ipynb #07205f05
 def cityscapes_source(
     path:str|Path # folder with leftImg8bit and gtFine
 )->Source: # test is empty: its masks are not public
-    "Cityscapes, fine annotations; FileNotFoundError says what to get"
+    "Read Cityscapes, fine annotations; the `FileNotFoundError` of a missing file states what to get"
     path = Path(path)
-    given = {k:next((path/'gtFine').glob(f'train/*/*_gtFine_{k}.png'), None) for k in ('labelIds','labelTrainIds')}
-    kind = 'labelTrainIds' if given['labelTrainIds'] and not given['labelIds'] else 'labelIds'
-    task = replace(CITYSCAPES, masks='index', ignore=(255,)) if kind=='labelTrainIds' else CITYSCAPES
-    mask = lambda f: path/'gtFine'/f.parts[-3]/f.parts[-2]/f.name.replace('_leftImg8bit', f'_gtFine_{kind}')
-    return Source(path, task, **{k:_paired(path/'leftImg8bit'/k, '*/*_leftImg8bit.png', mask, CITY_GET) for k in ('train','val')})
+    has = lambda kind: next((path/'gtFine').glob(f'train/*/*_gtFine_{kind}.png'), None) is not None
+    converted = has('labelTrainIds') and not has('labelIds')
+    end = '_gtFine_labelTrainIds' if converted else '_gtFine_labelIds'
+    mask = lambda f: path/'gtFine'/f.parts[-3]/f.parts[-2]/f.name.replace('_leftImg8bit', end)
+    part = lambda k: _paired(path/'leftImg8bit'/k, '*/*_leftImg8bit.png', mask, CITY_GET)
+    task = replace(CITYSCAPES, masks='index', ignore=(255,)) if converted else CITYSCAPES
+    return Source(path, task, train=part('train'), val=part('val'))
 
 # %% ../../nbs/02_data/03_benchmarks.ipynb #b412b703
-_ADE = '''wall|building|sky|floor|tree|ceiling|road|bed|windowpane|grass|cabinet|sidewalk|person|earth|door|table|mountain|plant|curtain|chair|car|water|painting|sofa|
-shelf|house|sea|mirror|rug|field|armchair|seat|fence|desk|rock|wardrobe|lamp|bathtub|railing|cushion|base|box|column|signboard|chest of drawers|counter|sand|
-sink|skyscraper|fireplace|refrigerator|grandstand|path|stairs|runway|case|pool table|pillow|screen door|stairway|river|bridge|bookcase|blind|coffee table|
-toilet|flower|book|hill|bench|countertop|stove|palm|kitchen island|computer|swivel chair|boat|bar|arcade machine|hovel|bus|towel|light|truck|tower|chandelier|
-awning|streetlight|booth|television|airplane|dirt track|apparel|pole|land|bannister|escalator|ottoman|bottle|buffet|poster|stage|van|ship|fountain|
-conveyer belt|canopy|washer|plaything|swimming pool|stool|barrel|basket|waterfall|tent|bag|minibike|cradle|oven|ball|food|step|tank|trade name|microwave|pot|
-animal|bicycle|lake|dishwasher|screen|blanket|sculpture|hood|sconce|vase|traffic light|tray|ashcan|fan|pier|crt screen|plate|monitor|bulletin board|shower|
-radiator|glass|clock|flag'''
-_ade = [o.strip() for o in _ADE.split('|')]
+_ADE = '''
+wall|building|sky|floor|tree|ceiling|road|bed|windowpane|grass
+cabinet|sidewalk|person|earth|door|table|mountain|plant|curtain|chair
+car|water|painting|sofa|shelf|house|sea|mirror|rug|field
+armchair|seat|fence|desk|rock|wardrobe|lamp|bathtub|railing|cushion
+base|box|column|signboard|chest of drawers|counter|sand|sink|skyscraper|fireplace
+refrigerator|grandstand|path|stairs|runway|case|pool table|pillow|screen door|stairway
+river|bridge|bookcase|blind|coffee table|toilet|flower|book|hill|bench
+countertop|stove|palm|kitchen island|computer|swivel chair|boat|bar|arcade machine|hovel
+bus|towel|light|truck|tower|chandelier|awning|streetlight|booth|television
+airplane|dirt track|apparel|pole|land|bannister|escalator|ottoman|bottle|buffet
+poster|stage|van|ship|fountain|conveyer belt|canopy|washer|plaything|swimming pool
+stool|barrel|basket|waterfall|tent|bag|minibike|cradle|oven|ball
+food|step|tank|trade name|microwave|pot|animal|bicycle|lake|dishwasher
+screen|blanket|sculpture|hood|sconce|vase|traffic light|tray|ashcan|fan
+pier|crt screen|plate|monitor|bulletin board|shower|radiator|glass|clock|flag
+'''
+_ade = _entries(_ADE)
 ADE20K = Task(_ade, ignore=(0,), masks={i+1:i for i in range(len(_ade))}, name='ADE20K')
 
-ADE_GET = 'get ADEChallengeData2016.zip (MIT scene parsing benchmark) and give the folder ADEChallengeData2016 of it, which holds images and annotations'
+# %% ../../nbs/02_data/03_benchmarks.ipynb #92834d60
+ADE_GET = ('get ADEChallengeData2016.zip (MIT scene parsing benchmark) and pass its folder ADEChallengeData2016, '
+    'which holds images and annotations')
 
+# %% ../../nbs/02_data/03_benchmarks.ipynb #b7dd2c12
 def ade20k_source(
     path:str|Path # ADEChallengeData2016
 )->Source: # test is empty: its masks are not public
-    "ADE20K with 150 classes; FileNotFoundError says what to get"
+    "Read ADE20K with 150 classes; the `FileNotFoundError` of a missing file states what to get"
     path = Path(path)
     part = lambda k: _paired(path/'images'/k, '*.jpg', lambda f: path/'annotations'/k/f'{f.stem}.png', ADE_GET)
     return Source(path, ADE20K, train=part('training'), val=part('validation'))
 
-# %% ../../nbs/02_data/03_benchmarks.ipynb #2d476aaf
-_COCO = '''person|bicycle|car|motorcycle|airplane|bus|train|truck|boat|traffic light|fire hydrant|–|stop sign|parking meter|bench|bird|cat|dog|horse|sheep|cow|elephant|
-bear|zebra|giraffe|–|backpack|umbrella|–|–|handbag|tie|suitcase|frisbee|skis|snowboard|sports ball|kite|baseball bat|baseball glove|skateboard|surfboard|
-tennis racket|bottle|–|wine glass|cup|fork|knife|spoon|bowl|banana|apple|sandwich|orange|broccoli|carrot|hot dog|pizza|donut|cake|chair|couch|potted plant|
-bed|–|dining table|–|–|toilet|–|tv|laptop|mouse|remote|keyboard|cell phone|microwave|oven|toaster|sink|refrigerator|–|book|clock|vase|scissors|teddy bear|
-hair drier|toothbrush|–|banner|blanket|branch|bridge|building-other|bush|cabinet|cage|cardboard|carpet|ceiling-other|ceiling-tile|cloth|clothes|clouds|
-counter|cupboard|curtain|desk-stuff|dirt|door-stuff|fence|floor-marble|floor-other|floor-stone|floor-tile|floor-wood|flower|fog|food-other|fruit|
-furniture-other|grass|gravel|ground-other|hill|house|leaves|light|mat|metal|mirror-stuff|moss|mountain|mud|napkin|net|paper|pavement|pillow|plant-other|
-plastic|platform|playingfield|railing|railroad|river|road|rock|roof|rug|salad|sand|sea|shelf|sky-other|skyscraper|snow|solid-other|stairs|stone|straw|
-structural-other|table|tent|textile-other|towel|tree|vegetable|wall-brick|wall-concrete|wall-other|wall-panel|wall-stone|wall-tile|wall-wood|water-other|
-waterdrops|window-blind|window-other|wood'''
-_coco = {i:o.strip() for i,o in enumerate(_COCO.split('|')) if o.strip()!='–'}
+# %% ../../nbs/02_data/03_benchmarks.ipynb #c3a26c3f
+_COCO = '''
+person|bicycle|car|motorcycle|airplane|bus|train|truck|boat|traffic light
+fire hydrant|–|stop sign|parking meter|bench|bird|cat|dog|horse|sheep
+cow|elephant|bear|zebra|giraffe|–|backpack|umbrella|–|–
+handbag|tie|suitcase|frisbee|skis|snowboard|sports ball|kite|baseball bat|baseball glove
+skateboard|surfboard|tennis racket|bottle|–|wine glass|cup|fork|knife|spoon
+bowl|banana|apple|sandwich|orange|broccoli|carrot|hot dog|pizza|donut
+cake|chair|couch|potted plant|bed|–|dining table|–|–|toilet
+–|tv|laptop|mouse|remote|keyboard|cell phone|microwave|oven|toaster
+sink|refrigerator|–|book|clock|vase|scissors|teddy bear|hair drier|toothbrush
+–|banner|blanket|branch|bridge|building-other|bush|cabinet|cage|cardboard
+carpet|ceiling-other|ceiling-tile|cloth|clothes|clouds|counter|cupboard|curtain|desk-stuff
+dirt|door-stuff|fence|floor-marble|floor-other|floor-stone|floor-tile|floor-wood|flower|fog
+food-other|fruit|furniture-other|grass|gravel|ground-other|hill|house|leaves|light
+mat|metal|mirror-stuff|moss|mountain|mud|napkin|net|paper|pavement
+pillow|plant-other|plastic|platform|playingfield|railing|railroad|river|road|rock
+roof|rug|salad|sand|sea|shelf|sky-other|skyscraper|snow|solid-other
+stairs|stone|straw|structural-other|table|tent|textile-other|towel|tree|vegetable
+wall-brick|wall-concrete|wall-other|wall-panel|wall-stone|wall-tile|wall-wood|water-other|waterdrops|window-blind
+window-other|wood
+'''
+_coco = {i:o for i,o in enumerate(_entries(_COCO)) if o!='–'}
 COCO_STUFF = Task(_coco.values(), masks={i:k for k,i in enumerate(_coco)}, name='COCO-Stuff')
 
-COCO_GET = 'get train2017.zip and val2017.zip of COCO and unpack them into images, and stuffthingmaps_trainval2017.zip of COCO-Stuff and unpack it into stuffthingmaps'
+# %% ../../nbs/02_data/03_benchmarks.ipynb #5ee4786c
+COCO_GET = ('get train2017.zip and val2017.zip of COCO and unpack them into images, '
+    'and stuffthingmaps_trainval2017.zip of COCO-Stuff and unpack it into stuffthingmaps')
 
+# %% ../../nbs/02_data/03_benchmarks.ipynb #2d476aaf
 def coco_stuff_source(
     path:str|Path # folder with images and stuffthingmaps
 )->Source: # test is empty: its masks are not public
-    "COCO-Stuff 164k with 171 classes; FileNotFoundError says what to get"
+    "Read COCO-Stuff 164k with 171 classes; the `FileNotFoundError` of a missing file states what to get"
     path = Path(path)
+    tops = [path/o for o in ('stuffthingmaps','stuffthingmaps_trainval2017','annotations','')]
+    masks = next((d for d in tops if next((d/'train2017').glob('*.png'), None)), tops[0])
     images = next((d for d in (path/'images', path) if (d/'train2017').is_dir()), path/'images')
-    masks = next((path/d for d in ('stuffthingmaps','stuffthingmaps_trainval2017','annotations','') if next((path/d/'train2017').glob('*.png'), None)), path/'stuffthingmaps')
     part = lambda k: _paired(images/k, '*.jpg', lambda f: masks/k/f'{f.stem}.png', COCO_GET)
     return Source(path, COCO_STUFF, train=part('train2017'), val=part('val2017'))
 
 # %% ../../nbs/02_data/03_benchmarks.ipynb #f08e9dc2
-_CAMVID = '''Sky 128,128,128 Sky|Building 128,0,0 Building Wall Bridge Tunnel Archway|Pole 192,192,128 Column_Pole TrafficCone|Road 128,64,128 Road LaneMkgsDriv LaneMkgsNonDriv|
-Pavement 60,40,222 Sidewalk ParkingBlock RoadShoulder|Tree 128,128,0 Tree VegetationMisc|SignSymbol 192,128,128 SignSymbol Misc_Text TrafficLight|Fence 64,64,128 Fence|
-Car 64,0,128 Car SUVPickupTruck Truck_Bus Train OtherMoving|Pedestrian 64,64,0 Pedestrian Child CartLuggagePram Animal|Bicyclist 0,128,192 Bicyclist MotorcycleScooter'''
-_camvid = [o.split() for o in _CAMVID.split('|')]
-_CODES = {c:k for k,o in enumerate(_camvid) for c in o[2:]}
-CAMVID = Task([o[0] for o in _camvid], [tuple(map(int, o[1].split(','))) for o in _camvid], ignore=(11,), name='CamVid')
+_CAMVID = '''
+Sky        128,128,128  Sky
+Building   128,0,0      Building Wall Bridge Tunnel Archway
+Pole       192,192,128  Column_Pole TrafficCone
+Road       128,64,128   Road LaneMkgsDriv LaneMkgsNonDriv
+Pavement   60,40,222    Sidewalk ParkingBlock RoadShoulder
+Tree       128,128,0    Tree VegetationMisc
+SignSymbol 192,128,128  SignSymbol Misc_Text TrafficLight
+Fence      64,64,128    Fence
+Car        64,0,128     Car SUVPickupTruck Truck_Bus Train OtherMoving
+Pedestrian 64,64,0      Pedestrian Child CartLuggagePram Animal
+Bicyclist  0,128,192    Bicyclist MotorcycleScooter
+''' # name, colour, codes
+_camvid = [o.split() for o in _entries(_CAMVID)]
+_CODES = {c:k for k,(_,_,*codes) in enumerate(_camvid) for c in codes}
+CAMVID = Task([o[0] for o in _camvid], [_colour_of(o[1]) for o in _camvid], ignore=(11,), name='CamVid')
 
-CAMVID_GET = 'get camvid.tgz of fastai (URLs.CAMVID) and give the folder camvid of it, which holds images, labels, codes.txt and valid.txt'
+# %% ../../nbs/02_data/03_benchmarks.ipynb #faf0dd58
+CAMVID_GET = ('get camvid.tgz of fastai (URLs.CAMVID) and pass its folder camvid, '
+    'which holds images, labels, codes.txt and valid.txt')
 
+# %% ../../nbs/02_data/03_benchmarks.ipynb #7823024e
+def _camvid_task(file):
+    "The task of masks whose values are line numbers of `codes.txt`"
+    codes = _read_words(file, CAMVID_GET)
+    other = sorted(set(codes) - {*_CODES, 'Void'})
+    if other:
+        fix = 'put data with other classes into train/images and train/masks, with a task.json'
+        raise ValueError(f'{file}: {other[0]} is not a CamVid class; {fix}')
+    masks = {i:_CODES[c] for i,c in enumerate(codes) if c in _CODES}
+    return replace(CAMVID, masks=masks, ignore=[i for i,c in enumerate(codes) if c=='Void'])
+
+# %% ../../nbs/02_data/03_benchmarks.ipynb #2d9749a9
 def camvid_source(
     path:str|Path # folder with images, labels, codes.txt and valid.txt
 )->Source: # test is empty
-    "CamVid as fastai publishes it; FileNotFoundError says what to get, ValueError that `codes.txt` lists other classes"
+    "Read CamVid as fastai publishes it; raises `ValueError` if `codes.txt` lists other classes"
     path = Path(path)
-    codes,val = _read_words(path/'codes.txt', CAMVID_GET),set(_read_words(path/'valid.txt', CAMVID_GET))
-    other = set(codes) - {*_CODES, 'Void'}
-    if other: raise ValueError(f'{path}/codes.txt: {sorted(other)[0]} is no class of CamVid; put such data into train/images and train/masks, with a task.json')
-    task = replace(CAMVID, masks={i:_CODES[c] for i,c in enumerate(codes) if c in _CODES}, ignore=[i for i,c in enumerate(codes) if c=='Void'])
+    task,val = _camvid_task(path/'codes.txt'),set(_read_words(path/'valid.txt', CAMVID_GET))
     pairs = _paired(path/'images', '*.png', lambda f: path/'labels'/f'{f.stem}_P.png', CAMVID_GET)
     _present([Path(o).stem for o in sorted(val)], path/'images', '.png', 'image')
-    return Source(path, task, train=[o for o in pairs if o.image.name not in val], val=[o for o in pairs if o.image.name in val])
+    train = [o for o in pairs if o.image.name not in val]
+    return Source(path, task, train, val=[o for o in pairs if o.image.name in val])
+
+# %% ../../nbs/02_data/03_benchmarks.ipynb #3b4b09a9
+SEGNET_GET = "get the folder CamVid of SegNet's tutorial, with train, trainannot, val, valannot, test and testannot"
 
 # %% ../../nbs/02_data/03_benchmarks.ipynb #a111518d
-SEGNET_GET = "get the folder CamVid of SegNet's tutorial, which holds train, trainannot, val, valannot, test and testannot"
-
 def camvid_segnet_source(
     path:str|Path # folder CamVid
 )->Source:
-    "CamVid as SegNet's authors publish it; FileNotFoundError says what to get"
+    "Read CamVid as SegNet's authors publish it; the `FileNotFoundError` of a missing file states what to get"
     path = Path(path)
     part = lambda k: _paired(path/k, '*.png', lambda f: path/f'{k}annot'/f.name, SEGNET_GET)
     return Source(path, CAMVID, train=part('train'), val=part('val'), test=part('test'))
 
-# %% ../../nbs/02_data/03_benchmarks.ipynb #5b3364f6
-LAYOUTS = dict(folder=folder_source, voc=voc_source, voc_blended=partial(voc_source, blended=True), cityscapes=cityscapes_source, ade20k=ade20k_source,
-    coco_stuff=coco_stuff_source, camvid=camvid_source, camvid_segnet=camvid_segnet_source)
-FAMILIES = dict(voc=('voc','original'), voc_blended=('voc','blended'), cityscapes=('cityscapes','fine')) # data set and family of splits, where papers have one
-_MARKS = dict(folder='train/images masks', voc='JPEGImages', cityscapes='leftImg8bit', ade20k='annotations/training', coco_stuff='train2017 images/train2017', camvid='codes.txt', camvid_segnet='trainannot')
+# %% ../../nbs/02_data/03_benchmarks.ipynb #24616201
+LAYOUTS = dict(folder=folder_source, voc=voc_source, voc_blended=partial(voc_source, blended=True))
+LAYOUTS |= dict(cityscapes=cityscapes_source, ade20k=ade20k_source, coco_stuff=coco_stuff_source)
+LAYOUTS |= dict(camvid=camvid_source, camvid_segnet=camvid_segnet_source)
 
+# data set and family of splits, for the layouts that have published results
+FAMILIES = dict(voc=('voc','original'), voc_blended=('voc','blended'), cityscapes=('cityscapes','fine'))
+
+# %% ../../nbs/02_data/03_benchmarks.ipynb #933f0ef9
+_MARKS = dict(folder='train/images masks', voc='JPEGImages', cityscapes='leftImg8bit', ade20k='annotations/training',
+    coco_stuff='train2017 images/train2017', camvid='codes.txt', camvid_segnet='trainannot')
+
+def _recognised(path):
+    "The first layout with one of its marks in `path`; without any, the general folder"
+    found = (k for k,marks in _MARKS.items() if any((path/o).exists() for o in marks.split()))
+    return next(found, 'folder')
+
+# %% ../../nbs/02_data/03_benchmarks.ipynb #5b3364f6
 def load_source(
     path:str|Path,      # top folder of a data set
     task:Task=None,     # of a general folder; its `task.json` if None
     layout:str=None     # a key of `LAYOUTS`; recognised if None
 )->Source:
-    "Read a data set of any layout; FileNotFoundError and ValueError name the folder and the remedy"
+    "Read a data set of any layout; `FileNotFoundError` and `ValueError` name the folder and the remedy"
     path = Path(path)
-    if layout is None: layout = next((k for k,marks in _MARKS.items() if any((path/o).exists() for o in marks.split())), 'folder')
-    if layout not in LAYOUTS: raise ValueError(f'layout={layout!r}: choose from {", ".join(LAYOUTS)}')
+    if layout is None: layout = _recognised(path)
+    if layout not in LAYOUTS: raise ValueError(f'layout={layout!r}: unknown layout; choose from {", ".join(LAYOUTS)}')
     return replace(folder_source(path, task) if layout=='folder' else LAYOUTS[layout](path), layout=layout)

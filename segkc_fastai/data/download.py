@@ -1,4 +1,4 @@
-"""The benchmarks from where their authors keep them, in pieces if need be, to where `load_source` reads them
+"""The benchmarks, from their authors' servers to where `load_source` reads them
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/download.html.md"""
 
@@ -26,113 +26,147 @@ from torchvision.datasets.voc import DATASET_YEAR_DICT
 from ..core.console import progress
 from .benchmarks import CITY_GET, write_sbd
 
-# %% ../../nbs/02_data/04_download.ipynb #839c1472
+# %% ../../nbs/02_data/04_download.ipynb #bb4a3788
 _MB = 1<<20
 
-def _receive(r, part, have):
-    "Add what the server sends to `part`; ConnectionError if it ends before the announced size"
-    if r.status!=206: have = 0
-    elif not r.headers.get('Content-Range', '').startswith(f'bytes {have}-'): raise ConnectionError('another range came than was asked for')
-    left,chunks = r.headers.get('Content-Length'),iter(partial(r.read, _MB), b'')
-    if left: chunks = progress(chunks, total=-(-int(left)//_MB))
-    with open(part, 'ab' if have else 'wb') as f:
-        for o in chunks: f.write(o)
-    if left and part.stat().st_size<have+int(left): raise ConnectionError(f'broke off before its {(have+int(left))/1e6:.1f} MB were there')
+def _chunks(r):
+    "Content of a response in pieces, with a progress bar if its size is known"
+    n,chunks = r.headers.get('Content-Length'),iter(partial(r.read, _MB), b'')
+    return progress(chunks, total=-(-int(n)//_MB)) if n else chunks
 
+# %% ../../nbs/02_data/04_download.ipynb #839c1472
+def _receive(r, part, have):
+    "Append a response to `part`, of `have` bytes; raises `ConnectionError` if it ends before the announced size"
+    if r.status!=206: have = 0
+    elif not r.headers.get('Content-Range', '').startswith(f'bytes {have}-'):
+        raise ConnectionError('the server sent a different range from the one requested')
+    with open(part, 'ab' if have else 'wb') as f:
+        for o in _chunks(r): f.write(o)
+    whole = have+int(r.headers.get('Content-Length') or 0)
+    if part.stat().st_size<whole: raise ConnectionError(f'the connection broke before all {whole/1e6:.1f} MB arrived')
+
+# %% ../../nbs/02_data/04_download.ipynb #1f4a54c8
+def _cause(e):
+    if isinstance(e, HTTPError): return f'{e.code} {e.reason}'
+    return str(getattr(e, 'reason', e)) or type(e).__name__
+
+# %% ../../nbs/02_data/04_download.ipynb #9281436f
 def _failed(url, file, part, why):
     kept = f'{part.stat().st_size/1e6:.1f} MB are kept in {part}' if part.is_file() else 'nothing was kept'
-    return ConnectionError(f'{url}: {why}; {kept}; run the same command again to go on, or fetch it by hand and put it at {file}')
+    fix = f'run the same command again to resume, or download it by hand and put it at {file}'
+    return ConnectionError(f'{url}: {why}; {kept}; {fix}')
+
+# %% ../../nbs/02_data/04_download.ipynb #8c19ed75
+def _rest(url, part):
+    "Complete `part` from a server; raises `OSError` or `HTTPException`"
+    have = part.stat().st_size if part.is_file() else 0
+    headers = {'User-Agent':'segkc_fastai'} | ({'Range':f'bytes={have}-'} if have else {})
+    try:
+        with urlopen(Request(url, headers=headers), timeout=30) as r: _receive(r, part, have)
+    except HTTPError as e:
+        if e.code==416 and e.headers.get('Content-Range', '').endswith(f'/{have}'): return
+        if e.code==416: part.unlink(missing_ok=True)
+        raise
 
 # %% ../../nbs/02_data/04_download.ipynb #34357cac
 def fetch(
     url:str,        # http or https
-    file:str|Path,  # where it goes
-    ok=None         # function of a file: is it the published one? Any file of the announced size if None
+    file:str|Path,  # destination
+    ok=None         # function of a file: is it the published one? None accepts any of the announced size
 )->Path: # `file`
-    "Fetch a file, going on where an earlier call broke off; ConnectionError says what was kept, ValueError that `file` is there but not `ok`"
+    "Download a file, resuming earlier attempts; raises `ConnectionError`, or `ValueError` if an old `file` fails `ok`"
     file = Path(file)
     part = file.with_name(f'{file.name}.part')
-    if urlsplit(url).scheme not in ('http','https'): raise ValueError(f'{url}: not an address that starts with http:// or https://')
+    if urlsplit(url).scheme not in ('http','https'): raise ValueError(f'{url}: must start with http:// or https://')
     if file.is_file():
         if ok is None or ok(file): return file
-        raise ValueError(f'{file}: not the file published at {url} (its checksum differs); delete it and run the same command again')
+        fix = 'delete it and run the same command again'
+        raise ValueError(f'{file}: not the file published at {url} (its checksum differs); {fix}')
     file.parent.mkdir(parents=True, exist_ok=True)
-    have = part.stat().st_size if part.is_file() else 0
-    try:
-        req = Request(url, headers={'User-Agent':'segkc_fastai'} | ({'Range':f'bytes={have}-'} if have else {}))
-        with urlopen(req, timeout=30) as r: _receive(r, part, have)
-    except HTTPError as e:
-        if e.code==416 and not e.headers.get('Content-Range', '').endswith(f'/{have}'): part.unlink(missing_ok=True)
-        if e.code!=416 or not part.is_file(): raise _failed(url, file, part, f'{e.code} {e.reason}') from None
-    except (OSError, HTTPException) as e: raise _failed(url, file, part, str(getattr(e, 'reason', e)) or type(e).__name__) from None
+    try: _rest(url, part)
+    except (OSError, HTTPException) as e: raise _failed(url, file, part, _cause(e)) from None
     if ok and not ok(part):
         part.unlink()
-        raise _failed(url, file, part, 'what came is not the published file (its checksum differs)')
+        raise _failed(url, file, part, 'this is not the published file (its checksum differs)')
     return part.replace(file)
 
 # %% ../../nbs/02_data/04_download.ipynb #6ece6b51
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, shutil.ReadError, EOFError, RuntimeError)
 
 def _fetch_unpacked(url, file, out, unpack, ok=None):
-    "Fetch `file` and make `out` of it, unless that is done, here or by hand"
+    "Download `file` and unpack it to `out` with `unpack()`, unless that is done"
     done = file.with_name(f'{file.name}.unpacked')
     if out.exists() and (done.is_file() or not file.is_file()): return
     fetch(url, file, ok)
     try: unpack()
-    except _DAMAGED as e: raise ValueError(f'{file}: cannot be unpacked ({e}); delete it and run the same command again') from None
+    except _DAMAGED as e: raise ValueError(f'{file}: cannot be unpacked ({e}); delete it and start again') from None
     done.touch()
 
 # %% ../../nbs/02_data/04_download.ipynb #e4cfd2df
 def _get_voc(path):
     o,out = DATASET_YEAR_DICT['2012'],path/'VOCdevkit'/'VOC2012'
-    _fetch_unpacked(o['url'], path/o['filename'], out, lambda: VOCSegmentation(path, '2012', download=True), partial(check_md5, md5=o['md5']))
+    unpack = lambda: VOCSegmentation(path, '2012', download=True)
+    _fetch_unpacked(o['url'], path/o['filename'], out, unpack, partial(check_md5, md5=o['md5']))
     return out
 
+# %% ../../nbs/02_data/04_download.ipynb #2fad8cd0
+def _unpack_sbd(top):
+    for k in ('cls','img','inst'): shutil.rmtree(top/k, ignore_errors=True)
+    for k in ('train.txt','val.txt'): (top/k).unlink(missing_ok=True)
+    SBDataset(top, download=True)
+
+# %% ../../nbs/02_data/04_download.ipynb #d0867c3b
 def _get_sbd(path):
     voc,top = _get_voc(path),path/'sbd'
-    def unpack():
-        for k in ('cls','img','inst'): shutil.rmtree(top/k, ignore_errors=True) # of an attempt that was stopped: SBDataset moves them here, over nothing
-        for k in ('train.txt','val.txt'): (top/k).unlink(missing_ok=True)
-        SBDataset(top, download=True)
     if (voc/'SegmentationClassAug').is_dir() and (voc/'ImageSets'/'Segmentation'/'trainaug.txt').is_file(): return voc
-    _fetch_unpacked(SBDataset.url, top/SBDataset.filename, top/'cls', unpack, partial(check_md5, md5=SBDataset.md5))
+    ok = partial(check_md5, md5=SBDataset.md5)
+    _fetch_unpacked(SBDataset.url, top/SBDataset.filename, top/'cls', partial(_unpack_sbd, top), ok)
     write_sbd(top, voc)
     return voc
 
 # %% ../../nbs/02_data/04_download.ipynb #819c2867
 def _get_camvid(path):
-    fd = FastDownload(Config(path, 'fastai.ini', create=dict(archive='.', data='.'), save=False), module=fastai.data)
-    url,file = URLs.CAMVID,path/URLs.CAMVID.split('/')[-1]
-    _fetch_unpacked(url, file, path/'camvid', lambda: fd.extract(url, force=True), partial(fd.check, url))
-    return path/'camvid'
+    config = Config(path, 'fastai.ini', create=dict(archive='.', data='.'), save=False)
+    fd,url,out = FastDownload(config, module=fastai.data),URLs.CAMVID,path/'camvid'
+    unpack = lambda: fd.extract(url, force=True)
+    _fetch_unpacked(url, path/url.split('/')[-1], out, unpack, partial(fd.check, url))
+    return out
 
 # %% ../../nbs/02_data/04_download.ipynb #e8651228
+_SITES = dict(ade='http://data.csail.mit.edu/places/ADEchallenge', coco='http://images.cocodataset.org/zips',
+    stuff='https://calvin.inf.ed.ac.uk/wp-content/uploads/data/cocostuffdataset')
 _ZIPS = '''
-ade20k     .                         ADEChallengeData2016  http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip
-coco_stuff coco_stuff/images         train2017             http://images.cocodataset.org/zips/train2017.zip
-coco_stuff coco_stuff/images         val2017               http://images.cocodataset.org/zips/val2017.zip
-coco_stuff coco_stuff/stuffthingmaps val2017               https://calvin.inf.ed.ac.uk/wp-content/uploads/data/cocostuffdataset/stuffthingmaps_trainval2017.zip
+ade20k     .                         ADEChallengeData2016  ade/ADEChallengeData2016.zip
+coco_stuff coco_stuff/images         train2017             coco/train2017.zip
+coco_stuff coco_stuff/images         val2017               coco/val2017.zip
+coco_stuff coco_stuff/stuffthingmaps val2017               stuff/stuffthingmaps_trainval2017.zip
 '''
 
+# %% ../../nbs/02_data/04_download.ipynb #8bc7dd79
 def _get_zips(path, name, out):
-    for into,made,url in (o.split()[1:] for o in _ZIPS.strip().splitlines() if o.startswith(name)):
-        file = path/url.split('/')[-1]
-        _fetch_unpacked(url, file, path/into/made, partial(extract_archive, file, path/into))
+    for into,made,at in (o.split()[1:] for o in _ZIPS.strip().splitlines() if o.startswith(name)):
+        site,file = at.split('/')
+        unpack = partial(extract_archive, path/file, path/into)
+        _fetch_unpacked(f'{_SITES[site]}/{file}', path/file, path/into/made, unpack)
     return path/out
 
+# %% ../../nbs/02_data/04_download.ipynb #4180fd44
 def _by_hand(path):
     if all((path/k).is_dir() for k in ('leftImg8bit','gtFine')): return path
-    raise FileNotFoundError(f'{path}: Cityscapes is given to registered users only; {CITY_GET}: {path}')
+    raise FileNotFoundError(f'{path}: Cityscapes requires an account; {CITY_GET}: {path}')
+
+# %% ../../nbs/02_data/04_download.ipynb #bfc17c9b
+DOWNLOADS = dict(voc=_get_voc, sbd=_get_sbd, camvid=_get_camvid)
+DOWNLOADS['ade20k'] = partial(_get_zips, name='ade20k', out='ADEChallengeData2016')
+DOWNLOADS['coco_stuff'] = partial(_get_zips, name='coco_stuff', out='coco_stuff')
+DOWNLOADS['cityscapes'] = _by_hand
 
 # %% ../../nbs/02_data/04_download.ipynb #3b794157
-DOWNLOADS = dict(voc=_get_voc, sbd=_get_sbd, camvid=_get_camvid, ade20k=partial(_get_zips, name='ade20k', out='ADEChallengeData2016'),
-    coco_stuff=partial(_get_zips, name='coco_stuff', out='coco_stuff'), cityscapes=_by_hand)
-
 def download(
-    name:Literal['voc','sbd','camvid','ade20k','coco_stuff','cityscapes'], # sbd includes voc; for cityscapes the error says what to fetch by hand
-    path:str|Path='data' # folder for the archives and what comes out of them
-)->Path: # the folder to give to `load_source`
-    "Fetch and unpack a benchmark; steps that are done are skipped. ConnectionError says how to go on, ValueError that an archive is damaged"
+    name:Literal['voc','sbd','camvid','ade20k','coco_stuff','cityscapes'], # sbd includes voc
+    path:str|Path='data' # folder for archives and data
+)->Path: # the folder to pass to `load_source`
+    "Download and unpack a benchmark, skipping completed steps; cityscapes must be downloaded by hand"
     path = Path(path).expanduser().absolute()
-    if name not in DOWNLOADS: raise ValueError(f'{name}: no such data set; choose from {", ".join(DOWNLOADS)}')
+    if name not in DOWNLOADS: raise ValueError(f'{name}: unknown data set; choose from {", ".join(DOWNLOADS)}')
     return DOWNLOADS[name](path)

@@ -1,4 +1,4 @@
-"""Reading what is on disk, exactly, and saying clearly what is wrong with it
+"""Read files exactly, and report clearly what is wrong with them
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/labels.html.md"""
 
@@ -9,123 +9,155 @@ __all__ = ['MAX_PIXELS', 'open_image', 'read_image', 'decode_mask', 'open_mask',
 
 # %% ../../nbs/02_data/01_labels.ipynb #864eda25
 import os, re, warnings
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 from ..core.task import Task, IGNORE
 
-# %% ../../nbs/02_data/01_labels.ipynb #cd215b9a
+# %% ../../nbs/02_data/01_labels.ipynb #285e74a1
 def _limit(v):
-    if not v.isdigit(): raise ValueError(f'SEGKC_MAX_PIXELS={v!r}: give a number of pixels, such as {2**28}')
+    if not v.isdigit(): raise ValueError(f'SEGKC_MAX_PIXELS={v!r}: must be a number of pixels, such as {2**28}')
     return int(v)
 
-MAX_PIXELS = _limit(os.environ.get('SEGKC_MAX_PIXELS', str(2**28))) # of an image or mask that is to be decoded
+# %% ../../nbs/02_data/01_labels.ipynb #cd215b9a
+MAX_PIXELS = _limit(os.environ.get('SEGKC_MAX_PIXELS', str(2**28))) # of an image or mask to be decoded
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+_BOMBS = Image.DecompressionBombError,Image.DecompressionBombWarning
 
+# %% ../../nbs/02_data/01_labels.ipynb #cdb05027
 class _TooLarge(ValueError): pass
 
 def _open(path):
-    "`Image.open`; `_TooLarge`, a ValueError, before anything is decoded, for more than `MAX_PIXELS`"
+    "`Image.open`, but raises `_TooLarge` for more than `MAX_PIXELS`, before anything is decoded"
     try:
         im = Image.open(path)
-        n,said = im.width*im.height,f'{im.width} × {im.height} pixels, {im.width*im.height:,} in all'
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as e:
-        n = int(re.search(r'\d+', str(e))[0])
-        said = f'{n:,} pixels'
+        n,size = im.width*im.height,f'{im.width} × {im.height} = '
+    except _BOMBS as e: n,size = int(re.search(r'\d+', str(e))[0]),'' # the first number in Pillow's message
     if n<=MAX_PIXELS: return im
-    raise _TooLarge(f'{path}: {said}, and at most {MAX_PIXELS:,} are decoded, lest a small file fill the memory; if you trust it, set SEGKC_MAX_PIXELS={n} in the environment')
+    why = f'at most {MAX_PIXELS:,} are decoded, to protect memory'
+    fix = f'if you trust the file, set SEGKC_MAX_PIXELS={n} in the environment'
+    raise _TooLarge(f'{path}: {size}{n:,} pixels, and {why}; {fix}')
+
+# %% ../../nbs/02_data/01_labels.ipynb #95ec5cab
+def _open_file(path, kind):
+    "Open an image file; `kind`, such as a mask, is for messages"
+    try: return _open(path)
+    except FileNotFoundError:
+        moved = 'it was moved or deleted, or is a broken link'
+        raise FileNotFoundError(f'{path}: no such {kind.split()[-1]}; {moved}') from None
+    except _TooLarge: raise
+    except Exception as e: raise ValueError(f'{path}: not readable as {kind} ({e}); replace or remove it') from None
+
+# %% ../../nbs/02_data/01_labels.ipynb #265b0f3b
+@contextmanager
+def _decoding(path):
+    "Turn errors inside the block into `ValueError` with the path of the file"
+    try: yield
+    except Exception as e: raise ValueError(f'{path}: truncated or damaged ({e}); replace or remove it') from None
 
 # %% ../../nbs/02_data/01_labels.ipynb #42b2998e
-_WIDE = {'I','F','I;16','I;16B','I;16L','I;16N'}  # more than 8 bits a channel
+_WIDE = {'I','F','I;16','I;16B','I;16L','I;16N'}  # more than 8 bits per channel
 
 def open_image(
     path:str|Path # jpg, png, webp or tif
 )->Image.Image: # not yet decoded; `mode` is RGB, L or P, or RGBA with a warning
-    "Open an image of 8 bits a channel; ValueError names a file that is none"
-    try: im = _open(path)
-    except FileNotFoundError: raise FileNotFoundError(f'{path}: no such image; it was moved away, or is a broken link') from None
-    except _TooLarge: raise
-    except Exception as e: raise ValueError(f'{path}: not readable as an image ({e}); replace or remove it') from None
-    if im.mode in _WIDE: raise ValueError(f'{path}: 16-bit or floating-point image (mode {im.mode}); convert it to 8 bits a channel first')
+    "Open an image of 8 bits per channel; raises `ValueError` for anything else"
+    im = _open_file(path, 'an image')
+    if im.mode in _WIDE:
+        wide = f'16-bit or floating-point image (mode {im.mode})'
+        raise ValueError(f'{path}: {wide}; convert it to 8 bits per channel first')
     if im.mode in ('RGBA','LA','PA'): warnings.warn(f'{path}: has transparency (mode {im.mode}), which is dropped')
-    try: return ImageOps.exif_transpose(im) if im.getexif().get(0x0112, 1)!=1 else im # turning decodes
-    except Exception as e: raise ValueError(f'{path}: truncated or damaged ({e}); replace or remove it') from None
+    with _decoding(path): return ImageOps.exif_transpose(im) if im.getexif().get(0x0112, 1)!=1 else im # turning decodes
 
 # %% ../../nbs/02_data/01_labels.ipynb #9e43c3a1
 def read_image(path:str|Path)->Image.Image:
-    "Open and decode to RGB; ValueError names a truncated file"
+    "Open and decode an image as RGB; raises `ValueError` for a truncated file"
     im = open_image(path)
-    try:
+    with _decoding(path):
         im.load()
         return im if im.mode=='RGB' else im.convert('RGB') # converting RGB would copy it
-    except Exception as e: raise ValueError(f'{path}: truncated or damaged ({e}); replace or remove it') from None
 
-# %% ../../nbs/02_data/01_labels.ipynb #87429e10
+# %% ../../nbs/02_data/01_labels.ipynb #9161209a
 @lru_cache(maxsize=8)
-def _table(key):
-    k,masks,ignore = key
+def _lookup_table(k, masks, ignore):
+    "Class of every value, `IGNORE` by default, and whether the value is known; `masks` are pairs, or None"
     lut,known = np.full(65536, IGNORE, np.uint8),np.zeros(65536, bool)
     plain,none = [(i,i) for i in range(k)],[(v,IGNORE) for v in ignore]
-    for v,c in none+list(masks) if masks else plain+none: lut[v],known[v] = c,True # what is mapped counts, whatever is ignored by default
+    pairs = none+list(masks) if masks else plain+none # a value in `masks` is valid even if it is ignored by default
+    for v,c in pairs: lut[v],known[v] = c,True
     return lut,known
 
+# %% ../../nbs/02_data/01_labels.ipynb #b02bbf0c
+def _wide_values(im, path):
+    "Values of a mask as integers from 0 to 65535"
+    a = np.asarray(im)
+    if a.ndim!=2:
+        fix = 'set "masks": "rgb" in task.json'
+        raise ValueError(f'{path}: a colour mask (mode {im.mode}), but the task reads class numbers; {fix}')
+    if a.dtype.kind=='f' or a.min(initial=0)<0 or a.max(initial=0)>65535:
+        raise ValueError(f'{path}: values of mode {im.mode} are not class numbers; store masks with 8 bits per pixel')
+    return a.astype(np.int32)
+
+# %% ../../nbs/02_data/01_labels.ipynb #87429e10
 def _decode_index(im, task, path):
+    "Class numbers of a mask of coded values, and a list of unknown values"
     masks = tuple(task.masks.items()) if isinstance(task.masks, dict) else None
-    lut,known = _table((len(task), masks, task.ignore))
+    lut,known = _lookup_table(len(task), masks, task.ignore)
     if im.mode in ('L','P'): # the common case; PIL counts and translates 8 bits in half of NumPy's time
         bad = [v for v,n in enumerate(im.histogram()) if n and not known[v]]
         return np.asarray(im.point(lut[:256].tolist())),bad
-    a = np.asarray(im)
-    if a.ndim!=2: raise ValueError(f'{path}: a colour mask (mode {im.mode}), but the task reads class numbers; set "masks": "rgb" in task.json')
-    if a.dtype.kind=='f' or a.min(initial=0)<0 or a.max(initial=0)>65535: raise ValueError(f'{path}: mode {im.mode} holds values that are no class numbers; store masks with 8 bits a pixel')
-    a = a.astype(np.int32)
+    a = _wide_values(im, path)
     return lut[a],np.unique(a[~known[a]]).tolist()
+
+# %% ../../nbs/02_data/01_labels.ipynb #6fe1bd95
+def _colour_codes(a): return (np.asarray(a, np.int64)*(65536,256,1)).sum(-1)
 
 # %% ../../nbs/02_data/01_labels.ipynb #86702eaa
 def _decode_rgb(a, task):
-    code = lambda o: (np.asarray(o, np.int64)*(65536,256,1)).sum(-1)
-    cols = code(list(task.palette) + [o for o in task.ignore if isinstance(o, tuple)])
+    "Class numbers of a mask (H,W,3) of colours, and a list of unknown colours"
+    cols = _colour_codes(list(task.palette) + [o for o in task.ignore if isinstance(o, tuple)])
     vals = np.r_[np.arange(len(task)), np.full(len(cols)-len(task), IGNORE)].astype(np.uint8)
     order = cols.argsort(kind='stable')
     cols,vals = cols[order],vals[order]
-    c = code(a)
+    c = _colour_codes(a)
     i = np.minimum(np.searchsorted(cols, c), len(cols)-1)
     ok = cols[i]==c
     return vals[i],[tuple(o) for o in np.unique(a[~ok], axis=0).tolist()]
 
-# %% ../../nbs/02_data/01_labels.ipynb #f851de5c
+# %% ../../nbs/02_data/01_labels.ipynb #7ef63b35
 def _task_hint(bad, task):
     k = len(task)
-    if isinstance(bad[0], tuple): return f'add the colour to "palette" or "ignore" of the task'
+    if isinstance(bad[0], tuple): return 'add the colour to "palette" or "ignore" of the task'
     if bad==[255] and k==2: return 'a 0/255 binary mask? Then set "masks": {"0": 0, "255": 1} in task.json'
-    if bad==[k]: return f'classes off by one? Values should be 0 to {k-1}; else put {k} into "ignore" or name another class'
+    if bad==[k]: return f'classes off by one? Values should be 0 to {k-1}; else add {k} to "ignore" or add a class'
     return 'add the value to "ignore", map it with "masks", or name its class'
 
+# %% ../../nbs/02_data/01_labels.ipynb #f851de5c
 def decode_mask(
     im:Image.Image,   # a mask, or a piece of one resized with nearest neighbour
-    task:Task,        # says how values code classes
-    path:str|Path=''  # the file's name, for messages
+    task:Task,        # states how values code classes
+    path:str|Path=''  # file name, for messages
 )->np.ndarray: # (H,W) uint8, classes 0…K-1 and `IGNORE`
-    "Class numbers of a mask; ValueError names the file and the value that the task does not know"
-    out,bad = _decode_rgb(np.asarray(im.convert('RGB')), task) if task.masks=='rgb' else _decode_index(im, task, path)
+    "Class numbers of a mask; raises `ValueError` with file and value if the task does not know a value"
+    if task.masks=='rgb': out,bad = _decode_rgb(np.asarray(im.convert('RGB')), task)
+    else: out,bad = _decode_index(im, task, path)
     if not bad: return out
-    raise ValueError(f'{path}: value {", ".join(map(str, bad[:5]))} is outside task {task.name!r}: {_task_hint(bad, task)}')
+    values = ', '.join(map(str, bad[:5]))
+    raise ValueError(f'{path}: value {values} is outside task {task.name!r}: {_task_hint(bad, task)}')
 
 # %% ../../nbs/02_data/01_labels.ipynb #e1cedca1
 def open_mask(path:str|Path)->Image.Image:
-    "Open a mask; pixels are decoded when asked for"
-    if str(path).lower().endswith(('.jpg','.jpeg')): raise ValueError(f'{path}: a JPEG mask; its compression changes class numbers, store masks as png or tif')
-    try: return _open(path)
-    except FileNotFoundError: raise FileNotFoundError(f'{path}: no such mask; it was moved away, or is a broken link') from None
-    except _TooLarge: raise
-    except Exception as e: raise ValueError(f'{path}: not readable as a mask ({e}); replace or remove it') from None
+    "Open a mask; pixels are decoded when needed"
+    if not str(path).lower().endswith(('.jpg','.jpeg')): return _open_file(path, 'a mask')
+    raise ValueError(f'{path}: a JPEG mask; its compression changes class numbers, store masks as png or tif')
 
+# %% ../../nbs/02_data/01_labels.ipynb #4f15df11
 def load_mask(path:str|Path)->Image.Image:
     "Open a mask and decode its pixels"
     im = open_mask(path)
-    try: im.load()
-    except Exception as e: raise ValueError(f'{path}: truncated or damaged ({e}); replace or remove it') from None
+    with _decoding(path): im.load()
     return im
 
 def read_mask(path:str|Path, task:Task)->np.ndarray:

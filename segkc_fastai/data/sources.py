@@ -1,4 +1,4 @@
-"""What is on disk: pairs of image and mask, images alone, and the task they belong to
+"""The files of a data set: pairs of image and mask, images alone, and their task
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/sources.html.md"""
 
@@ -24,38 +24,52 @@ class Pair(namedtuple('Pair', 'image mask', defaults=[None])):
     @property
     def name(self): return Path(self.image).stem
 
+# %% ../../nbs/02_data/02_sources.ipynb #d27a3aa9
+def _remedy(part, layout, present):
+    "Remedy for an empty part, for messages; `present` are the parts with files"
+    if layout!='folder': return f'pass {" or ".join(present)} as the split'
+    held = ', or hold some out: val=0.2 (--val 0.2)' if part=='val' else ''
+    return f'put files into {part}/images and {part}/masks{held}'
+
 # %% ../../nbs/02_data/02_sources.ipynb #25dc59a2
 @dataclass
 class Source:
-    "Files of a data set, by part, and the task that its masks speak"
-    path: Path                                  # where it lies
+    "Files of a data set, by part, and the task of its masks"
+    path: Path                                  # top folder
     task: Task
     train: list = field(default_factory=list)   # `Pair`s with masks: candidates for the labelled set
-    extra: list = field(default_factory=list)   # `Pair`s without masks: unlabelled whatever the split says
+    extra: list = field(default_factory=list)   # `Pair`s without masks: unlabelled in every split
     val:   list = field(default_factory=list)
     test:  list = field(default_factory=list)
-    layout: str = 'folder'                      # how it lies there, a key of `LAYOUTS`
+    layout: str = 'folder'                      # of the files, a key of `LAYOUTS`
 
     def part(self, name):
-        "The pairs of `train`, `val` or `test`; ValueError if there are none"
-        pairs = getattr(self, name, None) if name in ('train','val','test') else None
-        if pairs is None: raise ValueError(f'split: {name!r}; give train, val or test')
-        held = ', or hold some out: val=0.2 (--val 0.2)' if name=='val' else ''
-        remedy = f'put files into {name}/images and {name}/masks{held}' if self.layout=='folder' else f'split: give {" or ".join(k for k in ("train","val","test") if getattr(self, k))}'
-        if not pairs: raise ValueError(f'{Path(self.path)/name}: no image with a mask there; {remedy}')
-        return pairs
+        "The pairs of `train`, `val` or `test`; raises `ValueError` if it is empty"
+        parts = {k:getattr(self, k) for k in ('train','val','test')}
+        if name not in parts: raise ValueError(f'split: {name!r}; choose train, val or test')
+        if parts[name]: return parts[name]
+        remedy = _remedy(name, self.layout, [k for k,o in parts.items() if o])
+        raise ValueError(f'{Path(self.path)/name}: no image with a mask; {remedy}')
 
-# %% ../../nbs/02_data/02_sources.ipynb #b2b9538a
+# %% ../../nbs/02_data/02_sources.ipynb #75c4add9
+def _check_utf8(f):
+    try: f.name.encode()
+    except UnicodeEncodeError: raise ValueError(f'{os.fsencode(f)!r}: file name is not UTF-8; rename it') from None
+
+# %% ../../nbs/02_data/02_sources.ipynb #1b1ebca7
 IMAGE_TYPES = {'.jpg','.jpeg','.png','.webp','.tif','.tiff'}
 
-def _stems(d, what):
-    if not d.is_dir(): return {}
-    files = [f for f in sorted(d.iterdir()) if f.suffix.lower() in IMAGE_TYPES and not f.name.startswith('.')]
+# %% ../../nbs/02_data/02_sources.ipynb #b2b9538a
+def _stems(folder, what):
+    "Image files of a folder by stem; empty if there is no such folder"
+    if not folder.is_dir(): return {}
     res = {}
-    for f in files:
-        try: f.name.encode()
-        except UnicodeEncodeError: raise ValueError(f'{os.fsencode(f)!r}: a name that is no text in UTF-8, so no list can hold it; rename the file') from None
-        if f.stem in res: raise ValueError(f'{f}: {res[f.stem].name} has the same stem, so {what} cannot be paired; rename one')
+    for f in sorted(folder.iterdir()):
+        if f.suffix.lower() not in IMAGE_TYPES or f.name.startswith('.'): continue
+        _check_utf8(f)
+        if f.stem in res:
+            clash = f'{res[f.stem].name} has the same stem, so {what} cannot be paired'
+            raise ValueError(f'{f}: {clash}; rename one')
         res[f.stem] = f
     return res
 
@@ -64,60 +78,84 @@ def pair_up(
     images:Path, # folder of images
     masks:Path   # folder of masks
 )->tuple: # list of `Pair`s with masks, list of `Pair`s without
-    "Pair files by stem; warns of masks without image"
+    "Pair files by stem; warns of masks without an image"
     ims,mks = _stems(images, 'images'),_stems(masks, 'masks')
     lost = set(mks)-set(ims)
-    if lost: warnings.warn(f'{masks}: {len(lost)} mask(s) without image: {some_names(lost)}; they are left out')
-    if mks and ims and not set(mks)&set(ims):
-        raise ValueError(f'{images}: no image has a mask of the same stem in {masks} (found {some_names(ims)} and {some_names(mks)}); rename so that stems agree')
+    if lost: warnings.warn(f'{masks}: {len(lost)} mask(s) without image: {some_names(lost)}; they are ignored')
+    if mks and ims and len(lost)==len(mks):
+        found = f'found {some_names(ims)} and {some_names(mks)}'
+        raise ValueError(f'{images}: no image has a mask of the same stem in {masks} ({found}); rename them to match')
     return [Pair(f, mks[s]) for s,f in ims.items() if s in mks], [Pair(f) for s,f in ims.items() if s not in mks]
+
+# %% ../../nbs/02_data/02_sources.ipynb #c4759518
+def _train_folder(path):
+    "`train/` of a divided folder, and an empty string for one that was never divided"
+    found = next((k for k in ('train/','') if (path/f'{k}images').is_dir()), None)
+    if found is not None: return found
+    expected = 'expected {train,val,test}/{images,masks}, or images and masks'
+    raise FileNotFoundError(f'{path}: contains neither train/images nor images; {expected}')
+
+# %% ../../nbs/02_data/02_sources.ipynb #763a9b0f
+def _pairs_only(folder):
+    "Pairs of a part; warns of images without mask"
+    pairs,alone = pair_up(folder/'images', folder/'masks')
+    names = some_names([o.name for o in alone])
+    if alone: warnings.warn(f'{folder}: {len(alone)} image(s) without mask: {names}; they are ignored')
+    return pairs
 
 # %% ../../nbs/02_data/02_sources.ipynb #2348e3fb
 def folder_source(
     path:str|Path,   # the folder `DIR` above
     task:Task=None   # `DIR/task.json` if None
 )->Source:
-    "Read the folder layout; FileNotFoundError and ValueError name the folder and the remedy"
+    "Read the folder layout; `FileNotFoundError` and `ValueError` name the folder and the remedy"
     path = Path(path)
-    if not path.is_dir(): raise FileNotFoundError(f'{path}: no such folder; give one that holds train/images and train/masks, or images and masks')
-    top = next((k for k in ('train/','') if (path/f'{k}images').is_dir()), None)
-    if top is None: raise FileNotFoundError(f'{path}: no train/images and no images in it; expected {{train,val,test}}/{{images,masks}}, or images and masks')
+    folders = 'train/images and train/masks, or images and masks'
+    if not path.is_dir(): raise FileNotFoundError(f'{path}: no such folder; pass one that contains {folders}')
+    top = _train_folder(path)
     src = Source(path, task or load_task(path))
-    for part,d in dict(train=top, val='val/', test='test/').items():
-        pairs,alone = pair_up(path/f'{d}images', path/f'{d}masks')
-        setattr(src, part, pairs)
-        if part=='train': src.extra += alone
-        elif alone: warnings.warn(f'{path/part}: {len(alone)} image(s) without mask: {some_names([o.name for o in alone])}; they are left out')
-    if not src.train: raise ValueError(f'{path}: no pairs; {top}masks must hold a mask of the same stem for at least one image of {top}images')
+    src.train,src.extra = pair_up(path/f'{top}images', path/f'{top}masks')
+    src.val,src.test = (_pairs_only(path/k) for k in ('val','test'))
+    if not src.train: raise ValueError(f'{path}: no pairs; {top}masks must contain a mask for an image in {top}images')
     src.extra += [Pair(f) for f in _stems(path/'unlabelled'/'images', 'images').values()]
     return src
 
 # %% ../../nbs/02_data/02_sources.ipynb #d89a61ae
 def check_sizes(
-    pairs # `Pair`s; those without mask only have their image opened
+    pairs # `Pair`s; without a mask, only the image is opened
 ):
-    "Open every header; ValueError names the first image that cannot be read or differs from its mask in size"
+    "Open every header; raises `ValueError` for the first image that is unreadable or differs from its mask in size"
     for p in progress(list(pairs), least=500):
-        with open_image(p.image) as im: size = im.size
+        with open_image(p.image) as im: w,h = im.size
         if p.mask is None: continue
-        with open_mask(p.mask) as im: m = im.size
-        if m!=size:
-            raise ValueError(f'{p.mask}: {m[0]}×{m[1]} pixels, but {p.image} has {size[0]}×{size[1]}; masks must have the size of their image')
+        with open_mask(p.mask) as m: found = m.size
+        if found==(w,h): continue
+        sizes = f'{found[0]}×{found[1]} pixels, but {p.image} has {w}×{h}'
+        raise ValueError(f'{p.mask}: {sizes}; masks must have the size of their image')
+
+# %% ../../nbs/02_data/02_sources.ipynb #e9bccb40
+def _histogram(mask, task):
+    "(256,) pixels of each class of a mask file; warns if all are ignored"
+    n = np.bincount(read_mask(mask, task).ravel(), minlength=256)
+    if n[:IGNORE].sum()==0: warnings.warn(f'{mask}: every pixel is ignored; the image teaches nothing')
+    return n
+
+# %% ../../nbs/02_data/02_sources.ipynb #43f506d2
+def _missing_classes(total, task):
+    "Classes without a pixel, for a warning; `total` is a histogram over masks"
+    missing = [c for c,n in zip(task.classes, total) if n==0]
+    binary = len(task)==2 and missing and total[IGNORE]
+    return ', '.join(missing) + ' (a 0/255 binary mask? set "masks": {"0": 0, "255": 1})'*bool(binary)
 
 # %% ../../nbs/02_data/02_sources.ipynb #4187e4d1
 def count_classes(
     pairs,    # labelled `Pair`s
     task:Task
 )->np.ndarray: # (K,) pixels of each class
-    "Decode labelled masks; warns of all-ignore masks and of classes never seen, ValueError if nothing at all is labelled"
-    total = np.zeros(256, np.int64)
-    for p in progress(list(pairs), least=500):
-        n = np.bincount(read_mask(p.mask, task).ravel(), minlength=256)
-        if n[:IGNORE].sum()==0: warnings.warn(f'{p.mask}: every pixel is ignored; the image teaches nothing')
-        total += n
-    counts = total[:len(task)]
-    if counts.sum()==0: raise ValueError(f'every pixel of the {len(pairs)} labelled mask(s) is ignored; check "ignore" and "masks" of task {task.name!r}')
-    unseen = [c for c,n in zip(task.classes, counts) if n==0]
-    trap = ' (a 0/255 binary mask? set "masks": {"0": 0, "255": 1})' if len(task)==2 and unseen and total[IGNORE] else ''
-    if unseen: warnings.warn(f'the {len(pairs)} labelled mask(s) never show {", ".join(unseen)}{trap}')
+    "Pixels per class over labelled masks; warns of missing classes, raises `ValueError` if every pixel is ignored"
+    total = sum((_histogram(p.mask, task) for p in progress(list(pairs), least=500)), np.zeros(256, np.int64))
+    masks,counts = f'the {len(pairs)} labelled mask(s)',total[:len(task)]
+    fix = f'check "ignore" and "masks" of task {task.name!r}'
+    if counts.sum()==0: raise ValueError(f'every pixel of {masks} is ignored; {fix}')
+    if missing := _missing_classes(total, task): warnings.warn(f'{masks} never show {missing}')
     return counts

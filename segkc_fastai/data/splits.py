@@ -1,4 +1,4 @@
-"""Which images are labelled: chosen by share, by number or by list, and written down
+"""Which images are labelled: chosen by share, by number or from a list, and written down
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/splits.html.md"""
 
@@ -21,50 +21,78 @@ from ..core.kinds import Whole
 from .labels import read_mask
 from .sources import IMAGE_TYPES, Pair, Source
 
+# %% ../../nbs/02_data/05_splits.ipynb #21dbca35
+def _fraction(labelled, name):
+    "An argument as an exact number"
+    s = str(labelled)
+    if not re.fullmatch(r'[^eE]{1,40}([eE][+-]?\d\d?)?', s): s = '' # 1e999999999 would take all memory
+    try: return Fraction(s)
+    except (ValueError, ZeroDivisionError):
+        choices = 'a share (1/8), a number of images (46), or a text file of names'
+        raise ValueError(f'{name}={labelled!r}: must be {choices}') from None
+
 # %% ../../nbs/02_data/05_splits.ipynb #7094762e
 def labelled_count(
     labelled, # share as "1/8" or 0.125, or a number of images as 46 or "46"
     n:int,    # images with masks
     name='labelled' # of the argument, for messages
 )->int:
-    "How many images are labelled; ValueError if that is none or more than there are"
-    try: q = Fraction(str(labelled) if re.fullmatch(r'[^eE]{1,40}([eE][+-]?\d\d?)?', str(labelled)) else '') # 1e999999999 would take all memory
-    except (ValueError, ZeroDivisionError): raise ValueError(f'{name}={labelled!r}: give a share (1/8), a number of images (46), or a text file of names') from None
-    share = q<1 or (isinstance(labelled, (str,float)) and '/' in str(labelled)+'/'*isinstance(labelled, float))
+    "Number of labelled images; raises `ValueError` unless it is between 1 and `n`"
+    q = _fraction(labelled, name)
+    share = q<1 or isinstance(labelled, float) or (isinstance(labelled, str) and '/' in labelled)
     k = max(int(q*n + Fraction(1,2)), 1) if share and q>0 else int(q)
-    if not 0<k<=n: raise ValueError(f'{name}={labelled!r}: asks for {k} {name} images, but {n} have masks')
-    return k
+    if 0<k<=n: return k
+    raise ValueError(f'{name}={labelled!r}: requests {k} {name} images, but {n} have masks; choose 1 to {n}')
+
+# %% ../../nbs/02_data/05_splits.ipynb #8e416cd4
+def _bare(name): return name.removesuffix('_leftImg8bit')
+def _line_stem(s): return Path(s.replace('\\','/')).stem
 
 # %% ../../nbs/02_data/05_splits.ipynb #98fc4051
-_FILE = re.compile(rf'(.+?(?:{"|".join(map(re.escape, sorted(IMAGE_TYPES, key=len, reverse=True)))}))(?=\s|$)', re.I)
+_IMAGE_ENDS = '|'.join(map(re.escape, sorted(IMAGE_TYPES, key=len, reverse=True)))
+_FILE = re.compile(rf'(.+?(?:{_IMAGE_ENDS}))(?=\s|$)', re.I)
 
-def _bare(name): return name.removesuffix('_leftImg8bit')
-def _stem(s): return Path(s.replace('\\','/')).stem
+# %% ../../nbs/02_data/05_splits.ipynb #4e53c4d2
+def _find(line, known):
+    "The name that a line refers to, or None; `known` maps spellings to names"
+    file = _FILE.match(line)
+    spellings = line,_line_stem(line),_line_stem(file[1] if file else line),_line_stem(line.split()[0])
+    return next((known[o] for o in spellings if o in known), None)
 
-def _find(s, known):
-    "The name that a line means, or None; a file name may hold spaces"
-    file = _FILE.match(s)
-    return next((known[o] for o in (s, _stem(s), *([_stem(file[1])] if file else []), _stem(s.split()[0])) if o in known), None)
+# %% ../../nbs/02_data/05_splits.ipynb #5d61a516
+def _numbered_lines(path):
+    "Line numbers and text of a list, without blank lines and comments"
+    try: lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
+    except UnicodeDecodeError: raise ValueError(f'{path}: not a UTF-8 text file; expected one name per line') from None
+    for i,s in enumerate(map(str.strip, lines), 1):
+        if m := re.match(r'# list (\d+):', s): check_format(path, m[1])
+        if s and not s.startswith('#'): yield i,s
 
 # %% ../../nbs/02_data/05_splits.ipynb #c210c2a4
 def read_names(
-    path:str|Path, # text file, one image a line
+    path:str|Path, # text file, one image per line
     known          # the names (stems) of images with masks
 )->list: # names, in the order of the file
-    "Names from a list; ValueError names line and file of a name that does not exist"
+    "Names from a list; raises `ValueError` with file and line of an unknown name"
     path,res,known = Path(path),[],{_bare(o):o for o in known} | {o:o for o in known}
-    try: lines = path.read_text(encoding='utf-8-sig').splitlines()
-    except UnicodeDecodeError: raise ValueError(f'{path}: no text file; give one name a line, in UTF-8') from None
-    for i,s in enumerate(map(str.strip, lines), 1):
-        if not s or s.startswith('#'):
-            if m := re.match(r'# list (\d+):', s): check_format(path, m[1])
-            continue
-        if '..' in re.split(r'[\\/]', s): raise ValueError(f'{path}, line {i}: {s!r:.80} leads out of its folder; lists hold names of images, which are looked up among those of the data')
+    for i,s in _numbered_lines(path):
+        where = f'{path}, line {i}'
+        if '..' in re.split(r'[\\/]', s):
+            raise ValueError(f'{where}: {s!r:.80} leads out of its folder; lists must name images of the data')
         name = _find(s, known)
-        if name is None: raise ValueError(f'{path}, line {i}: no image with a mask is called {s!r:.80}; mend the line, or give the data and layout that the list is for')
+        if name is None:
+            fix = 'correct the line, or pass the data and layout that the list was made for'
+            raise ValueError(f'{where}: no image with a mask is called {s!r:.80}; {fix}')
         res.append(name)
     if not res: raise ValueError(f'{path}: lists no images')
     return list(dict.fromkeys(res))
+
+# %% ../../nbs/02_data/05_splits.ipynb #9f80f014
+def _hash(*parts): return hashlib.sha256('\n\n'.join('\n'.join(sorted(o)) for o in parts).encode()).hexdigest()[:12]
+
+def list_hash(*parts):
+    "12 hex digits that identify lists of `Pair`s by their names, in any order"
+    return _hash(*([o.name for o in part] for part in parts))
 
 # %% ../../nbs/02_data/05_splits.ipynb #28319032
 _LISTS = '''
@@ -82,17 +110,14 @@ Cityscapes, list of U2PL | f20f7c7dea9c f13edf481be9 7d0cfd6f5390 c6122be0439b
 ADE20K, list of UniMatch V2 | a18f9332ac05 4a2428d73c5e d8fe7e5e3258 dda7634ecffd 6b91b27c9fdc 8301d71e4b6e 5812d1749bb3
 COCO, list of UniMatch | 7a80d0605a2a d89f8cf50e27 92eb3929f14c 67e1fa5b0009 3410484b2537
 '''
-KNOWN_LISTS = {h:name.strip() for name,hs in (o.split('|') for o in _LISTS.strip().splitlines()) for h in hs.split()}
+_list_rows = [o.split(' | ') for o in _LISTS.strip().splitlines()]
+KNOWN_LISTS = {h:name for name,hashes in _list_rows for h in hashes.split()}
 
-def _hash(*parts): return hashlib.sha256('\n\n'.join('\n'.join(sorted(o)) for o in parts).encode()).hexdigest()[:12]
-def list_hash(*parts):
-    "12 hex digits of lists of `Pair`s: of their names, in whatever order"
-    return _hash(*([o.name for o in part] for part in parts))
-
+# %% ../../nbs/02_data/05_splits.ipynb #ad7c970a
 def split_family(
     names # of the labelled images
-)->str|None: # None if it is no published list
-    "Which published list this is"
+)->str|None: # None for an unpublished list
+    "The published list with these names"
     return KNOWN_LISTS.get(_hash({_bare(o) for o in names}))
 
 # %% ../../nbs/02_data/05_splits.ipynb #8acc6460
@@ -101,7 +126,7 @@ def write_list(
     pairs,         # `Pair`s
     what:str       # its first line, as a comment
 ):
-    "Write names, one a line, whole or not at all"
+    "Write names, one per line; the file is complete or not written at all"
     write_text(path, f'# list 1: {what}\n'+''.join(f'{o.name}\n' for o in pairs))
 
 # %% ../../nbs/02_data/05_splits.ipynb #61617828
@@ -114,60 +139,74 @@ class Split:
 
     @property
     def family(self):
-        "The published list that it is, or how it was chosen"
-        return split_family([o.name for o in self.labelled]) or ('own list' if self.how.startswith('list') else 'drawn at random')
+        "The published list with these images, or else how the split was chosen"
+        own = 'own list' if self.how.startswith('list') else 'drawn at random'
+        return split_family([o.name for o in self.labelled]) or own
 
     @property
     def hash(self):
-        "12 hex digits that two runs share exactly if they saw the same images in the same roles"
+        "12 hex digits; equal for two runs exactly if they saw the same images in the same roles"
         return list_hash(self.labelled, self.unlabelled)
 
     def write(self, path:str|Path):
-        "Write `labelled.txt` and `unlabelled.txt` into the folder `path`, each whole or not at all"
-        for k in ('labelled','unlabelled'): write_list(Path(path)/f'{k}.txt', getattr(self, k), f'{k} images of split {self.hash}: {self.how}')
+        "Write `labelled.txt` and `unlabelled.txt` into the folder `path`; each is complete or not written at all"
+        for k in ('labelled','unlabelled'):
+            write_list(Path(path)/f'{k}.txt', getattr(self, k), f'{k} images of split {self.hash}: {self.how}')
 
 # %% ../../nbs/02_data/05_splits.ipynb #32147299
 def group_name(
     name:str, # of an image
     group:str # regular expression
 )->str:
-    "The group that an image belongs to; ValueError if the expression does not match"
+    "The group of an image; raises `ValueError` if the expression does not match"
     try: m = re.search(group, name)
-    except re.error as e: raise ValueError(f'group={group!r}: no regular expression ({e})') from None
-    if m is None: raise ValueError(f'group={group!r}: does not match {name!r}; it must match every name, as "^[^_]+" matches all before the first _')
+    except re.error as e: raise ValueError(f'group={group!r}: not a regular expression ({e})') from None
+    if m is None:
+        example = 'it must match every name, as "^[^_]+" matches everything before the first _'
+        raise ValueError(f'group={group!r}: does not match {name!r}; {example}')
     return m[1] if m.re.groups else m[0]
 
+# %% ../../nbs/02_data/05_splits.ipynb #a5d5c343
 def _order(names, seed, group):
-    "Groups of names in the order of the seed; each image its own group if there is no `group`"
+    "Lists of names, one per group, in the order of the seed"
     key = (lambda o: group_name(o, group)) if group else lambda o: o
     units = [list(o) for _,o in groupby(sorted(names, key=lambda o: (key(o), o)), key)]
     return [units[i] for i in np.random.default_rng(seed).permutation(len(units))]
 
-# %% ../../nbs/02_data/05_splits.ipynb #2bd952e0
-def _busy_first(order, pairs, task):
-    left,shows = set(),{}
-    for p in progress(pairs, least=500): shows[p.name] = set(np.unique(read_mask(p.mask, task)).tolist()) & set(range(len(task)))
-    unit = [set().union(*(shows[n] for n in u)) for u in order]
-    left,first,rest = set().union(*unit),[],list(range(len(order)))
+# %% ../../nbs/02_data/05_splits.ipynb #a1bfc30c
+def _cover(sets):
+    "Positions of sets, chosen greedily, whose union is that of all"
+    left,first,rest = set().union(*sets),[],list(range(len(sets)))
     while left:
-        i = max(rest, key=lambda j: len(unit[j]&left)) # the first of equals
+        i = max(rest, key=lambda j: len(sets[j]&left)) # the first of equals
         rest.remove(i)
         first.append(i)
-        left -= unit[i]
-    return [order[i] for i in first+rest]
+        left -= sets[i]
+    return first
 
+# %% ../../nbs/02_data/05_splits.ipynb #2bd952e0
+def _busy_first(order, pairs, task):
+    "Groups of `order`, first those that together show every class of `pairs`"
+    valid = set(range(len(task)))
+    shows = {o.name:set(np.unique(read_mask(o.mask, task)).tolist()) & valid for o in progress(pairs, least=500)}
+    first = _cover([set().union(*(shows[n] for n in u)) for u in order])
+    return [order[i] for i in first] + [o for i,o in enumerate(order) if i not in first]
+
+# %% ../../nbs/02_data/05_splits.ipynb #b6a0d877
 def _draw(pairs, k, task, seed, group, stratified):
     "Names of whole groups, as near to `k` images as the order allows"
     order = _order([o.name for o in pairs], seed, group)
     if stratified: order = _busy_first(order, pairs, task)
     n = int(abs(np.cumsum([len(u) for u in order])-k).argmin())+1
     got = [o for u in order[:n] for o in u]
-    if abs(len(got)-k)>k/4: warnings.warn(f'group={group!r}: whole groups give {len(got)} images where {k} were asked for; give another seed, another number, or a list')
+    if abs(len(got)-k)>k/4:
+        fix = 'choose another seed or number, or pass a list'
+        warnings.warn(f'group={group!r}: whole groups add up to {len(got)} images instead of {k}; {fix}')
     return sorted(got)
 
 # %% ../../nbs/02_data/05_splits.ipynb #9b776e85
 def _choose(pairs, what, name, task, seed=0, group=None, stratified=False):
-    "Chosen pairs and how they were chosen"
+    "Chosen pairs, and how they were chosen"
     by_name = {o.name:o for o in pairs}
     if isinstance(what, (list,tuple)):
         missing = [o for o in what if o not in by_name]
@@ -180,36 +219,51 @@ def _choose(pairs, what, name, task, seed=0, group=None, stratified=False):
         how = f'{what} at random, seed {seed}'+', stratified'*stratified+(f', whole groups of {group}' if group else '')
     return [by_name[o] for o in chosen],how
 
+# %% ../../nbs/02_data/05_splits.ipynb #f52b7a64
+def _straddling(src, part, group):
+    "Groups with images in training, labelled or not, and in `part`"
+    names = lambda pairs: {group_name(o.name, group) for o in pairs}
+    return names(src.train+src.extra) & names(getattr(src, part))
+
+# %% ../../nbs/02_data/05_splits.ipynb #0392ef76
 def split_source(
     src:Source,
     labelled='1/8',        # share, number, text file of names, or a list of names
-    seed:Whole=0,          # seed of the drawing; ignored for lists
+    seed:Whole=0,          # of the random choice; ignored for lists
     group:str=None,        # regular expression on names: images with the same match stay together
-    stratified:bool=False  # draw so that each class appears where possible
+    stratified:bool=False  # choose so that each class appears where possible
 )->Split:
-    "Choose the labelled images of `src.train`; the rest loses its masks. Warns of groups that are in other parts too"
+    "Choose the labelled images of `src.train`; warns of groups that are in other parts as well"
     chosen,how = _choose(src.train, labelled, 'labelled', src.task, seed, group, stratified)
     for part in ('val','test') if group else ():
-        both = {group_name(o.name, group) for o in src.train+src.extra} & {group_name(o.name, group) for o in getattr(src, part)}
-        if both: warnings.warn(f'{src.path}: group {some_names(both)} is in train and in {part}; what is measured there may be seen in training')
+        both = _straddling(src, part, group)
+        if not both: continue
+        effect = 'near-duplicates of its images may be seen in training'
+        warnings.warn(f'{src.path}: group {some_names(both)} is in train and in {part}; {effect}')
     taken = {o.name for o in chosen}
     rest = [Pair(o.image) for o in sorted(src.train, key=lambda o: o.name) if o.name not in taken]
     return Split(chosen, rest+list(src.extra), how)
+
+# %% ../../nbs/02_data/05_splits.ipynb #e441abbc
+def _without(pairs, held, group):
+    "The pairs that are neither in `held` nor in a group with one of them"
+    gone = {o.name for o in held}
+    if not group: return [o for o in pairs if o.name not in gone]
+    away = {group_name(o, group) for o in gone}
+    return [o for o in pairs if group_name(o.name, group) not in away]
 
 # %% ../../nbs/02_data/05_splits.ipynb #795e71a9
 def hold_out(
     src:Source,
     val,                  # share, number, text file of names, or a list of names; None holds out nothing
     group:str=None,       # regular expression on names: images with the same match stay together
-    stratified:bool=False # draw so that each class appears where possible
+    stratified:bool=False # choose so that each class appears where possible
 )->Source:
-    "The same data with a validation part taken from `train`; ValueError if there is one already"
+    "The same data with a validation part taken from `train`; raises `ValueError` if `src` already has one"
     if val is None: return src
-    if src.val: raise ValueError(f'val={val!r}: {src.path} has a validation part of its own ({len(src.val)} images); leave `val` out')
+    if src.val: raise ValueError(f'val={val!r}: {src.path} already has {len(src.val)} validation image(s); omit `val`')
     held,_ = _choose(src.train, val, 'val', src.task, 0, group, stratified)
-    gone = {o.name for o in held}
-    away = {group_name(o, group) for o in gone} if group else set()
-    stays = lambda o: o.name not in gone and (not group or group_name(o.name, group) not in away)
-    res = replace(src, val=held, train=[o for o in src.train if stays(o)], extra=[o for o in src.extra if stays(o)])
+    train,extra = (_without(o, held, group) for o in (src.train, src.extra))
+    res = replace(src, val=held, train=train, extra=extra)
     if not res.train: raise ValueError(f'val={val!r}: leaves no image with a mask for training; hold out fewer')
     return res

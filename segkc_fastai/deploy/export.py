@@ -1,4 +1,4 @@
-"""The network as ONNX or as a torch program, for machines without this library, and checked before it leaves
+"""The network as ONNX or as a torch program, for machines without this library, checked before it leaves
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/08_deploy/export.html.md"""
 
@@ -36,154 +36,215 @@ class Deployed(nn.Module):
         self.net = net.cpu().eval()
     def forward(self, image): return self.net(image.float()/255).logits
 
+# %% ../../nbs/08_deploy/04_export.ipynb #87b17e7e
+def _on_arrays(module):
+    "A module as a function from (B,3,H,W) uint8 to logits, both arrays"
+    return torch.no_grad()(lambda x: module(torch.from_numpy(x)).numpy())
+
+# %% ../../nbs/08_deploy/04_export.ipynb #4d9b222e
 @contextmanager
 def _quiet():
-    "Without the exporters' own progress and warnings"
+    "Suppress warnings, and log messages below critical"
     was = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
         with warnings.catch_warnings(action='ignore'): yield
     finally: logging.disable(was)
 
+# %% ../../nbs/08_deploy/04_export.ipynb #89dd2936
 @torch.no_grad()
 def traced(
-    net # `Segmenter`; it is moved to the CPU
+    net # `Segmenter`; moved to the CPU
 ): # `torch.export.ExportedProgram`
-    "The network as a graph with batch, height and width open; ValueError for a network whose graph depends on them"
+    "The network as a graph with open batch, height and width; raises `ValueError` if the graph depends on them"
     try: from torch.fx.experimental.dynamic_spec import ParamsSpec, ShapeVar, TensorSpec
-    except ImportError: raise ValueError(f'torch {torch.__version__}: export wants a newer one, such as 2.15') from None
+    except ImportError: raise ValueError(f'torch {torch.__version__}: too old; install one such as 2.15') from None
     dims = TensorSpec([ShapeVar('batch', min=1), 3, ShapeVar('height', min=1), ShapeVar('width', min=1)])
+    example,shapes = torch.zeros(2, 3, 72, 136, dtype=torch.uint8),ParamsSpec(dict(image=dims))
     try:
-        with _quiet(): return torch.export.export(Deployed(net), (torch.zeros(2, 3, 72, 136, dtype=torch.uint8),), dynamic_shapes=ParamsSpec(dict(image=dims)))
-    except Exception as e: raise ValueError(f'{spec_of(net)}: cannot be exported with open sizes ({" ".join(str(e).split())[:150]}); take another encoder or decoder, or deploy the .safetensors file') from None
+        with _quiet(): return torch.export.export(Deployed(net), (example,), dynamic_shapes=shapes)
+    except Exception as e:
+        why,how = ' '.join(str(e).split())[:150],'choose another encoder or decoder, or deploy the .safetensors file'
+        raise ValueError(f'{spec_of(net)}: cannot be exported with open sizes ({why}); {how}') from None
+
+# %% ../../nbs/08_deploy/04_export.ipynb #f22fe24a
+def _onnx_meta(net, meta):
+    "JSON that describes a network in its ONNX file"
+    versions = dict(segkc_fastai=segkc_fastai.__version__) | {k:version(k) for k in ('torch','onnx')}
+    return json.dumps(dict(format=1, network=net.config, stride=net.stride, versions=versions) | meta)
+
+# %% ../../nbs/08_deploy/04_export.ipynb #8d70f9e8
+def _name_sizes(value, *names):
+    "Name the axes of an input or output of an ONNX graph; None leaves one as it is"
+    for dim,name in zip(value.type.tensor_type.shape.dim, names):
+        if name: dim.dim_param = name
 
 # %% ../../nbs/08_deploy/04_export.ipynb #9231f99b
 def _write_onnx(net, meta, path):
     onnx = need('onnx', 'onnxscript', 'onnxruntime')[0]
-    with _quiet(): m = torch.onnx.export(traced(net), dynamo=True, input_names=['image'], output_names=['logits'], verbose=False).model_proto
-    for v,k in ((m.graph.input[0], ('batch',None,'height','width')), (m.graph.output[0], ('batch',None,'height','width'))):
-        for dim,name in zip(v.type.tensor_type.shape.dim, k):
-            if name: dim.dim_param = name
-    del m.graph.value_info[:] # they call the sizes otherwise
-    versions = dict(segkc_fastai=segkc_fastai.__version__) | {k:version(k) for k in ('torch','onnx')}
-    onnx.helper.set_model_props(m, dict(segkc_fastai=json.dumps(dict(format=1, network=net.config, stride=net.stride, versions=versions) | meta)))
+    names = dict(input_names=['image'], output_names=['logits'])
+    with _quiet(): m = torch.onnx.export(traced(net), dynamo=True, verbose=False, **names).model_proto
+    for o in (m.graph.input[0], m.graph.output[0]): _name_sizes(o, 'batch', None, 'height', 'width')
+    del m.graph.value_info[:] # they contain the invented names
+    onnx.helper.set_model_props(m, dict(segkc_fastai=_onnx_meta(net, meta)))
     onnx.save(m, path)
 
+# %% ../../nbs/08_deploy/04_export.ipynb #400354be
 def _write_pt2(net, meta, path):
-    with _quiet(), tempfile.TemporaryDirectory() as tmp: # torch wants a name that ends in .pt2
+    with _quiet(), tempfile.TemporaryDirectory() as tmp: # torch requires a name that ends in .pt2
         torch.export.save(traced(net), f'{tmp}/m.pt2', extra_files={'segkc_fastai.json':json.dumps(meta)})
         shutil.copyfile(f'{tmp}/m.pt2', path)
 
 def _read_pt2(path):
-    with _quiet(), open(path, 'rb') as f: net = torch.export.load(f).module()
-    return torch.no_grad()(lambda x: net(torch.from_numpy(x)).numpy())
+    with _quiet(), open(path, 'rb') as f: return _on_arrays(torch.export.load(f).module())
 
-_FORMATS = dict(onnx=(_write_onnx, lambda f: OnnxNet(f).logits), pt2=(_write_pt2, _read_pt2))
+# %% ../../nbs/08_deploy/04_export.ipynb #c74feb62
+_FORMATS = dict(onnx=(_write_onnx, lambda f: OnnxNet(f).logits), pt2=(_write_pt2, _read_pt2)) # write, read
+
+# %% ../../nbs/08_deploy/04_export.ipynb #dbae4bea
+def _image_batch(o): return np.ascontiguousarray(np.asarray(as_image(o))[:1024,:1024].transpose(2,0,1)[None])
+
+# %% ../../nbs/08_deploy/04_export.ipynb #aee6fbab
+def _validation_images(path):
+    "Validation images of the run that a network belongs to; None if it belongs to none or the data cannot be read"
+    run = Path(path) if Path(path).is_dir() else Path(path).parent
+    if not ((run/'config.json').is_file() and (run/'labelled.txt').is_file()): return None
+    try: return [o.image for o in Run(run).source().val]
+    except (OSError, ValueError): return None
 
 # %% ../../nbs/08_deploy/04_export.ipynb #59d0348b
 def check_images(
     path:str|Path, # file or run folder
     images=None,   # paths or images, or a folder
-    n:int=4        # how many of them
-)->tuple: # (1,3,H,W) uint8 arrays and a batch of two, and what they are in words
+    n:int=4        # largest number of images
+)->tuple: # list of (1,3,H,W) uint8 arrays, the last of which is a batch of two; and a description
     "Images to compare two networks on"
-    run = Path(path) if Path(path).is_dir() else Path(path).parent
     what = 'built-in scenes'
     if isinstance(images, (str,Path)): images,what = list_images(images),f'images of `{Path(images).name}`'
     elif images is not None: what = 'given images'
-    elif (run/'config.json').is_file() and (run/'labelled.txt').is_file():
-        try: images,what = [o.image for o in Run(run).source().val],'validation images'
-        except (OSError, ValueError): pass # the data have moved away
+    elif (found := _validation_images(path)) is not None: images,what = found,'validation images'
     images = images or [render_scene(np.random.default_rng([9,i]), (96,144))[0] for i in range(n)]
-    xs = [np.asarray(as_image(o))[:1024,:1024].transpose(2,0,1)[None] for o in images[:n]]
-    return [np.ascontiguousarray(x) for x in (*xs, np.repeat(xs[0][...,:-3,:-5], 2, 0))],what
+    xs = [_image_batch(o) for o in images[:n]]
+    return [*xs, np.repeat(xs[0][...,:-3,:-5], 2, 0)],what
 
+# %% ../../nbs/08_deploy/04_export.ipynb #2c9853ed
 def compare_logits(
     a,  # (B,3,H,W) uint8 → logits, as arrays
-    b,  # another
+    b,  # another such function
     xs  # batches
-)->dict: # share of pixels of one class, largest difference of logits
-    "How far two networks agree"
+)->dict: # same: share of pixels with the same class; worst: largest difference of logits; pixels
+    "Compare two networks on the same pixels"
     same,pixels,worst = 0,0,0.
     for x in xs:
         za,zb = a(x),b(x)
-        same,pixels,worst = same+int((za.argmax(1)==zb.argmax(1)).sum()),pixels+za[:,0].size,max(worst, float(np.abs(za-zb).max()))
+        same,pixels = same+int((za.argmax(1)==zb.argmax(1)).sum()),pixels+za[:,0].size
+        worst = max(worst, float(np.abs(za-zb).max()))
     return dict(same=same/pixels, worst=worst, pixels=pixels)
+
+# %% ../../nbs/08_deploy/04_export.ipynb #a8faa7a1
+def _agreement(got, what):
+    "Describe the result of `compare_logits`"
+    share = f'same class on {100*got["same"]:.3f} % of {got["pixels"]:,} pixels'
+    return f'{share}, logits off by at most {got["worst"]:.2g}, on {what}'
+
+def _agrees(got, same, worst): return got['same']>=same and got['worst']<=worst
+
+# %% ../../nbs/08_deploy/04_export.ipynb #790901af
+def _copied(file, out):
+    "Copy a file; onto itself, leave it as it is"
+    if out.resolve()==file.resolve(): return
+    with replacing(out) as tmp: shutil.copyfile(file, tmp)
+
+# %% ../../nbs/08_deploy/04_export.ipynb #cec78d0e
+def _write_checked(path, net, meta, out, to, images, tolerance):
+    "Write an exported network, and describe how far it agrees with torch; raises `ValueError` if it does not"
+    (write,read),(xs,what) = _FORMATS[to],check_images(path, images)
+    with replacing(out) as tmp:
+        write(net, meta, tmp)
+        got = compare_logits(_on_arrays(Deployed(net)), read(tmp), xs)
+        said = _agreement(got, what)
+        if not _agrees(got, *tolerance): raise ValueError(f'{out}: not written, because it differs from torch: {said}')
+    return said
 
 # %% ../../nbs/08_deploy/04_export.ipynb #5fa3b364
 def export(
-    path:str|Path,     # network: `.safetensors`, or a run folder
-    to:Literal['onnx','pt2','safetensors']='onnx', # ONNX, a torch program, or the weights themselves
-    out:str|Path=None, # file to write; beside the weights by default
-    images=None,       # folder of images to check on, or images; by default validation images of the run, or built-in scenes
-    tolerance=(.999, 1e-3) # share of pixels that must be of the same class, and by how much logits may differ
-)->Path: # the file; its card lies beside it as `<file>.md`
-    "Export a network, check it, and write its card. ValueError if the two differ, and then nothing is left"
-    if to not in (*_FORMATS, 'safetensors'): raise ValueError(f'to={to!r}: give {", ".join(_FORMATS)} or safetensors')
+    path:str|Path,     # network: `.safetensors` file or run folder
+    to:Literal['onnx','pt2','safetensors']='onnx', # format: ONNX, a torch program, or a copy of the weights
+    out:str|Path=None, # file to write; next to the weights by default
+    images=None,       # folder of images to check on, or images; by default the run's validation images, or scenes
+    tolerance=(.999, 1e-3) # smallest share of pixels with the same class, and largest difference of logits
+)->Path: # the file; its card is `<file>.md`
+    "Export a network, check it and write its card; raises `ValueError`, and leaves no file, if the check fails"
+    known = [*_FORMATS, 'safetensors']
+    if to not in known: raise ValueError(f'to={to!r}: choose from {", ".join(known)}')
     file = network_file(path)
-    if file.suffix!='.safetensors': raise ValueError(f'{file}: export starts from a .safetensors file or a run folder')
-    out = Path(out or file.with_suffix(f'.{to}'))
-    if out.suffix!=f'.{to}': raise ValueError(f'{out}: give a name that ends in .{to}')
+    if file.suffix!='.safetensors': raise ValueError(f'{file}: not a .safetensors file; pass one, or a run folder')
+    out,facts = Path(out or file.with_suffix(f'.{to}')),{}
+    if out.suffix!=f'.{to}': raise ValueError(f'{out}: the name must end in .{to}')
     net,meta = load_segmenter(file)
-    if to=='safetensors':
-        if out.resolve()!=file.resolve():
-            with replacing(out) as tmp: shutil.copyfile(file, tmp)
-        write_model_card(file, out)
-        return out
-    write,read = _FORMATS[to]
-    xs,what = check_images(path, images)
-    with replacing(out) as tmp:
-        write(net, meta, tmp)
-        got = compare_logits(torch.no_grad()(lambda x: Deployed(net)(torch.from_numpy(x)).numpy()), read(tmp), xs)
-        if got['same']<tolerance[0] or not got['worst']<=tolerance[1]:
-            raise ValueError(f'{out}: not written, because it differs from torch: same class on {100*got["same"]:.3f} % of {got["pixels"]:,} pixels, logits off by up to {got["worst"]:.2g}, on {what}')
-    said = f'same class on {100*got["same"]:.3f} % of {got["pixels"]:,} pixels, logits off by at most {got["worst"]:.1g}, on {what}'
-    write_model_card(file, out, **{'Checked against torch':said})
+    if to=='safetensors': _copied(file, out)
+    else: facts = {'Checked against torch':_write_checked(path, net, meta, out, to, images, tolerance)}
+    write_model_card(file, out, **facts)
     return out
 
 # %% ../../nbs/08_deploy/04_export.ipynb #e51c3386
 def _measured_miou(path, pairs, task):
+    "mIoU of an exported network in percent"
     p,c = Predictor(OnnxNet(path), task),Confusion(len(task))
-    for o in progress(pairs): c.update(torch.from_numpy(p.predict(o.image).mask)[None], torch.tensor(read_mask(o.mask, task))[None])
+    for o in progress(pairs):
+        pred,y = p.predict(o.image).mask,read_mask(o.mask, task)
+        c.update(torch.from_numpy(pred)[None], torch.tensor(y)[None])
     return 100*c.miou
 
+# %% ../../nbs/08_deploy/04_export.ipynb #7ae83182
 class _Reader:
-    "Images for calibration, as onnxruntime asks for them"
-    def __init__(self, images): self.xs = (np.ascontiguousarray(np.asarray(as_image(o))[:1024,:1024].transpose(2,0,1)[None]) for o in images)
+    "Images in the form that onnxruntime reads to compute ranges"
+    def __init__(self, images): self.xs = map(_image_batch, images)
     def get_next(self): return next((dict(image=x) for x in self.xs), None)
 
+# %% ../../nbs/08_deploy/04_export.ipynb #d45e0c10
 def _quantise(path, out, images, dynamic):
-    "8-bit weights and activations of what multiplies matrices"
+    "Write an 8-bit version of an ONNX file"
     need('onnx', 'onnxruntime')
     from onnxruntime import quantization as q
     from onnxruntime.quantization.shape_inference import quant_pre_process
     with _quiet(), tempfile.TemporaryDirectory() as tmp:
-        quant_pre_process(str(path), f'{tmp}/pre.onnx', skip_symbolic_shape=True)
-        if dynamic: return q.quantize_dynamic(f'{tmp}/pre.onnx', str(out), op_types_to_quantize=['MatMul','Gemm'], per_channel=True)
-        types = dict(activation_type=q.QuantType.QUInt8, weight_type=q.QuantType.QInt8, op_types_to_quantize=['Conv','MatMul','Gemm'])
-        q.quantize_static(f'{tmp}/pre.onnx', str(out), _Reader(images), per_channel=True, **types)
+        pre,ops = f'{tmp}/pre.onnx',['MatMul','Gemm']
+        quant_pre_process(str(path), pre, skip_symbolic_shape=True)
+        if dynamic: return q.quantize_dynamic(pre, str(out), op_types_to_quantize=ops, per_channel=True)
+        types = dict(activation_type=q.QuantType.QUInt8, weight_type=q.QuantType.QInt8)
+        q.quantize_static(pre, str(out), _Reader(images), per_channel=True, op_types_to_quantize=['Conv',*ops], **types)
+
+# %% ../../nbs/08_deploy/04_export.ipynb #138fc8b7
+def _images_for(src, split, n):
+    "Pairs with masks in `split`, and `n` training pairs spread evenly; raises `ValueError` without either"
+    pairs,some = [o for o in src.part(split) if o.mask],src.train[::max(len(src.train)//n, 1)][:n]
+    why = f'8 bits require images in train (for ranges) and masks in {split} (to measure the cost)'
+    if not pairs or not some: raise ValueError(f'{src.path}: {why}')
+    return pairs,some
 
 # %% ../../nbs/08_deploy/04_export.ipynb #f5f2fb82
 def quantise(
-    path:str|Path,     # an exported `.onnx`, beside which the weights lie; else give `weights`
-    data,              # folder of images and masks, see `load_source`, or `Source`: training images for the ranges, the others to measure on
-    out:str|Path=None, # file to write; `<stem>-int8.onnx` if None
-    split:Literal['val','test']='val', # part of the data to measure the 8-bit version on
-    dynamic:bool=False,# find the ranges of activations for each image anew, as plain transformers may need
-    n:int=16,          # training images to find the ranges on
+    path:str|Path,     # exported `.onnx` file; the weights are next to it, unless passed as `weights`
+    data,              # folder of images and masks, see `load_source`, or `Source`; ranges are computed on train
+    out:str|Path=None, # file to write; `<stem>-int8.onnx` by default
+    split:Literal['val','test']='val', # split to measure the 8-bit version on
+    dynamic:bool=False,# compute the ranges of activations per image, as plain transformers may need
+    n:int=16,          # training images to compute ranges on
     weights=None       # the `.safetensors` file, for the card
-)->dict: # mIoU of both in percent, and the file
-    "Write an 8-bit version of an exported network, and measure what it costs; ValueError if the data do not fit"
+)->dict: # mIoU in percent of `float` and `int8`, and `file`
+    "Write an 8-bit version of an exported network, and measure its cost; raises `ValueError` if the data do not fit"
     path,weights = Path(path),weights or Path(path).with_suffix('.safetensors')
     task = as_task(OnnxNet(path).meta['task'], path)
     src = load_source(data) if isinstance(data, (str,Path)) else data
-    if len(src.task)!=len(task): raise ValueError(f'{src.path}: {len(src.task)} classes, but the network has {len(task)}')
-    pairs,some = [o for o in src.part(split) if o.mask],src.train[::max(len(src.train)//n, 1)][:n]
-    if not pairs or not some: raise ValueError(f'{src.path}: 8 bits want images in train, for ranges, and masks in {split}, to measure the cost')
+    n_data,n_net = len(src.task),len(task)
+    if n_data!=n_net: raise ValueError(f'{src.path}: {n_data} classes, but the network has {n_net}')
+    pairs,some = _images_for(src, split, n)
     out = Path(out or path.with_name(f'{path.stem}-int8.onnx'))
     with replacing(out) as tmp:
         _quantise(path, tmp, [o.image for o in some], dynamic)
         miou = {k:_measured_miou(f, pairs, src.task) for k,f in (('float',path), ('int8',tmp))}
-    said = f'{"dynamic" if dynamic else f"static, ranges from {len(some)} images"}; mIoU {miou["float"]:.2f} % in float32, {miou["int8"]:.2f} % here, on {len(pairs)} images of {split}'
-    write_model_card(weights, out, **{'8 bits':said})
+    kind = 'dynamic' if dynamic else f'static, ranges from {len(some)} images'
+    cost = f'mIoU {miou["float"]:.2f} % in float32, {miou["int8"]:.2f} % here, on {len(pairs)} images of {split}'
+    write_model_card(weights, out, **{'8 bits':f'{kind}; {cost}'})
     return miou|dict(file=out)

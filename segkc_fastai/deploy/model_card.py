@@ -1,4 +1,4 @@
-"""What a network is, what goes in and comes out, and how it was trained, on a page beside its file
+"""A network on one page beside its file: input, output, training and limits
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/08_deploy/model_card.html.md"""
 
@@ -16,49 +16,91 @@ from ..core.markdown import markdown_table
 from .predict import file_hash, stored_task
 from ..models.weights import read_description
 
+# %% ../../nbs/08_deploy/03_model_card.ipynb #e4d96017
+def _count_parameters(shapes):
+    "Number of learned values among tensors, by name → shape"
+    still = ('mean','std','running_mean','running_var','num_batches_tracked')
+    return sum(math.prod(s) for k,s in shapes.items() if k.split('.')[-1] not in still)
+
 # %% ../../nbs/08_deploy/03_model_card.ipynb #c987685c
 def weights_facts(
     path:str|Path # written by `save_segmenter`
 )->dict: # network, task, size of training crops, parameters, mean and std
-    "What the file says of its network; ValueError if it is none, or has no task"
+    "The description stored in a file of weights; raises `ValueError` if the file is damaged or has no task"
     net,meta,shapes = read_description(path)
     if not {'mean','std'}<=set(shapes): raise damaged(path, 'no mean and std of images in it')
-    with safe_open(path, 'np') as f: norm = {k:[round(float(v), 4) for v in f.get_tensor(k).ravel()] for k in ('mean','std')}
-    still = ('mean','std','running_mean','running_var','num_batches_tracked') # buffers: kept, not learned
-    params = sum(math.prod(s) for k,s in shapes.items() if k.split('.')[-1] not in still)
-    return dict(network=net, task=stored_task(meta, path).to_dict(), size=meta.get('size'), params=params, **norm)
+    rounded = lambda t: [round(float(v), 4) for v in t.ravel()]
+    with safe_open(path, 'np') as f: norm = {k:rounded(f.get_tensor(k)) for k in ('mean','std')}
+    task = stored_task(meta, path).to_dict()
+    return dict(network=net, task=task, size=meta.get('size'), params=_count_parameters(shapes), **norm)
 
 # %% ../../nbs/08_deploy/03_model_card.ipynb #0d005775
-_HEAD = '---\nlibrary_name: segkc_fastai\npipeline_tag: image-segmentation\ntags: [semantic-segmentation, semi-supervised]\n---'
-_LIMITS = 'Every pixel gets one of these classes, whatever it shows. Confidence is the largest probability of the softmax, and no promise on images unlike those of the training. The figures above are of the data named there, and of no other.'
+_HEAD = '''---
+library_name: segkc_fastai
+pipeline_tag: image-segmentation
+tags: [semantic-segmentation, semi-supervised]
+---'''
+_LIMITS = '''Every pixel is assigned one of these classes, whatever it shows. Confidence is the largest softmax
+probability; it promises nothing for images unlike the training images. The figures above hold only for the data stated
+there.'''
 
+# %% ../../nbs/08_deploy/03_model_card.ipynb #ca4dd22c
 def _training_section(path):
-    "The card of the run that the weights lie in, its headings one level down"
+    "The card of the run that the weights belong to"
     card = Path(path).parent/'card.md'
     if not card.is_file(): return 'Not recorded beside the weights.'
     return re.sub(r'^# ', '### ', card.read_text(encoding='utf-8'), flags=re.M).strip()
 
+# %% ../../nbs/08_deploy/03_model_card.ipynb #964b13f3
+def _spec(net): return f'{net["encoder"]}+{net["decoder"]}' + (f':{net["width"]}' if net['width'] else '')
+
+# %% ../../nbs/08_deploy/03_model_card.ipynb #0262b1d7
+def _fact_rows(f, file):
+    "The rows of the card's table"
+    classes = [str(c).replace('|', '\\|') for c in f['task']['classes']]
+    crops = f'; trained on crops of {f["size"][0]}×{f["size"][1]}' if f['size'] else ''
+    norm = f'Normalised inside (mean {f["mean"]}, std {f["std"]})'
+    size = f'{file.stat().st_size/2**20:.1f} MB, SHA-256 `{file_hash(file)}`'
+    net = dict(Network=f'`{_spec(f["network"])}`, {f["params"]/1e6:.2f} M parameters')
+    net |= dict(Classes=', '.join(f'{i} {c}' for i,c in enumerate(classes)))
+    net |= dict(Input=f'RGB, 0…255, of any height and width{crops}. {norm}')
+    return net | dict(Output='logits, one map per class, of the size of the input', File=f'`{file.name}`, {size}')
+
+# %% ../../nbs/08_deploy/03_model_card.ipynb #3e3b0d7b
+_LOAD = '''```python
+from segkc_fastai.deploy.predict import Predictor
+o = Predictor.load('{name}').predict('image.jpg') # o.mask, o.confidence, o.overlay()
+```'''
+_ONNX = '''
+
+Without this library: onnxruntime, input `image` (B,3,H,W) uint8, output `logits` (B,{k},H,W); the task is in the
+model's metadata, as JSON.'''
+_PROGRAM = '''```python
+import torch
+net = torch.export.load('{name}').module() # (B,3,H,W) uint8 → (B,{k},H,W)
+```'''
+
+def _usage(file, k):
+    "How to use a network of `k` classes, by the ending of its file"
+    text = _PROGRAM if file.suffix=='.pt2' else _LOAD+_ONNX if file.suffix=='.onnx' else _LOAD
+    return text.format(name=file.name, k=k)
+
+# %% ../../nbs/08_deploy/03_model_card.ipynb #b16a40d8
 def model_card(
     weights:str|Path,   # the `.safetensors` file of the network
-    file:str|Path=None, # the file that the card is for; the weights if None
-    **facts             # further rows: what → words
+    file:str|Path=None, # the file to describe; the weights by default
+    **facts             # further rows of the table: title → text
 )->str: # Markdown
-    "The card of a network; ValueError if the weights are none"
+    "The card of a network; raises `ValueError` if the weights are damaged"
     f,file = weights_facts(weights),Path(file or weights)
-    net,classes = f['network'],[str(c).replace('|', '\\|') for c in f['task']['classes']]
-    spec = f'{net["encoder"]}+{net["decoder"]}' + (f':{net["width"]}' if net['width'] else '')
-    crops = f'; trained on crops of {f["size"][0]}×{f["size"][1]}' if f['size'] else ''
-    rows = {'Network':f'`{spec}`, {f["params"]/1e6:.2f} M parameters', 'Classes':', '.join(f'{i} {c}' for i,c in enumerate(classes)),
-        'Input':f'RGB, 0…255, of any height and width{crops}. Normalised inside (mean {f["mean"]}, std {f["std"]})', 'Output':'logits, one map a class, of the size of the input',
-        'File':f'`{file.name}`, {file.stat().st_size/2**20:.1f} MB, SHA-256 `{file_hash(file)}`', **facts}
-    table = markdown_table(('',''), rows.items(), left=(0,1))
-    use = f"```python\nfrom segkc_fastai.deploy.predict import Predictor\no = Predictor.load('{file.name}').predict('image.jpg') # o.mask, o.confidence, o.overlay()\n```"
-    if file.suffix=='.pt2': use = f"```python\nimport torch\nnet = torch.export.load('{file.name}').module() # (B,3,H,W) uint8 → (B,{len(classes)},H,W)\n```"
-    if file.suffix=='.onnx': use += f"\n\nWithout this library: onnxruntime, input `image` (B,3,H,W) uint8, output `logits` (B,{len(classes)},H,W); the task is in the model's metadata, as JSON."
-    return '\n\n'.join([_HEAD, f'# {file.stem}: {f["task"]["name"]}', f'Semantic segmentation into {len(classes)} classes.', table, f'## Use\n\n{use}', f'## Training\n\n{_training_section(weights)}', f'## Limits\n\n{_LIMITS}']) + '\n'
+    k,table = len(f['task']['classes']),markdown_table(('',''), (_fact_rows(f, file) | facts).items(), left=(0,1))
+    title,what = f'# {file.stem}: {f["task"]["name"]}',f'Semantic segmentation into {k} classes.'
+    sections = dict(Use=_usage(file, k), Training=_training_section(weights), Limits=_LIMITS)
+    return '\n\n'.join([_HEAD, title, what, table, *(f'## {h}\n\n{text}' for h,text in sections.items())]) + '\n'
 
+# %% ../../nbs/08_deploy/03_model_card.ipynb #6386cec5
 def write_model_card(weights, file=None, **facts)->Path:
-    "Write `model_card` beside the file it is for, as `<file>.md`"
+    "Write `model_card` beside the file that it describes, as `<file>.md`"
     path = Path(f'{file or weights}.md')
     write_text(path, model_card(weights, file, **facts))
     return path

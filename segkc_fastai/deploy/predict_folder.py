@@ -1,4 +1,4 @@
-"""Masks for all images of a folder, however many and however large, in as many goes as it takes
+"""Masks for all images of a folder, however many and large, in as many sittings as it takes
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/08_deploy/predict_folder.html.md"""
 
@@ -14,43 +14,86 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from PIL import Image
+from fastcore.basics import store_attr
 from ..core.console import progress
 from ..core.files import read_json, replacing, write_json
 from ..core.kinds import Count, Shard
 from ..data.labels import read_image
 from .predict import Predictor, file_hash, list_images
 
+# %% ../../nbs/08_deploy/02_predict_folder.ipynb #73b921ea
+def _described_by(p): return dict(format=1, network=file_hash(p.path), tile=p.tile)
+
+# %% ../../nbs/08_deploy/02_predict_folder.ipynb #8eafc415
+def _is_free(out):
+    "Is `out` missing, or an empty folder but for hidden files and `task.json`?"
+    ours = lambda o: o.name=='task.json' or o.name.startswith('.')
+    return not out.exists() or out.is_dir() and all(map(ours, out.iterdir()))
+
 # %% ../../nbs/08_deploy/02_predict_folder.ipynb #9002ec5e
 def _claim(out, p):
-    "Write what this folder holds, or ValueError if it holds something else"
-    file,now = out/'predict.json',dict(format=1, network=file_hash(p.path), tile=p.tile)
+    "Write `task.json` and `predict.json`; raises if the folder holds other files, or masks of another network"
+    file,now = out/'predict.json',_described_by(p)
     if not file.is_file():
-        ours = lambda o: o.name=='task.json' or o.name.startswith('.') # another process may be writing them now
-        if out.exists() and not (out.is_dir() and all(map(ours, out.iterdir()))): raise FileExistsError(f'{out}: holds something already, and no predict.json; give another folder')
+        if not _is_free(out): raise FileExistsError(f'{out}: other files and no predict.json; pass another folder')
         write_json(out/'task.json', replace(p.task, masks='index', ignore=(255,)).to_dict())
         return write_json(file, now)
     was = read_json(file)
-    other = [k for k,v in now.items() if was.get(k)!=v]
-    if other: raise ValueError(f'{out}: holds what was predicted with another {" and another ".join(other)}; give another folder, or the same {" and ".join(other)}')
+    diff = [k for k,v in now.items() if was.get(k)!=v]
+    what,how = ' and another '.join(diff),f'pass another folder, or the same {" and ".join(diff)}'
+    if diff: raise ValueError(f'{out}: holds masks predicted with another {what}; {how}')
 
 # %% ../../nbs/08_deploy/02_predict_folder.ipynb #5f8e28a7
 def _clashes(rels):
-    "Names, of those relative to the folder, that would give the same mask, also where the disk does not tell A from a"
+    "Paths that would share a mask with another one, also on a disk that ignores case"
     key = lambda r: r.with_suffix('').as_posix().casefold()
     n = Counter(map(key, rels))
     return {r for r in rels if n[key(r)]>1}
 
+# %% ../../nbs/08_deploy/02_predict_folder.ipynb #722cf75b
+def _overlay_file(o, f): Image.fromarray(o.overlay()).save(f, format='JPEG', quality=90)
+def _confidence_file(o, f): Image.fromarray(o.conf).save(f, format='PNG')
+def _mask_file(o, f): o.picture().save(f, format='PNG')
+
+# %% ../../nbs/08_deploy/02_predict_folder.ipynb #5df0800e
+_OUTPUTS = dict(overlay=('.jpg', _overlay_file), confidence=('.png', _confidence_file), masks=('.png', _mask_file))
+
+# %% ../../nbs/08_deploy/02_predict_folder.ipynb #63aa64a3
+class _Worker:
+    "Predicts one image of `folder` into files of the given kinds below `out`"
+    def __init__(self, p, folder, out, kinds, clashes):
+        store_attr()
+        self.lock = Lock()
+
+    def dest(self, f, kind): return self.out/kind/f.relative_to(self.folder).with_suffix(_OUTPUTS[kind][0])
+    def clash(self, f): return f.relative_to(self.folder) in self.clashes
+    def done(self, f): return not self.clash(f) and all(self.dest(f, k).is_file() for k in self.kinds)
+
+    def __call__(self, f): # None, or (path, reason) of a failure
+        if self.clash(f): return f,'another image differs only in its ending, so both would share a mask; rename one'
+        try: im = read_image(f)
+        except (OSError, ValueError) as e: return f,str(e).removeprefix(f'{f}: ')
+        with self.lock: o = self.p.predict(im)
+        for k in self.kinds:
+            with replacing(self.dest(f, k)) as tmp: _OUTPUTS[k][1](o, tmp)
+
 # %% ../../nbs/08_deploy/02_predict_folder.ipynb #6e56cbea
 def _under_way(pool, f, items, n):
-    "Results in the order of `items`, of which at most `n` are handed to the pool at a time"
+    "Results in the order of `items`, with at most `n` submitted to the pool at a time"
     todo = deque()
     for o in items:
         todo.append(pool.submit(f, o))
         if len(todo)>=n: yield todo.popleft().result()
     while todo: yield todo.popleft().result()
 
-_OUTPUTS = dict(overlay=('.jpg', lambda o: Image.fromarray(o.overlay()), dict(format='JPEG', quality=90)), confidence=('.png', lambda o: Image.fromarray(o.conf), dict(format='PNG')),
-    masks=('.png', lambda o: o.picture(), dict(format='PNG')))
+# %% ../../nbs/08_deploy/02_predict_folder.ipynb #912b05b6
+def _failures(f, items, workers):
+    "Run `f` on every item in threads, with a progress bar; its results other than None"
+    with ThreadPoolExecutor(workers) as pool:
+        try: return [o for o in progress(_under_way(pool, f, items, 4*workers), total=len(items)) if o]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 # %% ../../nbs/08_deploy/02_predict_folder.ipynb #52fa892b
 Done = namedtuple('Done', 'written skipped failed')
@@ -58,32 +101,20 @@ Done = namedtuple('Done', 'written skipped failed')
 def predict_folder(
     p:Predictor,           # loaded from a file
     folder:str|Path,       # folder of images, at any depth
-    out:str|Path,          # folder to make or to go on with; masks keep the names of their images
-    confidence:bool=False, # write 8-bit maps of confidence into `confidence/`, too
-    overlay:bool=False,    # write masks in colour over the images into `overlay/`, too
-    shard:Shard|None=None, # i/n: every nth of the sorted images from the ith on, to divide a folder between processes; all by default
-    workers:Count=2        # images in memory at a time: the network reads one, the others are decoded and encoded
-)->Done: # numbers of images written and skipped, and a list of (path, reason) of those that failed
-    "Predict a folder into a folder; FileNotFoundError without images, ValueError or FileExistsError if `out` holds something else"
-    folder,out,lock,failed,(i,n) = Path(folder),Path(out),Lock(),[],shard or (0,1)
-    if not 0<=i<n: raise ValueError(f'shard={i}/{n}: give i/n with i from 0 to n-1')
+    out:str|Path,          # folder to create or continue; masks keep the names of their images
+    confidence:bool=False, # also write confidence as 8-bit images into `confidence/`
+    overlay:bool=False,    # also write masks in colour over the images into `overlay/`
+    shard:Shard|None=None, # i/n: only every nth image from the ith on, to divide a folder between processes
+    workers:Count=2        # images in memory at once: the network reads one, the others are decoded and encoded
+)->Done: # numbers of images written and skipped, and a list of (path, reason) of failures
+    "Predict masks for a folder; raises if it holds no images, or if `out` holds other files or another network's masks"
+    folder,out,(i,n) = Path(folder),Path(out),shard or (0,1)
+    if not 0<=i<n: raise ValueError(f'shard={i}/{n}: must be i/n with i from 0 to n-1')
     files = list_images(folder, out)
-    bad = _clashes([f.relative_to(folder) for f in files])
+    wanted = dict(masks=True, confidence=confidence, overlay=overlay)
+    work = _Worker(p, folder, out, [k for k in _OUTPUTS if wanted[k]], _clashes([f.relative_to(folder) for f in files]))
     _claim(out, p)
-    kinds = {k:v for k,v in _OUTPUTS.items() if k=='masks' or dict(confidence=confidence, overlay=overlay)[k]}
-    dest = lambda f,k: out/k/f.relative_to(folder).with_suffix(kinds[k][0])
-    def one(f):
-        if f.relative_to(folder) in bad: return f,'another image differs from it in its ending alone, so both would have one mask; rename one'
-        try: im = read_image(f)
-        except (OSError, ValueError) as e: return f,str(e).removeprefix(f'{f}: ')
-        with lock: o = p.predict(im)
-        for k,(_,draw,how) in kinds.items():
-            with replacing(dest(f, k)) as tmp: draw(o).save(tmp, **how)
     mine = files[i::n]
-    todo = [f for f in mine if not all(dest(f, k).is_file() for k in kinds) or f.relative_to(folder) in bad]
-    with ThreadPoolExecutor(workers) as pool:
-        try: failed = [o for o in progress(_under_way(pool, one, todo, 4*workers), total=len(todo)) if o]
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    todo = [f for f in mine if not work.done(f)]
+    failed = _failures(work, todo, workers)
     return Done(len(todo)-len(failed), len(mine)-len(todo), failed)

@@ -21,9 +21,15 @@ from ..core.tensors import plain_tensor
 from ..models.segmenter import Segmenter
 from ..train.metrics import BoundaryIoU, Calibration, Confusion
 
-# %% ../../nbs/06_evaluate/01_inference.ipynb #0393f1c0
-def _starts(n, w, s): return [*range(0, n-w, s), n-w] if n>w else [0]
+# %% ../../nbs/06_evaluate/01_inference.ipynb #9d0485e9
+MODES = ('whole','resize','sliding')
 
+# %% ../../nbs/06_evaluate/01_inference.ipynb #204695ed
+def _starts(n, w, step):
+    "Where windows of width `w` start along an axis of `n` pixels"
+    return [*range(0, n-w, step), n-w] if n>w else [0]
+
+# %% ../../nbs/06_evaluate/01_inference.ipynb #0393f1c0
 def sliding(
     f,               # (B,3,h,w) → logits (B,K,h,w)
     x:torch.Tensor,  # (B,3,H,W)
@@ -38,74 +44,81 @@ def sliding(
             out[..., i:i+h, j:j+w] += p
     return out
 
-# %% ../../nbs/06_evaluate/01_inference.ipynb #56926885
-MODES = ('whole','resize','sliding')
-
+# %% ../../nbs/06_evaluate/01_inference.ipynb #c783a53e
 def _resized(x, size): return x if tuple(x.shape[-2:])==tuple(size) else F.interpolate(x, tuple(size), mode='bilinear')
 
+# %% ../../nbs/06_evaluate/01_inference.ipynb #b0408d82
+def _multiple(n, unit): return max(round(n/unit), 1)*unit
+
+# %% ../../nbs/06_evaluate/01_inference.ipynb #56926885
 def _reading(net, x, mode, window, size):
-    "Probabilities of one reading of `x`; they are given at `size`"
+    "Probabilities of one reading of `x`, resized to `size`"
     if mode!='sliding': return _resized(net(x).logits.float(), size).softmax(1)
     p = sliding(lambda o: net(o).logits, x, window)
     return _resized(p.div_(p.sum(1, keepdim=True)), size)
 
+# %% ../../nbs/06_evaluate/01_inference.ipynb #ea5a1e4d
 def probabilities(
     net,             # `Segmenter`, in eval mode
     x:torch.Tensor,  # (B,3,H,W) in 0…1
     mode='whole',    # one of `MODES`
     window=None,     # height and width, for `sliding`
-    scales=(1.,),    # of the readings
-    flip=False       # read each in a mirror, too
+    scales=(1.,),    # read each image at these scales
+    flip=False       # read each image mirrored as well
 )->torch.Tensor: # (B,K,H,W) float32, summing to 1 over the classes
-    "Mean probabilities over all readings of a batch; ValueError if scales are none or not above 0"
-    if not scales or min(scales)<=0: raise ValueError(f'scales={scales!r}: give one or more numbers above 0')
+    "Mean probabilities over all readings of a batch; raises `ValueError` unless all scales are above 0"
+    if not scales or min(scales)<=0: raise ValueError(f'scales={scales!r}: must be one or more numbers above 0')
     size,unit,total = x.shape[-2:],net.stride if mode=='resize' else 1,None
     for s in scales:
-        o = _resized(x, [max(round(s*n/unit), 1)*unit for n in size])
+        o = _resized(x, [_multiple(s*n, unit) for n in size])
         for mirror in (False,True)[:1+flip]:
-            p = _reading(net, o.flip(-1), mode, window, size).flip(-1) if mirror else _reading(net, o, mode, window, size)
+            p = _reading(net, o.flip(-1) if mirror else o, mode, window, size)
+            if mirror: p = p.flip(-1)
             total = p if total is None else total.add_(p)
     return total.div_(len(scales)*(1+flip))
 
 # %% ../../nbs/06_evaluate/01_inference.ipynb #87622faa
 class Evaluation:
-    "What a network's probabilities are worth, counted on the device"
+    "Confusion, boundary IoU and calibration of a network's probabilities"
     def __init__(self,
         k:int,       # number of classes
-        device=None
+        device=None  # where the counts are kept
     ): self.confusion,self.boundary,self.calibration = Confusion(k, device),BoundaryIoU(k, device),Calibration(device)
 
     def update(self,
         p:torch.Tensor, # (B,K,H,W) probabilities of whole images
-        y:torch.Tensor  # (B,H,W) class numbers, `IGNORE` where nothing counts
+        y:torch.Tensor  # (B,H,W) class numbers, `IGNORE` for ignored pixels
     ):
+        "Count a batch"
         conf,pred = p.max(1)
         for o in (self.confusion, self.boundary): o.update(pred, y)
         self.calibration.update(conf, pred, y)
 
-# %% ../../nbs/06_evaluate/01_inference.ipynb #91eae0ba
-def _size(pair):
+# %% ../../nbs/06_evaluate/01_inference.ipynb #6d9b9c5f
+def _image_size(pair):
     with open_image(pair.image) as im: return im.size
 
 def batches(
     pairs, # `Pair`s
-    bs:int # images of one size at a time, at most
+    bs:int # largest number of images in a batch
 )->list: # of lists of `Pair`s
     "Pairs in batches of one image size"
-    return [o[i:i+bs] for o in groupby(pairs, _size).values() for i in range(0, len(o), bs)]
+    return [o[i:i+bs] for o in groupby(pairs, _image_size).values() for i in range(0, len(o), bs)]
 
+# %% ../../nbs/06_evaluate/01_inference.ipynb #91eae0ba
 @torch.no_grad()
 def evaluate_pairs(
     net:Segmenter,  # in eval mode
     pairs,          # `Pair`s with masks
     task:Task,
-    bs:int=8,       # images at a time; one, for `sliding`
+    bs:int=8,       # batch size; 1 for `sliding`
     device=None,    # of the network
     mode='whole',   # one of `MODES`
     **kwargs        # window, scales and flip of `probabilities`
 )->Evaluation:
-    "Read every pair, and count; ValueError if `sliding` has no window"
-    if mode=='sliding' and not kwargs.get('window'): raise ValueError('window: sliding needs its height and width; give those of the training crops')
+    "Evaluate a network on pairs of image and mask; raises `ValueError` if `sliding` has no window"
+    why = 'mode sliding requires a height and width; pass the size of the training crops'
+    if mode=='sliding' and not kwargs.get('window'): raise ValueError(f'window: {why}')
     e,todo = Evaluation(len(task), device),batches(pairs, 1 if mode=='sliding' else bs)
     for b in progress(todo, least=9):
         x,y = (plain_tensor(torch.stack(o)).to(device) for o in zip(*SegDataset(b, task)))
@@ -117,17 +130,18 @@ def evaluate_folder(
     net:Segmenter,
     data,              # folder, see `load_source`, or `Source`
     split:str='test',  # train, val or test
-    task:Task=None,    # `path/task.json` if None; its classes must be those that the network knows
-    bs:int=8,          # images at a time; one, for `sliding`
-    device=None,       # fastai's default if None
-    layout:str=None,   # a key of `LAYOUTS`; recognised if None
+    task:Task=None,    # `path/task.json` by default; must have as many classes as the network
+    bs:int=8,          # batch size; 1 for `sliding`
+    device=None,       # fastai's default device by default
+    layout:str=None,   # a key of `LAYOUTS`; recognised by default
     mode='whole',      # one of `MODES`
     **kwargs           # window, scales and flip of `probabilities`
 )->Evaluation:
-    "Evaluate a network on a part of a folder; ValueError if classes do not fit"
-    if mode not in MODES: raise ValueError(f'mode={mode!r}: give {", ".join(MODES)}')
+    "Evaluate a network on a split of a folder; raises `ValueError` if the numbers of classes differ"
+    if mode not in MODES: raise ValueError(f'mode={mode!r}: choose from {", ".join(MODES)}')
     src = data if isinstance(data, Source) else load_source(data, task, layout)
-    if net.config['classes']!=len(src.task): raise ValueError(f'{src.path}: {len(src.task)} classes, but the network has {net.config["classes"]}')
+    n,k = len(src.task),net.config['classes']
+    if k!=n: raise ValueError(f'{src.path}: {n} classes, but the network has {k}')
     pairs,device = src.part(split),device or default_device()
     check_sizes(pairs)
     return evaluate_pairs(net.to(device).eval(), pairs, src.task, bs, device, mode, **kwargs)

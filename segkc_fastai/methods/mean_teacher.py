@@ -10,7 +10,8 @@ __all__ = ['probability_distance', 'Consistency', 'mean_teacher']
 # %% ../../nbs/04_methods/04_mean_teacher.ipynb #52776a2b
 import torch
 from ..core.parallel import denominator
-from .step import Method, UnlabelledBatch, StrongViews, PseudoLabels, CutMix, OneForward, Term, MoveEMA
+from .step import Method, UnlabelledBatch, StrongViews, PseudoLabels, CutMix, OneForward, Term
+from .step import MoveEMA
 from .supervised import Supervised
 
 # %% ../../nbs/04_methods/04_mean_teacher.ipynb #ae80252f
@@ -22,8 +23,9 @@ def probability_distance(
     "Squared error of class probabilities, averaged over valid pixels and classes"
     return ((logits.softmax(1)-probs).pow(2).mean(1)*valid).sum()/denominator(valid.sum())
 
+# %% ../../nbs/04_methods/04_mean_teacher.ipynb #0ac6cbd1
 class Consistency(Term):
-    "The student's probabilities in the strong view approach the teacher's in the weak view"
+    "The student's probabilities on the strong view approach the teacher's on the weak view"
     names = ('consistency',)
     def __init__(self, teacher='teacher', learner='junior', **kwargs):
         super().__init__(**kwargs)
@@ -33,12 +35,13 @@ class Consistency(Term):
     def after_pred(self):
         s = self.step
         if s.unlabelled is None: return
-        s.add('consistency', probability_distance(s.unlabelled[self.learner].logits, s.mix(s.soft[self.teacher]), s.valid), self.now)
+        z,q = s.unlabelled[self.learner].logits,s.mix(s.soft[self.teacher])
+        s.add('consistency', probability_distance(z, q, s.valid), self.now)
 
 # %% ../../nbs/04_methods/04_mean_teacher.ipynb #66475bb8
 def mean_teacher(
-    consistency:float=100., # weight of the term; not `weight`, which is one of pseudo labels elsewhere and of another size
-    cap:float=.99,      # decay of the teacher in a long training
+    consistency:float=100., # weight of the term; `weight` elsewhere is that of pseudo labels, of another magnitude
+    cap:float=.99,      # decay of the teacher late in training
     cutmix:bool=True,   # paste boxes between unlabelled images
     warmup:float=.1,    # share of the training on labelled images alone
     ramp:float=.2,      # share of the training over which the weight then grows
@@ -47,4 +50,5 @@ def mean_teacher(
     "Mean teacher (arXiv 1703.01780): a student, the junior, agrees with its EMA; the teacher is deployed"
     views = [UnlabelledBatch(warmup), StrongViews(), PseudoLabels('teacher', soft=True), *[CutMix()]*cutmix]
     term = Consistency(weight=consistency, warmup=warmup, ramp=ramp)
-    return Method('mean_teacher', [*views, OneForward(), Supervised(criterion), term, MoveEMA(cap, warmup)], ('junior',), 'teacher', dict(teacher='junior'))
+    cbs = [*views, OneForward(), Supervised(criterion), term, MoveEMA(cap, warmup)]
+    return Method('mean_teacher', cbs, ('junior',), 'teacher', dict(teacher='junior'))

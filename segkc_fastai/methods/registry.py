@@ -7,7 +7,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/04_methods/registry.html.md"""
 # %% auto #0
 __all__ = ['METHODS', 'make_method']
 
-# %% ../../nbs/04_methods/11_registry.ipynb #5561017c
+# %% ../../nbs/04_methods/11_registry.ipynb #a8a54974
 import inspect
 from .step import Method
 from .supervised import supervised
@@ -19,17 +19,21 @@ from .segkc import segkc
 from .gta import gta
 from .mkd import mkd
 
-# %% ../../nbs/04_methods/11_registry.ipynb #b4bdbcbf
-METHODS = dict(supervised=supervised, mean_teacher=mean_teacher, fixmatch=fixmatch, unimatch=unimatch, cps=cps, segkc=segkc, gta=gta, mkd=mkd)
+# %% ../../nbs/04_methods/11_registry.ipynb #c494d598
+_ALL = supervised,mean_teacher,fixmatch,unimatch,cps,segkc,gta,mkd
+METHODS = {f.__name__:f for f in _ALL}
 
-# %% ../../nbs/04_methods/11_registry.ipynb #bafd057a
+# %% ../../nbs/04_methods/11_registry.ipynb #470026aa
 def make_method(
     name:str,  # a key of `METHODS`
     **kwargs   # arguments of its function
 )->Method:
-    "A method by name; ValueError lists what there is"
-    if name not in METHODS: raise ValueError(f'method {name!r}: not known; choose from {", ".join(METHODS)}')
-    unknown = set(kwargs) - set(inspect.signature(METHODS[name]).parameters)
-    if unknown: raise ValueError(f'method {name!r}: has no argument {sorted(unknown)[0]!r}; it takes {", ".join(inspect.signature(METHODS[name]).parameters) or "none"}')
+    "A method by name; raises `ValueError` for an unknown method, or an argument that it cannot use"
+    if name not in METHODS: raise ValueError(f'unknown method {name!r}; choose from {", ".join(METHODS)}')
+    takes = inspect.signature(METHODS[name]).parameters
+    if unknown := sorted(set(kwargs)-set(takes)):
+        raise ValueError(f'method {name!r}: no argument {unknown[0]!r}; choose from {", ".join(takes) or "no others"}')
     try: return METHODS[name](**kwargs)
-    except TypeError as e: raise ValueError(f'method {name!r}: an argument is of the wrong kind ({e}); given were {", ".join(f"{k}={v!r}" for k,v in kwargs.items())}') from None
+    except TypeError as e:
+        passed = ', '.join(f'{k}={v!r}' for k,v in kwargs.items())
+        raise ValueError(f'method {name!r}: an argument has the wrong type ({e}) in {passed}') from None

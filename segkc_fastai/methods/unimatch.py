@@ -7,41 +7,41 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/04_methods/unimatch.html.md"""
 # %% auto #0
 __all__ = ['complementary_masks', 'ComplementaryDropout', 'unimatch']
 
-# %% ../../nbs/04_methods/06_unimatch.ipynb #592ae244
+# %% ../../nbs/04_methods/06_unimatch.ipynb #c7c3124f
 from dataclasses import replace
 import torch
 from fastcore.meta import delegates
 from .step import Method, StepCallback, StrongViews, CutMix
 from .fixmatch import fixmatch
 
-# %% ../../nbs/04_methods/06_unimatch.ipynb #135257a5
+# %% ../../nbs/04_methods/06_unimatch.ipynb #47913b5f
 def complementary_masks(
     n:int,        # pairs
     channels:int,
     device=None
 )->torch.Tensor: # (2n,C): the first views, then the second
-    "Factors of channels such that the two of a pair add up to 2; half of the pairs, rounded down, stay whole"
+    "Factors of channels that add up to 2 in each pair; half of the pairs, rounded down, stay whole"
     m = 2*torch.bernoulli(torch.full((n, channels), .5, device=device))
     m.index_fill_(0, torch.rand(n, device=device).argsort()[:n//2], 1)
     return torch.cat([m, 2-m])
 
-# %% ../../nbs/04_methods/06_unimatch.ipynb #977b1138
+# %% ../../nbs/04_methods/06_unimatch.ipynb #b4f39661
 class ComplementaryDropout(StepCallback):
-    "Draws the channel masks of a learner for two strong views"
+    "Draw the channel masks of a learner for two strong views"
     order = CutMix.order
     def __init__(self, learner='junior'): self.learner = learner
 
     def before_batch(self):
-        s = self.step
+        s,widths = self.step,self.cohort[self.learner].widths
         if s.x_s is None: return
-        masks = {c:complementary_masks(len(s.x_w), c, s.x_w.device) for c in dict.fromkeys(self.cohort[self.learner].widths)}
+        masks = {c:complementary_masks(len(s.x_w), c, s.x_w.device) for c in dict.fromkeys(widths)}
         whole = {c:torch.cat([m.new_ones(len(s.x_l), c), m]) for c,m in masks.items()}
-        s.masks = {self.learner:[whole[c] for c in self.cohort[self.learner].widths]}
+        s.masks = {self.learner:[whole[c] for c in widths]}
 
-# %% ../../nbs/04_methods/06_unimatch.ipynb #43fe79cc
+# %% ../../nbs/04_methods/06_unimatch.ipynb #797619c0
 @delegates(fixmatch)
 def unimatch(**kwargs)->Method:
-    "UniMatch V2 (arXiv 2410.10777): an EMA teacher labels for two strong views with complementary dropout; the teacher is deployed"
+    "UniMatch V2 (arXiv 2410.10777): two strong views with complementary dropout; the EMA teacher is deployed"
     m = fixmatch(**kwargs)
     cbs = [StrongViews(2) if isinstance(cb, StrongViews) else cb for cb in m.cbs]
     return replace(m, name='unimatch', cbs=[*cbs, ComplementaryDropout()])

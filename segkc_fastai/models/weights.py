@@ -1,4 +1,4 @@
-"""Where pretrained weights come from, and what a file of weights says of itself
+"""Where pretrained weights come from, and how a file of weights describes itself
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/03_models/weights.html.md"""
 
@@ -7,7 +7,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/03_models/weights.html.md"""
 # %% auto #0
 __all__ = ['FORMAT', 'hub_in_reach', 'without_retries', 'read_header', 'read_description', 'differences']
 
-# %% ../../nbs/03_models/02_weights.ipynb #dbdab920
+# %% ../../nbs/03_models/02_weights.ipynb #3adb928a
 import socket
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,13 +16,15 @@ from huggingface_hub import constants as hub
 from safetensors import safe_open
 from ..core.files import check_format, parse_json
 
-# %% ../../nbs/03_models/02_weights.ipynb #ec440145
+# %% ../../nbs/03_models/02_weights.ipynb #adc01d77
 def hub_in_reach()->bool:
-    "Is there a Hugging Face hub to ask, and may it be asked?"
+    "Is the Hugging Face hub reachable, and is access allowed?"
     if hub.HF_HUB_OFFLINE or getproxies(): return not hub.HF_HUB_OFFLINE
-    try: return bool(socket.getaddrinfo(hub.ENDPOINT.split('//')[-1].split('/')[0].split(':')[0], 443))
+    host = hub.ENDPOINT.split('//')[-1].split('/')[0].split(':')[0]
+    try: return bool(socket.getaddrinfo(host, 443))
     except OSError: return False
 
+# %% ../../nbs/03_models/02_weights.ipynb #fde2acaa
 @contextmanager
 def without_retries():
     "Use only the local cache while the hub is out of reach"
@@ -31,32 +33,38 @@ def without_retries():
     try: yield
     finally: hub.HF_HUB_OFFLINE = was
 
-# %% ../../nbs/03_models/02_weights.ipynb #1b98a5b1
+# %% ../../nbs/03_models/02_weights.ipynb #d51e7139
 def read_header(
     path:str|Path # a `.safetensors` file
 )->tuple: # its metadata, name → shape of its tensors
-    "What a safetensors file says of itself; ValueError names a file that is none"
+    "Header of a safetensors file; raises `FileNotFoundError`, or `ValueError` for any other kind of file"
     if not Path(path).is_file(): raise FileNotFoundError(f'{path}: no such file')
     try:
-        with safe_open(path, 'np') as f: return f.metadata() or {},{k:tuple(f.get_slice(k).get_shape()) for k in f.keys()}
-    except Exception as e: raise ValueError(f'{path}: not a safetensors file, or one that was cut short ({e}); other files of weights can hold a program, and are not read') from None
+        with safe_open(path, 'np') as f:
+            shapes = {k:tuple(f.get_slice(k).get_shape()) for k in f.keys()}
+            return f.metadata() or {},shapes
+    except Exception as e:
+        why = 'other formats can contain a program and are not read'
+        raise ValueError(f'{path}: not a safetensors file, or truncated ({e}); {why}') from None
 
-# %% ../../nbs/03_models/02_weights.ipynb #809ab35f
-FORMAT = 1 # of the weights file's header
+# %% ../../nbs/03_models/02_weights.ipynb #dcc385dd
+FORMAT = 1 # of the header of a weights file
 
 def read_description(
     path:str|Path # written by `save_segmenter`
-)->tuple: # what describes the network, what was kept with it, name → shape of its tensors
-    "What a file of weights says of its network; ValueError names a file that is none, or of a newer format"
+)->tuple: # the network's description, further information, name → shape of its tensors
+    "Description of the network in a weights file; raises `ValueError` for other files and later formats"
     head,shapes = read_header(path)
     check_format(path, head.get('format'), FORMAT)
-    return parse_json(head.get('network'), f'{path}, network'),parse_json(head.get('meta'), f'{path}, meta'),shapes
+    network,meta = (parse_json(head.get(k), f'{path}, {k}') for k in ('network','meta'))
+    return network,meta,shapes
 
-# %% ../../nbs/03_models/02_weights.ipynb #22d4e64c
+# %% ../../nbs/03_models/02_weights.ipynb #438ffd1e
 def differences(
     here:dict, # name → shape
-    there:dict # of a file
-)->list: # words, one a tensor; empty if there is none
-    "Which tensors differ in shape, or are on one side only"
+    there:dict # name → shape, in a file
+)->list: # a text for each tensor that differs
+    "Tensors that differ in shape, or exist on one side only"
     side = lambda o: 'x'.join(map(str, o)) or 'a number' if o is not None else 'absent'
-    return [f'{k}: {side(there.get(k))} there, {side(here.get(k))} here' for k in dict.fromkeys([*here, *there]) if here.get(k)!=there.get(k)]
+    names = [k for k in dict.fromkeys([*here, *there]) if here.get(k)!=there.get(k)]
+    return [f'{k}: {side(there.get(k))} there, {side(here.get(k))} here' for k in names]

@@ -19,37 +19,48 @@ from ..methods.registry import METHODS, make_method
 from .config import SENIOR, RunConfig
 from .grid import grid_table, run_grid
 
+# %% ../../nbs/07_runs/08_compare.ipynb #41cb931e
+def _accepted():
+    "Every `method.argument`"
+    return {f'{m}.{k}' for m,f in METHODS.items() for k in inspect.signature(f).parameters}
+
+# %% ../../nbs/07_runs/08_compare.ipynb #730eb783
+def _arguments_of(m, args, accepted):
+    "Arguments of one method: the shared ones that it accepts, then its own"
+    own = {k.partition('.')[2]:v for k,v in args.items() if k.startswith(f'{m}.')}
+    return {k:v for k,v in args.items() if f'{m}.{k}' in accepted} | own
+
 # %% ../../nbs/07_runs/08_compare.ipynb #386b0bc8
 def method_arguments(
     methods,   # names, keys of `METHODS`
     args:dict  # argument, or `method.argument`, → value
 )->dict: # method → its arguments
-    "Which method gets which argument; ValueError if none takes it"
-    takes = {f'{m}.{k}' for m,f in METHODS.items() for k in inspect.signature(f).parameters}
+    "Divide arguments among methods; raises `ValueError` for an argument that no method accepts"
+    accepted = _accepted()
+    names = accepted | {o.partition('.')[2] for o in accepted}
     for k in args:
-        if k not in takes and not any(t.endswith(f'.{k}') for t in takes): raise ValueError(f'method argument {k!r}: no method takes it')
-    shared = lambda m: {k:v for k,v in args.items() if f'{m}.{k}' in takes}
-    own = lambda m: {k.partition('.')[2]:v for k,v in args.items() if k.startswith(f'{m}.')}
-    return {m:shared(m)|own(m) for m in methods}
+        if k not in names: raise ValueError(f'method argument {k!r}: no method takes it')
+    return {m:_arguments_of(m, args, accepted) for m in methods}
 
 # %% ../../nbs/07_runs/08_compare.ipynb #da70815e
 def method_arms(
     methods,         # names, keys of `METHODS`
     config:RunConfig # settings of all; `method_args` may hold `method.argument`
 )->dict: # method → settings that distinguish it
-    "The arms of a comparison; ValueError if a method, an argument or a frozen network belongs to none"
-    arms,trained,frozen = {},set(),config.frozen
+    "The arms of a comparison; raises `ValueError` for an unknown method, argument or frozen network"
+    arms,trained = {},set()
     for m,args in method_arguments(methods, config.method_args).items():
         nets = make_method(m, **args).members
         trained |= set(nets)
         senior = (config.senior or SENIOR) if 'senior' in nets else None
-        arms[m] = dict(method=m, senior=senior, method_args=args, frozen=tuple(k for k in frozen if k in nets))
-    if lost := sorted(set(frozen)-trained): raise ValueError(f'frozen={lost[0]!r}: none of the methods trains it; they train {", ".join(sorted(trained))}')
+        arms[m] = dict(method=m, senior=senior, method_args=args, frozen=tuple(k for k in config.frozen if k in nets))
+    lost,known = sorted(set(config.frozen)-trained),', '.join(sorted(trained))
+    if lost: raise ValueError(f'frozen={lost[0]!r}: none of the methods trains it; choose from {known}')
     return arms
 
 # %% ../../nbs/07_runs/08_compare.ipynb #949ecc68
 def _write(df, out):
-    "Write table and CSV of a grid, and print the table"
+    "Write table and CSV of a grid, print the table, and return the grid"
     with replacing(Path(out)/'results.csv') as f: df.to_csv(f, index=False)
     table = grid_table(df)
     write_text(Path(out)/'table.md', table+'\n')
@@ -59,35 +70,42 @@ def _write(df, out):
 # %% ../../nbs/07_runs/08_compare.ipynb #28559147
 def compare(
     config:RunConfig, # settings of all methods; `method_args` may hold `method.argument`
-    out:str|Path='runs/comparison', # folder for runs and tables; the same call again goes on there, and several processes share the runs
+    out:str|Path='runs/comparison', # folder for runs and tables; resumable, and shared by several processes
     methods:several(str)=tuple(METHODS), # names of methods; all by default
     labelled:several(str)|None=None, # shares, numbers, or text files of names
     seeds:several(Whole)=(0,1,2), # seeds of split, order, views and initial weights
-    split:Literal['val','test']='test', # part of the data that counts
-    **loaders         # how to load, as for `train_run`
+    split:Literal['val','test']='test', # part of the data to evaluate on
+    **loaders         # how data are loaded, as for `train_run`
 )->pd.DataFrame: # see `run_grid`
-    "Run methods × labelled × seeds and write `results.csv` and `table.md`; `labelled` is that of `config` if None"
-    return _write(run_grid(method_arms(methods, config), config, out, seeds, labelled, split, **loaders), out)
+    "Run methods × labelled × seeds and write `results.csv` and `table.md`; `labelled` is that of `config` by default"
+    arms = method_arms(methods, config)
+    return _write(run_grid(arms, config, out, seeds, labelled, split, **loaders), out)
 
 # %% ../../nbs/07_runs/08_compare.ipynb #d17b7516
+def _for_cps(args): return {k:v for k,v in args.items() if k in inspect.signature(cps).parameters}
+
+def _duo(senior, args, method='segkc', **kw): return dict(method=method, senior=senior, method_args=args | kw)
+
+# %% ../../nbs/07_runs/08_compare.ipynb #0bf2c58a
 def ablation_arms(
-    config:RunConfig # `method_args` of `segkc`, those of `cps` among them
+    config:RunConfig # `method_args` of `segkc`, which may include those of `cps`
 )->dict: # name → settings that distinguish it
     "The arms of SegKC's ablation"
     args,senior = method_arguments(['segkc'], config.method_args)['segkc'],config.senior or SENIOR
-    base = {k:v for k,v in args.items() if k in inspect.signature(cps).parameters}
-    def two(senior, method='segkc', **kw): return dict(method=method, senior=senior, method_args=(base if method=='cps' else args) | kw)
+    base = _for_cps(args)
     alone = dict(method='supervised', senior=None, method_args={k:v for k,v in base.items() if k=='criterion'})
-    parts = {'CPS':two(senior, 'cps'), 'CPS + features':two(senior, predictions=None), 'CPS + predictions':two(senior, features=None)}
-    return {'labelled-only':alone, 'SegKC, same backbone':two(config.junior)} | parts | {'SegKC':two(senior)}
+    return {'labelled-only':alone, 'SegKC, same backbone':_duo(config.junior, args), 'CPS':_duo(senior, base, 'cps'),
+        'CPS + features':_duo(senior, args, predictions=None), 'CPS + predictions':_duo(senior, args, features=None),
+        'SegKC':_duo(senior, args)}
 
+# %% ../../nbs/07_runs/08_compare.ipynb #36cbea2e
 def ablate(
-    config:RunConfig, # settings of all arms; `method_args` are of `segkc`
-    out:str|Path='runs/ablation', # folder for runs and tables; the same call again goes on there, and several processes share the runs
+    config:RunConfig, # settings of all arms; `method_args` are those of `segkc`
+    out:str|Path='runs/ablation', # folder for runs and tables; resumable, and shared by several processes
     labelled:several(str)|None=None, # shares, numbers, or text files of names
     seeds:several(Whole)=(0,1,2), # seeds of split, order, views and initial weights
-    split:Literal['val','test']='test', # part of the data that counts
-    **loaders         # how to load, as for `train_run`
+    split:Literal['val','test']='test', # part of the data to evaluate on
+    **loaders         # how data are loaded, as for `train_run`
 )->pd.DataFrame: # see `run_grid`
-    "Run the arms of SegKC's ablation and write `results.csv` and `table.md`; `labelled` is that of `config` if None"
+    "Run the arms of SegKC's ablation and write `results.csv` and `table.md`; `labelled` is that of `config` by default"
     return _write(run_grid(ablation_arms(config), config, out, seeds, labelled, split, **loaders), out)

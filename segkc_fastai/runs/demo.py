@@ -1,4 +1,4 @@
-"""The main job in one command: does the junior gain from unlabelled images?
+"""Does the junior gain from unlabelled images? The main job in one command
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/07_runs/demo.html.md"""
 
@@ -7,7 +7,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/07_runs/demo.html.md"""
 # %% auto #0
 __all__ = ['SCENES', 'table', 'demo_result', 'demo']
 
-# %% ../../nbs/07_runs/10_demo.ipynb #402a4b42
+# %% ../../nbs/07_runs/10_demo.ipynb #e513ec6b
 import shutil
 from pathlib import Path
 from ..core.files import write_json, write_text
@@ -20,49 +20,51 @@ from .folder import Run
 from .grid import run_grid
 from .recipes import Scenes
 
-# %% ../../nbs/07_runs/10_demo.ipynb #a01c4f32
-SCENES = dict(size=(64,96)) # arguments of `write_scenes`
-
-# %% ../../nbs/07_runs/10_demo.ipynb #6351a671
+# %% ../../nbs/07_runs/10_demo.ipynb #99b2f008
 def table(
     reports # name → `Report`
 )->str: # Markdown
-    "IoU by class, one column a result"
+    "IoU per class, one column per result"
     first = next(iter(reports.values()))
     iou = lambda r,k: None if r.iou[k] is None else f'{r.iou[k]:.1f}'
     rows = [(k, *(iou(r, k) for r in reports.values())) for k in first.iou]
     mean = '**mIoU**',*(f'**{r.miou:.1f}**' for r in reports.values())
     return markdown_table([f'IoU %, test, {first.images} images', *reports], [*rows, mean])
 
-# %% ../../nbs/07_runs/10_demo.ipynb #4a8a137a
+# %% ../../nbs/07_runs/10_demo.ipynb #78c4735b
 def demo_result(
     runs,    # name → `Run` of the two arms
     seed:int
 )->str: # Markdown
-    "The table, and the gain in one sentence"
+    "The table, and the difference between the arms in one sentence"
     reports = {k:result(r) for k,r in runs.items()}
     a,b = (r.miou for r in reports.values())
-    gain = f'Trained with a senior, the junior is {b-a:+.1f} points of mIoU from the same junior trained labelled-only (seed {seed}, last epoch).'
+    gain = (f'Trained with a senior, the junior differs by {b-a:+.1f} points of mIoU from the same junior trained '
+        f'labelled-only (seed {seed}, last epoch).')
     return f'{table(reports)}\n\n{gain}\n'
 
-# %% ../../nbs/07_runs/10_demo.ipynb #860c015b
-def _empty(out):
-    "Remove an earlier demo; FileExistsError if the folder holds anything else"
+# %% ../../nbs/07_runs/10_demo.ipynb #4e86ac7a
+def _remove_demo(out):
+    "Remove an earlier demo; raises `FileExistsError` if the folder contains anything else"
     if not out.exists() or not any(out.iterdir()): return
-    if not (out/'demo.json').is_file(): raise FileExistsError(f'{out}: holds something that is no demo; give another folder with --out')
+    if not (out/'demo.json').is_file():
+        raise FileExistsError(f'{out}: contains files that are not a demo; choose another folder with --out')
     shutil.rmtree(out)
 
+# %% ../../nbs/07_runs/10_demo.ipynb #aaca81a3
+SCENES = dict(size=(64,96)) # arguments of `write_scenes`
+
 def demo(
-    data:str|Path='data/scenes', # folder of the scenes, which are written if they are not there yet
+    data:str|Path='data/scenes', # folder of the scenes, rendered if missing
     out:str|Path='runs/demo', # folder of the two runs; an earlier demo there is replaced
-    seed:Whole=0,       # seed of split, order, views and initial weights
+    seed:Whole=0,       # determines split, order, views and initial weights
     scenes=SCENES,      # arguments of `write_scenes`
-    settings=None,      # settings that differ from those of the recipe `Scenes`
-    **loaders           # how to load, as for `train_run`
+    settings=None,      # settings that differ from the recipe `Scenes`
+    **loaders           # arguments of the loaders, as for `train_run`
 )->dict: # name → `Run`
-    "Write the scenes, train both arms, write and print `result.md`; raises if `out` holds anything but an earlier demo"
+    "Render scenes, train both arms, write and print `result.md`; raises if `out` contains anything but an earlier demo"
     out = Path(out)
-    _empty(out)
+    _remove_demo(out)
     config = Scenes(write_scenes(data, **scenes), **settings or {})
     out.mkdir(parents=True, exist_ok=True)
     write_json(out/'demo.json', dict(seed=seed))

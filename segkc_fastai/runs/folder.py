@@ -1,4 +1,4 @@
-"""A training run on disk: what was run, on what, how it went, and the networks it left
+"""A training run on disk: settings, data, course, and the trained networks
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/07_runs/folder.html.md"""
 
@@ -12,7 +12,6 @@ __all__ = ['read_history', 'has_checkpoint', 'Run', 'run_loaders', 'run_results'
 import math
 from pathlib import Path
 import pandas as pd
-from fastcore.basics import patch
 from ..core.files import STATE, damaged, read_json
 from ..core.task import Task, as_task
 from .config import read_config
@@ -20,140 +19,150 @@ from .config import read_config
 # %% ../../nbs/07_runs/02_folder.ipynb #750103da
 def read_history(
     file:Path # history.csv
-)->pd.DataFrame:
-    "The history of a run; FileNotFoundError before its first epoch is over, ValueError if it is no table of numbers"
-    if not file.is_file(): raise FileNotFoundError(f'{file}: no such file; no epoch of this run is over yet')
+)->pd.DataFrame: # one row per epoch
+    "The history of a run; raises `FileNotFoundError` before the first epoch ends, `ValueError` if the file is damaged"
+    if not file.is_file(): raise FileNotFoundError(f'{file}: no such file; the run has not finished an epoch')
     try: h = pd.read_csv(file)
-    except ValueError as e: raise ValueError(f'{file}: not readable as a table ({" ".join(str(e).split())}); copy the run folder again') from None
+    except ValueError as e:
+        why = ' '.join(str(e).split())
+        raise ValueError(f'{file}: not readable as a table ({why}); copy the run folder again') from None
     bad = [k for k in h if h[k].dtype.kind not in 'ifb']
-    if bad or h.empty: raise damaged(file, f'column {bad[0]!r:.40} holds more than numbers' if bad else 'no row')
+    if bad: raise damaged(file, f'column {bad[0]!r:.40} holds values other than numbers')
+    if h.empty: raise damaged(file, 'no rows')
     return h
 
 # %% ../../nbs/07_runs/02_folder.ipynb #9fdcc431
 def has_checkpoint(path:str|Path)->bool:
-    "Does a run folder hold a checkpoint to go on from?"
+    "Does a run folder hold a checkpoint to resume from?"
     return (Path(path)/'checkpoint'/STATE).is_file()
 
 # %% ../../nbs/07_runs/02_folder.ipynb #8732c156
-class Run:
-    "A run folder; FileNotFoundError if there is none, ValueError if its `config.json` is damaged"
+class _Records:
+    "Settings, facts and history of a run; none of it needs torch"
     def __init__(self, path:str|Path):
         self.path = Path(path)
-        if not (self.path/'config.json').is_file():
-            raise FileNotFoundError(f'{self.path}: no run there (no config.json); give a folder that `segkc train` made')
+        why = 'no run there (no config.json); pass a folder made by `segkc train`'
+        if not (self.path/'config.json').is_file(): raise FileNotFoundError(f'{self.path}: {why}')
         self.config,self.facts = read_config(self.path)
 
     @property
     def task(self)->Task: return as_task(self.facts.task, self.path/'config.json')
     @property
-    def deployed(self)->str: return self.facts.deployed
+    def deployed(self)->str: return self.facts.deployed # name of the network to deploy
     @property
     def history(self)->pd.DataFrame: return read_history(self.path/'history.csv')
     @property
     def last(self)->dict: return self.history.iloc[-1].to_dict()
     @property
     def finished(self)->bool:
+        "Did it complete all epochs, and write its card and its network?"
         done = (self.path/'card.md').is_file() and (self.path/f'{self.deployed}.safetensors').is_file()
         return done and len(self.history)==self.config.epochs
     @property
     def ended(self)->bool:
-        "Did it come to an end of its own, be it an early one?"
+        "Did it end without being interrupted, perhaps early?"
         return (self.path/'card.md').is_file() and not read_json(self.path/'card.json', note=str)['note']
 
 # %% ../../nbs/07_runs/02_folder.ipynb #70bb0c34
-@patch
-def source(self:Run):
-    "The `Source` of the run's data, with its validation part; errors as for `load_source`"
-    from segkc_fastai.data.benchmarks import load_source
-    from segkc_fastai.data.splits import hold_out
-    src,held = load_source(self.config.data, self.task, self.facts.source_layout),self.path/'val.txt'
-    return hold_out(src, held) if held.is_file() else src
+class Run(_Records):
+    "A run folder; raises `FileNotFoundError` if it has no `config.json`, `ValueError` if that is damaged"
+    def source(self):
+        "The `Source` of the run's data, with its validation images; raises as `load_source` does"
+        from segkc_fastai.data.benchmarks import load_source
+        from segkc_fastai.data.splits import hold_out
+        src,held = load_source(self.config.data, self.task, self.facts.source_layout),self.path/'val.txt'
+        return hold_out(src, held) if held.is_file() else src
 
-@patch
-def network(self:Run, name:str=None):
-    "A `Segmenter` by name, in eval mode; the deployed one by default"
-    from segkc_fastai.models.cohort import load_cohort
-    from segkc_fastai.models.segmenter import load_segmenter
-    name = name or self.deployed
-    if name!=self.deployed and (self.path/'adaptors.safetensors').is_file():
-        return load_cohort(self.path, self.facts.networks, self.deployed).network(name)
-    return load_segmenter(self.path/f'{name}.safetensors')[0]
+    def network(self, name:str=None):
+        "A `Segmenter` by name, in eval mode; the deployed one by default"
+        from segkc_fastai.models.cohort import load_cohort
+        from segkc_fastai.models.segmenter import load_segmenter
+        name = name or self.deployed
+        if name!=self.deployed and (self.path/'adaptors.safetensors').is_file():
+            return load_cohort(self.path, self.facts.networks, self.deployed).network(name)
+        return load_segmenter(self.path/f'{name}.safetensors')[0]
 
-@patch
-def networks(self:Run)->dict: # name → `Segmenter`
-    "All networks of the run"
-    return {k:self.network(k) for k in self.facts.networks}
+    def networks(self)->dict: return {k:self.network(k) for k in self.facts.networks} # name → `Segmenter`
+
+    def probe(self):
+        "The `Probe` of the run; raises `FileNotFoundError` if nothing was recorded"
+        from segkc_fastai.train.probe import Probe
+        return Probe(self.path)
+
+    def report(self,
+        split='test',    # train, val or test
+        member:str=None  # name of a network; the deployed one by default
+    ): # `Report`, or None
+        "The stored result of a network on a split, if it has been evaluated"
+        from segkc_fastai.evaluate.report import read_report
+        file = self.path/f'eval-{split}-{member or self.deployed}.json'
+        return read_report(file) if file.is_file() else None
 
 # %% ../../nbs/07_runs/02_folder.ipynb #f0a1d002
 def run_loaders(
     config, # `RunConfig`
-    **how   # further arguments of `SemiDataLoaders.from_folder`: how to load, not what
+    **how   # arguments of `SemiDataLoaders.from_folder` on how to load, such as device
 ):
-    "The `SemiDataLoaders` of a run's settings; errors as for `SemiDataLoaders.from_folder`"
+    "The `SemiDataLoaders` of a run's settings; raises as `SemiDataLoaders.from_folder` does"
     from segkc_fastai.data.loaders import SemiDataLoaders
     what = ('labelled','seed','layout','val','group','stratified','size','scale','strong','bs')
     return SemiDataLoaders.from_folder(config.data, **{k:getattr(config, k) for k in what}, **how)
 
-# %% ../../nbs/07_runs/02_folder.ipynb #300c0aea
-@patch
-def probe(self:Run):
-    "The `Probe` of the run; FileNotFoundError if nothing was recorded"
-    from segkc_fastai.train.probe import Probe
-    return Probe(self.path)
-
-@patch
-def report(self:Run,
-    split='test',    # part of the data
-    member:str=None  # name of a network; the deployed one by default
-): # `Report`, or None
-    "The result of a network on a part of the run's data, if it has been evaluated"
-    from segkc_fastai.evaluate.report import read_report
-    file = self.path/f'eval-{split}-{member or self.deployed}.json'
-    return read_report(file) if file.is_file() else None
-
 # %% ../../nbs/07_runs/02_folder.ipynb #a8e5d713
 def _percent(row, k): return round(100*row[k], 2) if k in row and not math.isnan(row[k]) else None
 
+# %% ../../nbs/07_runs/02_folder.ipynb #c391b224
 def _miou(row, name):
-    "A network's mIoU in one row of a history, with its interval if there is one, in percent"
+    "mIoU of a network in one row of a history, in percent, with its interval if recorded"
     low,high = (_percent(row, f'{name}_{k}') for k in ('low','high'))
     return dict(miou=_percent(row, f'{name}_miou')) | (dict(interval=[low,high]) if low is not None else {})
 
+# %% ../../nbs/07_runs/02_folder.ipynb #d3c6c296
+def _best_row(miou): return int(miou.fillna(-1).argmax())
+
+# %% ../../nbs/07_runs/02_folder.ipynb #515766fb
 def run_results(
     run:Run
-)->dict: # last and best epoch; mIoU of each network in percent
-    "Results on the validation part: of the last epoch, and of the deployed network's best; ValueError if the history lacks them"
+)->dict: # last and best → number of the epoch, and mIoU in percent of each network
+    "Validation results of the last epoch and of the deployed network's best; raises `ValueError` without these columns"
     h,dep = run.history,run.deployed
     for k in ('seconds','step','gib',f'{dep}_miou'):
-        if k not in h: raise damaged(run.path/'history.csv', f'no column {k!r}')
-    rows = dict(last=h.iloc[-1], best=h.iloc[int(h[f'{dep}_miou'].fillna(-1).argmax())])
+        if k not in h: raise damaged(run.path/'history.csv', f'missing column {k!r}')
+    rows = dict(last=h.iloc[-1], best=h.iloc[_best_row(h[f'{dep}_miou'])])
     nets = [k for k in run.facts.networks if f'{k}_miou' in h]
     return {k:dict(epoch=int(r.name)+1, **{n:_miou(r, n) for n in nets}) for k,r in rows.items()}
+
+# %% ../../nbs/07_runs/02_folder.ipynb #38741633
+def _data_conditions(f):
+    "Conditions on the images, from a run's facts"
+    return {'data':f'{f.task["name"]}, {len(f.task["classes"])} classes', 'split family':f.split_family,
+        'labelled images':f.images['labelled'], 'unlabelled images':f.images['unlabelled'],
+        'images of the split':f.split_hash, 'validation images':f'{f.images["val"]}, hash {f.val_hash}'}
 
 # %% ../../nbs/07_runs/02_folder.ipynb #4c5aec94
 def conditions(
     run:Run
 )->dict: # condition → value
-    "What two runs must share for their results to be comparable"
+    "Everything that two runs must share for their results to be comparable"
     c,f,done = run.config,run.facts,len(run.history)
-    images,net = f.images,f.networks[f.deployed]
-    return {'data':f'{f.task["name"]}, {len(f.task["classes"])} classes', 'split family':f.split_family, 'labelled images':images['labelled'],
-        'unlabelled images':images['unlabelled'], 'images of the split':f.split_hash, 'validation images':f'{images["val"]}, hash {f.val_hash}',
-        'crop':'{}×{}'.format(*c.size), 'evaluation':c.evaluate, 'training':f'{c.epochs} epochs of {f.steps} steps', 'labelled images a step':c.bs,
-        'deployed network':net['spec'], 'start':'pretrained' if net['pretrained'] else 'random weights',
-        'selection rule':'last epoch' if done==c.epochs else f'epoch {done}, where it stopped'}
+    net,rule = f.networks[f.deployed],'last epoch' if done==c.epochs else f'epoch {done}, where it stopped'
+    images = {'crop':'{}×{}'.format(*c.size), 'evaluation':c.evaluate}
+    steps = {'training':f'{c.epochs} epochs of {f.steps} steps', 'labelled images per step':c.bs}
+    start = {'deployed network':net['spec'], 'start':'pretrained' if net['pretrained'] else 'random weights'}
+    return _data_conditions(f) | images | steps | start | {'selection rule':rule}
 
+# %% ../../nbs/07_runs/02_folder.ipynb #2012ade6
 def not_comparable(
     a:Run,
     b:Run
-)->list: # sentences; empty if the two can be compared
-    "Why the results of two runs cannot be compared"
+)->list: # of reasons; empty if the two can be compared
+    "What makes the results of two runs incomparable"
     x,y = conditions(a),conditions(b)
-    other = [f'other {k}: {x[k]} against {y[k]}' for k in x if x[k]!=y[k]]
-    if len(other)!=1 or 'images of the split' not in other[0]: return other
-    return [f'{other[0]} (seed {a.config.seed} and {b.config.seed}): compare means over the same seeds']
+    diff = [f'different {k}: {x[k]} and {y[k]}' for k in x if x[k]!=y[k]]
+    if len(diff)!=1 or 'images of the split' not in diff[0]: return diff
+    return [f'{diff[0]} (seeds {a.config.seed} and {b.config.seed}): compare means over the same seeds']
 
-# %% ../../nbs/07_runs/02_folder.ipynb #843bde60
+# %% ../../nbs/07_runs/02_folder.ipynb #74e3ac88
 def share_name(
     labelled # share, number, or text file of names
 )->str:
@@ -161,16 +170,18 @@ def share_name(
     s = str(labelled)
     return '-'.join(Path(s).with_suffix('').parts[-2:]) if s.endswith('.txt') else s.replace('/', '_')
 
+# %% ../../nbs/07_runs/02_folder.ipynb #843bde60
 def run_row(
     run:Run,
     arm:str, # name of its settings
-    report   # `Report` of the deployed network on the part that counts
-)->dict:
-    "A run as a row: mIoU in percent, parameters, seconds a step, GiB"
+    report   # `Report` of the deployed network on the split of the table
+)->dict: # column → value
+    "A run as a row: mIoU in percent, parameters, seconds per step, GiB"
     c,f,h = run.config,run.facts,run.history
     val = 100*h[f'{f.deployed}_miou']
-    size = dict(deployed=f.networks[f.deployed]['params'], trained=sum(n['params'] for n in f.networks.values() if not n['follows']))
-    vals = dict(val=val.iloc[-1], val_best=val.max(), best_epoch=int(val.fillna(-1).argmax())+1)
+    size = dict(deployed=f.networks[f.deployed]['params'])
+    size |= dict(trained=sum(n['params'] for n in f.networks.values() if not n['follows'])) # EMA copies are not trained
+    vals = dict(val=val.iloc[-1], val_best=val.max(), best_epoch=_best_row(val)+1)
     images = {f'{k}_images':f.images[k] for k in ('labelled','unlabelled')}
     where = dict(family=f.split_family, layout=f.source_layout, path=str(run.path))
     what = dict(arm=arm, labelled=c.labelled, seed=c.seed, miou=report.miou)

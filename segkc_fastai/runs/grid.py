@@ -1,4 +1,4 @@
-"""Arms × labelled shares × seeds, each cell a run folder, done once, by as many processes as there are
+"""Arms × labelled shares × seeds: every cell is a run folder, trained once, by any number of processes
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/07_runs/grid.html.md"""
 
@@ -24,35 +24,44 @@ from .evaluating import result
 from .folder import Run, has_checkpoint, run_row, share_name
 from .training import resume_run, settled, train_run
 
+# %% ../../nbs/07_runs/07_grid.ipynb #8b1717ca
+def _as_json(config): return json.loads(json.dumps(asdict(config)))
+
+def _other_setting(was, now):
+    "Name and both values of the first setting in which two `RunConfig`s differ, or None"
+    now = _as_json(settled(now))
+    return next(((k,v,now[k]) for k,v in _as_json(was).items() if v!=now[k] and k not in RECORDS), None)
+
 # %% ../../nbs/07_runs/07_grid.ipynb #9a013f6a
 def check_run(
-    out:str|Path,    # run folder, or none
-    config:RunConfig # settings asked for
-)->bool: # is it finished?
-    "Whether there is a finished run of these settings at `out`; ValueError if the folder holds a run of others"
+    out:str|Path,    # run folder; may be missing
+    config:RunConfig # settings the run must have
+)->bool: # True if the run is finished
+    "Check for a finished run with these settings; raises `ValueError` if the folder holds a run with others"
     if not (Path(out)/'config.json').is_file(): return False
     run = Run(out)
-    was,asked = (json.loads(json.dumps(asdict(o))) for o in (run.config, settled(config)))
-    for k,v in was.items():
-        if v!=asked[k] and k not in RECORDS: raise ValueError(f'{out}: holds a run with {k}={v!r}, not {asked[k]!r}; give another folder, or remove it')
+    if other := _other_setting(run.config, config):
+        k,was,now = other
+        raise ValueError(f'{out}: holds a run with {k}={was!r}, not {now!r}; pass another folder, or remove it')
     try: return run.finished
-    except FileNotFoundError: return False # its files are just going away, or were when a process died
+    except FileNotFoundError: return False # a process is removing its files, or died while it did
 
 # %% ../../nbs/07_runs/07_grid.ipynb #12e48201
 def _remove(path):
-    "Remove what a run left that was cut short, at once, so that no half of it can be found"
+    "Remove an unfinished run"
     if not ((path/'config.json').is_file() or path.is_dir() and all(o.suffix=='.part' for o in path.iterdir())): return
     gone = path.with_name(f'.{path.name}.{os.getpid()}.part')
     os.replace(path, gone)
     shutil.rmtree(gone)
 
+# %% ../../nbs/07_runs/07_grid.ipynb #66ca5952
 def find_or_train(
     out:str|Path, # run folder
     config:RunConfig,
     cbs=(),       # further callbacks
-    **loaders     # how to load, as for `train_run`
+    **loaders     # how data are loaded, as for `train_run`
 )->Run:
-    "The finished run of these settings at `out`; an unfinished one goes on from its checkpoint, or without one is removed and trained again. See `check_run`"
+    "Return the finished run with these settings, after training or resuming it if necessary; errors as for `check_run`"
     out = Path(out)
     if check_run(out, config): return Run(out)
     if has_checkpoint(out) and not Run(out).ended: return resume_run(out, cbs, **loaders)
@@ -67,44 +76,66 @@ def run_path(
     seed:int
 )->Path:
     "Run folder of a cell"
-    return Path(out)/f'{re.sub("[^a-z0-9_]+", "-", arm.lower()).strip("-")}-{share_name(labelled)}-seed{seed}'
+    name = re.sub('[^a-z0-9_]+', '-', arm.lower()).strip('-')
+    return Path(out)/f'{name}-{share_name(labelled)}-seed{seed}'
 
 # %% ../../nbs/07_runs/07_grid.ipynb #3d6abcce
 class _Cell:
     "One arm, share and seed of a grid"
     def __init__(self, out, arm, config, loaders):
-        self.path,self.arm,self.config,self.loaders = run_path(out, arm, config.labelled, config.seed),arm,config,loaders
-        self.lock,self.failure = (self.path.parent/d/f'{self.path.name}.{e}' for d,e in (('.locks','lock'),('failed','txt')))
+        self.arm,self.config,self.loaders = arm,config,loaders
+        self.path = run_path(out, arm, config.labelled, config.seed)
+        self.lock = self.path.parent/'.locks'/f'{self.path.name}.lock'
+        self.failure = self.path.parent/'failed'/f'{self.path.name}.txt'
+
     def done(self): return check_run(self.path, self.config)
     def failed_since(self, when): return self.failure.is_file() and self.failure.stat().st_mtime>=when
 
     def run(self, split):
-        "Train and evaluate, or leave a record of what went wrong"
+        "Train and evaluate, or record the error"
         print(f'{self.path.name}: {"found" if self.done() else "training"}')
         try: result(find_or_train(self.path, self.config, **self.loaders), split)
         except Exception as e:
             write_text(self.failure, traceback.format_exc())
             print(f'{self.path.name}: failed ({type(e).__name__}: {e}); see {self.failure}')
         else: self.failure.unlink(missing_ok=True)
-        gc.collect() # the learner's cycles, before the next cell counts its memory
+        gc.collect() # frees the learner, before the next cell measures its memory
+
+# %% ../../nbs/07_runs/07_grid.ipynb #1fcf4c26
+def _grid_cells(arms, config, out, seeds, shares, loaders):
+    for s in seeds:
+        for l in shares:
+            for k,kw in arms.items(): yield _Cell(out, k, replace(config, **kw, labelled=l, seed=s), loaders)
 
 # %% ../../nbs/07_runs/07_grid.ipynb #3c8e3b7a
+def _check_names(cells):
+    names = [o.path.name for o in cells]
+    twice = max(names, key=names.count)
+    if (n := names.count(twice))==1: return
+    raise ValueError(f'{twice}: {n} runs of the grid share this name; arms, shares, seeds and list names must differ')
+
+# %% ../../nbs/07_runs/07_grid.ipynb #dd3a5a4f
+def _check_buildable(cells, n_classes):
+    nets = {n for o in cells for n in (o.config.junior, settled(o.config).senior)}-{None}
+    for net in nets:
+        with torch.device('meta'): segmenter(net, n_classes, pretrained=False)
+
+# %% ../../nbs/07_runs/07_grid.ipynb #18a9d252
 def _check_grid(cells, shares, split):
-    c,names = cells[0].config,[o.path.name for o in cells]
+    c = cells[0].config
     src = hold_out(load_source(c.data, layout=c.layout), c.val, c.group, c.stratified)
     src.part(split)
     for o in shares: split_source(src, o, group=c.group, stratified=c.stratified)
-    for net in {n for o in cells for n in (o.config.junior, settled(o.config).senior)}-{None}:
-        with torch.device('meta'): segmenter(net, len(src.task), pretrained=False) # takes no memory, and a wrong name raises
-    twice = max(names, key=names.count)
-    if names.count(twice)>1: raise ValueError(f'{twice}: {names.count(twice)} runs of the grid would have this name; give each arm, share and seed once, and files of different names')
+    _check_buildable(cells, len(src.task))
+    _check_names(cells)
     for o in cells: o.done()
 
 # %% ../../nbs/07_runs/07_grid.ipynb #3b1db91c
 def _now(path):
-    "The time by the clock of the file system, which the processes share"
+    "The time by the clock of the file system"
     with tempfile.NamedTemporaryFile(dir=path) as f: return Path(f.name).stat().st_mtime
 
+# %% ../../nbs/07_runs/07_grid.ipynb #0d8f4d23
 def _run_cells(cells, out, split, wait):
     (Path(out)/'.locks').mkdir(parents=True, exist_ok=True)
     began,todo = _now(out),cells
@@ -123,38 +154,51 @@ def run_grid(
     arms,             # name → settings that distinguish it, as a dict of `RunConfig`'s fields
     config:RunConfig, # settings of all arms
     out,              # folder for the runs
-    seeds=(0,1,2),    # of split, order, views and initial weights
-    labelled=None,    # share, number, or text file of names, or several of them; the config's by default
-    split='test',     # part of the data that counts
-    wait=5.,          # seconds between looks at cells that other processes have
-    **loaders         # how to load, as for `train_run`
-)->pd.DataFrame: # a row a finished run, see `run_row`; `attrs['failed']` has the names of the others
-    "Train what is not yet there, beside other processes, and evaluate every run; ValueError if no run could be finished"
+    seeds=(0,1,2),    # seeds of split, order, views and initial weights
+    labelled=None,    # share, number, or text file of names, or several of them; `config.labelled` by default
+    split='test',     # part of the data to evaluate on
+    wait=5.,          # seconds to wait for cells that other processes have locked
+    **loaders         # how data are loaded, as for `train_run`
+)->pd.DataFrame: # one row per finished run, see `run_row`; `attrs['failed']` lists the names of the others
+    "Train the missing runs, beside other processes, and evaluate all; raises `ValueError` if no run could be finished"
     shares = L(labelled if labelled is not None else config.labelled).map(str)
-    cells = [_Cell(out, k, replace(config, **kw, labelled=l, seed=s), loaders) for s in seeds for l in shares for k,kw in arms.items()]
+    cells = list(_grid_cells(arms, config, out, seeds, shares, loaders))
     _check_grid(cells, shares, split)
     _run_cells(cells, out, split, wait)
     good = [c for c in cells if c.done() and not c.failure.is_file()]
-    if not good: raise ValueError(f'{out}: none of {len(cells)} runs could be finished; the first failed so: {cells[0].failure.read_text().splitlines()[-1]}')
+    why = lambda c: f'{c.failure}: {c.failure.read_text().splitlines()[-1]}'
+    if not good: raise ValueError(f'{out}: none of {len(cells)} runs could be finished; {why(cells[0])}')
     df = pd.DataFrame([run_row(r, c.arm, result(r, split)) for c in good for r in [Run(c.path)]])
     df.attrs['failed'] = [c.path.name for c in cells if c not in good]
     return df
 
+# %% ../../nbs/07_runs/07_grid.ipynb #442fd93e
+def _arm_row(o, seeds):
+    "Cells of the table for the runs of one arm and share"
+    by,first = dict(zip(o.seed, o.miou)),o.iloc[0]
+    std = f' ± {o.miou.std():.1f}' if len(o)>1 else ''
+    each = [f'{by[s]:.1f}' if s in by else None for s in seeds]
+    val = [f'{o.val.mean():.1f}', f'{o.val_best.mean():.1f}']
+    size = [f'{first.deployed/1e6:.1f}', f'{first.trained/1e6:.1f}']
+    return [f'{o.miou.mean():.1f}{std}', *each, *val, *size, f'{o.step.median():.3g}', f'{o.gib.max():.1f}']
+
+# %% ../../nbs/07_runs/07_grid.ipynb #fbaca27d
+_BEST = "† the mean over seeds of each run's best epoch, chosen on the validation split itself: flattering, no result."
+_LAST = 'Everything else is from the last epoch.'
+
+def _table_notes(df):
+    if 'family' in df and df.family.notna().all(): yield f'Labelled images: {", ".join(map(str, df.family.unique()))}.'
+    yield f'{_BEST} {_LAST}'
+    if failed := df.attrs.get('failed'): yield f'Not finished: {", ".join(failed)}.'
+
 # %% ../../nbs/07_runs/07_grid.ipynb #7a45cfda
 def grid_table(
-    df # what `run_grid` gave, or `results.csv` read again
+    df # from `run_grid`, or its `results.csv`
 )->str: # Markdown
-    "mIoU of each arm: mean, deviation, each seed; and what it costs"
+    "mIoU of each arm: mean, deviation, each seed; and its cost"
     seeds,several = sorted(set(df.seed)),df.labelled.nunique()>1
-    heads = ['arm',*['labelled']*several,'mIoU % ± std',*(f'seed {s}' for s in seeds),'on val','best on val †','M deployed','M trained','s a step','GiB']
-    rows = []
-    for (arm,l),o in df.groupby(['arm','labelled'], sort=False):
-        by = dict(zip(o.seed, o.miou))
-        each = [f'{by[s]:.1f}' if s in by else None for s in seeds]
-        std = f' ± {o.miou.std():.1f}' if len(o)>1 else ''
-        cost = [f'{o.deployed.iloc[0]/1e6:.1f}', f'{o.trained.iloc[0]/1e6:.1f}', f'{o.step.median():.3g}', f'{o.gib.max():.1f}']
-        rows.append([arm, *[l]*several, f'{o.miou.mean():.1f}{std}', *each, f'{o.val.mean():.1f}', f'{o.val_best.mean():.1f}', *cost])
-    failed = df.attrs.get('failed', [])
-    family = [f'Labelled images: {", ".join(map(str, df.family.unique()))}.'] if 'family' in df and df.family.notna().all() else []
-    notes = family + ['† the mean over seeds of each run\'s best epoch, picked on the validation part itself: flattering, and no result. All else is of the last epoch.'] + [f'Not finished: {", ".join(failed)}.']*bool(failed)
-    return '\n'.join([markdown_table(heads, rows, left=range(1+several)), '', *notes])
+    heads = ['arm', *['labelled']*several, 'mIoU % ± std', *(f'seed {s}' for s in seeds)]
+    heads += ['on val','best on val †','M deployed','M trained','s per step','GiB']
+    groups = df.groupby(['arm','labelled'], sort=False)
+    rows = [[arm, *[l]*several, *_arm_row(o, seeds)] for (arm,l),o in groups]
+    return '\n'.join([markdown_table(heads, rows, left=range(1+several)), '', *_table_notes(df)])

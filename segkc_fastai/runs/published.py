@@ -1,4 +1,4 @@
-"""What the field reports, with split family and selection rule, so that nothing is compared that cannot be
+"""Results of the field, with split family and selection rule, so that only comparable numbers are compared
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/07_runs/published.html.md"""
 
@@ -10,53 +10,101 @@ __all__ = ['published']
 # %% ../../nbs/07_runs/09_published.ipynb #50457bfe
 import pandas as pd
 
+# %% ../../nbs/07_runs/09_published.ipynb #06e5f705
+def _read_series(line):
+    "Numbers of one line as dicts"
+    method,backbone,m,values = (o.strip() for o in line.split('|'))
+    base = dict(method=method, backbone=backbone, params_m=None if m=='–' else float(m))
+    return [base | dict(labelled=int(n), miou=float(v)) for n,v in (o.split('=') for o in values.split())]
+
+# %% ../../nbs/07_runs/09_published.ipynb #2d1ebb28
+_RULES = dict(ema='best epoch of the EMA teacher on val', student='best epoch on val')
+_RULES['unknown'] = 'selection rule not stated'
+
+def _read_table(text):
+    "Numbers of a table as dicts"
+    for line in filter(None, text.splitlines()):
+        if line.startswith('#'): rule,source = (o.strip() for o in line[1:].split('|'))
+        else: yield from (o | dict(rule=_RULES[rule], source=source) for o in _read_series(line))
+
 # %% ../../nbs/07_runs/09_published.ipynb #fc33db83
-_RULES = dict(ema='best epoch of the EMA teacher on val', student='best epoch on val', unknown='selection rule not stated')
-_SERIES = """
-SegKC | backbone not stated | 24.8 | voc original | unknown | arXiv 2503.10693, abstract and figure 1 | 366=87.1 732=89.2 1464=89.8
-UniMatch V2 | DINOv2-S, DPT | 24.8 | voc original | ema | logs of UniMatch V2's release | 92=79.03 183=85.50 366=85.85 732=86.69 1464=87.82
-UniMatch V2 | DINOv2-B, DPT | 97.5 | voc original | ema | logs of UniMatch V2's release | 92=86.29 183=87.92 366=88.86 732=89.98 1464=90.80
-UniMatch V2 | DINOv2-L, DPT | 335.6 | voc original | ema | logs of UniMatch V2's release | 92=86.44 183=87.56 366=90.29 732=91.13 1464=91.21
-FixMatch | DINOv2-B, DPT | 97.5 | voc original | ema | logs of UniMatch V2's release | 92=83.83 183=87.37 366=88.21 732=89.88 1464=90.21
-UniMatch | DINOv2-B, DPT | 97.5 | voc original | ema | logs of UniMatch V2's release | 92=86.03 183=87.52 366=88.66 732=89.99 1464=90.43
-labelled-only | DINOv2-S, DPT | 24.8 | voc original | student | logs of UniMatch V2's release | 92=66.98 183=75.63 366=81.82 732=83.69 1464=85.56
-labelled-only | DINOv2-B, DPT | 97.5 | voc original | student | logs of UniMatch V2's release | 92=76.86 183=82.07 366=85.27 732=87.15 1464=88.30
-UniMatch | ResNet-101, DeepLabV3+ | – | voc original | unknown | README of UniMatch V2's release | 92=75.2 183=77.2 366=78.8 732=79.9 1464=81.2
-AllSpark | MiT-B5 | – | voc original | unknown | README of UniMatch V2's release | 92=76.1 183=78.4 366=79.8 732=80.8 1464=82.1
-SemiVL | CLIP-B | – | voc original | unknown | README of UniMatch V2's release | 92=84.0 183=85.6 366=86.0 732=86.7 1464=87.3
-Diverse Co-training, 2 networks | ResNet-101 + MiT-B3 | – | voc original | unknown | README of the release | 92=76.2 183=76.6 366=80.2 732=80.8 1464=81.9
-Diverse Co-training, 3 networks | ResNet-101 + MiT-B3 | – | voc original | unknown | README of the release | 92=75.7 183=77.7 366=80.1 732=80.9 1464=82.0
-GTA-Seg | ResNet-101, DeepLabV3+ | – | voc original | unknown | tables of later papers; the paper has 70 and 80.5 at the ends | 92=70.02 183=73.16 366=75.57 732=78.37 1464=80.47
-U2PL | ResNet-101, DeepLabV3+ | – | voc original | unknown | README of the release | 92=67.98 183=69.15 366=73.66 732=76.16 1464=79.49
-CPS | ResNet-101, DeepLabV3+ | – | voc original | unknown | tables of later papers | 92=64.07 183=67.42 366=71.71 732=75.88
-labelled-only | ResNet-101, DeepLabV3+ | – | voc original | unknown | tables of later papers | 92=45.77 183=54.92 366=65.88 732=71.69 1464=72.50
-CPS + CutMix | ResNet-101, DeepLabV3+ | – | voc blended | unknown | tables of later papers | 662=74.48 1323=76.44 2646=77.68 5291=78.64
-GTA-Seg | ResNet-101, DeepLabV3+ | – | voc blended | unknown | arXiv 2301.07340 | 5291=81.01
-UniMatch V2 | DINOv2-S, DPT | 24.8 | cityscapes fine | ema | logs of UniMatch V2's release | 186=80.55 372=81.86 744=82.39 1488=82.61
-UniMatch V2 | DINOv2-B, DPT | 97.5 | cityscapes fine | ema | logs of UniMatch V2's release | 186=83.60 372=84.30 744=84.51 1488=85.14
-labelled-only | DINOv2-S, DPT | 24.8 | cityscapes fine | student | logs of UniMatch V2's release | 186=77.15 372=80.22 744=81.69 1488=82.42
-labelled-only | DINOv2-B, DPT | 97.5 | cityscapes fine | student | logs of UniMatch V2's release | 186=80.79 372=82.65 744=83.98 1488=84.39
-UniMatch | ResNet-101, DeepLabV3+ | – | cityscapes fine | unknown | README of UniMatch V2's release | 186=76.6 372=77.9 744=79.2 1488=79.5
-AllSpark | MiT-B5 | – | cityscapes fine | unknown | README of UniMatch V2's release | 186=78.3 372=79.2 744=80.6 1488=81.4
-SemiVL | CLIP-B | – | cityscapes fine | unknown | README of UniMatch V2's release | 186=77.9 372=79.4 744=80.3 1488=80.6
-GTA-Seg | ResNet-101, DeepLabV3+ | – | cityscapes fine | unknown | tables of later papers | 186=69.38 372=72.02 744=76.08
-CPS | ResNet-101, DeepLabV3+ | – | cityscapes fine | unknown | rerun in tables of later papers | 186=69.78 372=74.31 744=74.58 1488=76.81
+_NUMBERS = {}
+_NUMBERS['voc','original'] = """
+# unknown | arXiv 2503.10693, abstract and figure 1
+SegKC | backbone not stated | 24.8 | 366=87.1 732=89.2 1464=89.8
+# ema | logs of UniMatch V2's release
+UniMatch V2 | DINOv2-S, DPT | 24.8 | 92=79.03 183=85.50 366=85.85 732=86.69 1464=87.82
+UniMatch V2 | DINOv2-B, DPT | 97.5 | 92=86.29 183=87.92 366=88.86 732=89.98 1464=90.80
+UniMatch V2 | DINOv2-L, DPT | 335.6 | 92=86.44 183=87.56 366=90.29 732=91.13 1464=91.21
+FixMatch | DINOv2-B, DPT | 97.5 | 92=83.83 183=87.37 366=88.21 732=89.88 1464=90.21
+UniMatch | DINOv2-B, DPT | 97.5 | 92=86.03 183=87.52 366=88.66 732=89.99 1464=90.43
+# student | logs of UniMatch V2's release
+labelled-only | DINOv2-S, DPT | 24.8 | 92=66.98 183=75.63 366=81.82 732=83.69 1464=85.56
+labelled-only | DINOv2-B, DPT | 97.5 | 92=76.86 183=82.07 366=85.27 732=87.15 1464=88.30
 """
+
+# %% ../../nbs/07_runs/09_published.ipynb #2168db5e
+_NUMBERS['voc','original'] += """
+# unknown | README of UniMatch V2's release
+UniMatch | ResNet-101, DeepLabV3+ | – | 92=75.2 183=77.2 366=78.8 732=79.9 1464=81.2
+AllSpark | MiT-B5 | – | 92=76.1 183=78.4 366=79.8 732=80.8 1464=82.1
+SemiVL | CLIP-B | – | 92=84.0 183=85.6 366=86.0 732=86.7 1464=87.3
+# unknown | README of the release
+Diverse Co-training, 2 networks | ResNet-101 + MiT-B3 | – | 92=76.2 183=76.6 366=80.2 732=80.8 1464=81.9
+Diverse Co-training, 3 networks | ResNet-101 + MiT-B3 | – | 92=75.7 183=77.7 366=80.1 732=80.9 1464=82.0
+# unknown | tables of later papers; the paper has 70 and 80.5 at the ends
+GTA-Seg | ResNet-101, DeepLabV3+ | – | 92=70.02 183=73.16 366=75.57 732=78.37 1464=80.47
+# unknown | README of the release
+U2PL | ResNet-101, DeepLabV3+ | – | 92=67.98 183=69.15 366=73.66 732=76.16 1464=79.49
+# unknown | tables of later papers
+CPS | ResNet-101, DeepLabV3+ | – | 92=64.07 183=67.42 366=71.71 732=75.88
+labelled-only | ResNet-101, DeepLabV3+ | – | 92=45.77 183=54.92 366=65.88 732=71.69 1464=72.50
+"""
+
+# %% ../../nbs/07_runs/09_published.ipynb #b37b608a
+_NUMBERS['voc','blended'] = """
+# unknown | tables of later papers
+CPS + CutMix | ResNet-101, DeepLabV3+ | – | 662=74.48 1323=76.44 2646=77.68 5291=78.64
+# unknown | arXiv 2301.07340
+GTA-Seg | ResNet-101, DeepLabV3+ | – | 5291=81.01
+"""
+
+# %% ../../nbs/07_runs/09_published.ipynb #3ff642e1
+_NUMBERS['cityscapes','fine'] = """
+# ema | logs of UniMatch V2's release
+UniMatch V2 | DINOv2-S, DPT | 24.8 | 186=80.55 372=81.86 744=82.39 1488=82.61
+UniMatch V2 | DINOv2-B, DPT | 97.5 | 186=83.60 372=84.30 744=84.51 1488=85.14
+# student | logs of UniMatch V2's release
+labelled-only | DINOv2-S, DPT | 24.8 | 186=77.15 372=80.22 744=81.69 1488=82.42
+labelled-only | DINOv2-B, DPT | 97.5 | 186=80.79 372=82.65 744=83.98 1488=84.39
+# unknown | README of UniMatch V2's release
+UniMatch | ResNet-101, DeepLabV3+ | – | 186=76.6 372=77.9 744=79.2 1488=79.5
+AllSpark | MiT-B5 | – | 186=78.3 372=79.2 744=80.6 1488=81.4
+SemiVL | CLIP-B | – | 186=77.9 372=79.4 744=80.3 1488=80.6
+# unknown | tables of later papers
+GTA-Seg | ResNet-101, DeepLabV3+ | – | 186=69.38 372=72.02 744=76.08
+# unknown | rerun in tables of later papers
+CPS | ResNet-101, DeepLabV3+ | – | 186=69.78 372=74.31 744=74.58 1488=76.81
+"""
+
+# %% ../../nbs/07_runs/09_published.ipynb #c7a68ad7
+_COLUMNS = 'method backbone params_m dataset family rule source labelled miou'.split()
+
+def _published_rows():
+    for (dataset,family),text in _NUMBERS.items():
+        for row in _read_table(text): yield row | dict(dataset=dataset, family=family)
 
 # %% ../../nbs/07_runs/09_published.ipynb #1a02290a
 def published(
-    dataset=None, # voc or cityscapes; all if None
-    family=None,  # original or blended (voc), fine (cityscapes); all if None
-    method=None   # a name; all if None
+    dataset=None, # voc or cityscapes; all by default
+    family=None,  # original or blended (voc), fine (cityscapes); all by default
+    method=None   # name of a method; all by default
 )->pd.DataFrame: # method, backbone, params_m, dataset, family, rule, source, labelled, miou
-    "Published results, one row a number; ValueError if there are none of the kind asked for"
-    rows = []
-    for line in _SERIES.strip().splitlines():
-        name,backbone,m,where,rule,source,values = (o.strip() for o in line.split('|'))
-        base = dict(zip(('method','backbone','params_m','dataset','family','rule','source'), (name, backbone, None if m=='–' else float(m), *where.split(), _RULES[rule], source)))
-        rows += [base | dict(labelled=int(n), miou=float(v)) for n,v in (o.split('=') for o in values.split())]
-    df = pd.DataFrame(rows)
+    "Published results, one row per number; raises `ValueError` if nothing matches"
+    df = pd.DataFrame(_published_rows(), columns=_COLUMNS)
     for k,v in dict(dataset=dataset, family=family, method=method).items():
-        if v is not None and v not in set(df[k]): raise ValueError(f'{k}={v!r}: no published numbers; there are {", ".join(dict.fromkeys(df[k]))}')
-        if v is not None: df = df[df[k]==v]
+        if v is None: continue
+        known = ', '.join(dict.fromkeys(df[k]))
+        if v not in set(df[k]): raise ValueError(f'{k}={v!r}: no published numbers; choose from {known}')
+        df = df[df[k]==v]
     return df.reset_index(drop=True)

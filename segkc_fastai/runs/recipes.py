@@ -16,25 +16,30 @@ from .config import RunConfig
 # %% ../../nbs/07_runs/05_recipes.ipynb #eff2ed2d
 @dataclass
 class Recipe(RunConfig):
-    "The settings of one benchmark"
-    labelled:str=''              # to be given: a published list, or a share
+    "Settings for one benchmark"
+    labelled:str=''              # required: a published list, or a share
     method:str='segkc'           # reconstructed
     junior:str='vit_small_patch14_dinov2+dpt'    # SegKC, figure 1: 24.8 M parameters are deployed
     senior:str|None='vit_base_patch14_dinov2+dpt' # not published; the next larger of the family
     lr:Above0=2e-4               # UniMatch V2: decoders
     lr_ratio:Above0|None=40      # UniMatch V2: encoders at 5e-6
     schedule:Literal['one_cycle','poly']='poly' # UniMatch V2: AdamW (0.9, 0.999), weight decay 0.01, power 0.9
-    scale:Range=(.5,2.)          # UniMatch V2: random scale, crop, flip; strong views are the defaults of `StrongView` and `CutMix`
-    others = {'mkd.threshold':0., 'gta.warmup':1/80} # arguments of other methods, for comparisons: those of their releases
+    scale:Range=(.5,2.)          # UniMatch V2: random scale, crop, flip
+    others = {'mkd.threshold':0., 'gta.warmup':1/80} # arguments of other methods, for comparisons: from their releases
 
     def comparison(self)->RunConfig:
-        "These settings with the arguments of the other methods beside those of its own"
+        "These settings, with arguments of the other methods in addition to those of its own"
         return replace(self, method_args=self.method_args | self.others)
 
-# %% ../../nbs/07_runs/05_recipes.ipynb #1ca903e3
+# %% ../../nbs/07_runs/05_recipes.ipynb #a7bec09f
+_Evaluate = Literal['whole','resize','sliding']
+
 def _list(example):
-    lists = f"a text file with one labelled image a line, such as UniMatch V2's splits/{example}/labeled.txt"
+    lists = f"a text file with one labelled image per line, such as UniMatch V2's splits/{example}/labeled.txt"
     return f'{lists}; a share such as 1/16 draws a split of your own'
+
+# %% ../../nbs/07_runs/05_recipes.ipynb #1ca903e3
+def _pascal(): return dict(threshold=.95, warmup=0., ramp=.1) # threshold: UniMatch V2; ramp: ours
 
 @dataclass
 class PascalOriginal(Recipe):
@@ -42,12 +47,13 @@ class PascalOriginal(Recipe):
     recipe:str|None='pascal_original'
     layout:str|None='voc'        # unlabelled: the rest of the 10 582
     size:Size=(518,518)          # UniMatch V2, Pascal
-    bs:Count=16                  # UniMatch V2, Pascal: 4 labelled and 4 unlabelled a device
+    bs:Count=16                  # UniMatch V2, Pascal: 4 labelled and 4 unlabelled per device
     epochs:Count=60              # UniMatch V2, Pascal
-    evaluate:Literal['whole','resize','sliding']='resize' # UniMatch V2, Pascal: whole images, resized to multiples of the patch
-    method_args:Arguments=field(default_factory=lambda: dict(threshold=.95, warmup=0., ramp=.1)) # threshold: UniMatch V2; ramp: ours
+    evaluate:_Evaluate='resize'  # UniMatch V2, Pascal
+    method_args:Arguments=field(default_factory=_pascal)
     wanted = _list('pascal/92')
 
+# %% ../../nbs/07_runs/05_recipes.ipynb #6267a8aa
 @dataclass
 class PascalBlended(PascalOriginal):
     "Pascal VOC 2012, labelled images among all 10 582"
@@ -56,20 +62,23 @@ class PascalBlended(PascalOriginal):
     wanted = _list('pascal/1_16')
 
 # %% ../../nbs/07_runs/05_recipes.ipynb #b3abb5d9
+def _cityscapes(): return _pascal() | dict(criterion='ohem')
+
 @dataclass
 class Cityscapes(Recipe):
     "Cityscapes, fine annotations"
     recipe:str|None='cityscapes'
     layout:str|None='cityscapes' # 2975 training images
     size:Size=(798,798)          # UniMatch V2, Cityscapes
-    bs:Count=8                   # UniMatch V2, Cityscapes: 2 labelled and 2 unlabelled a device
+    bs:Count=8                   # UniMatch V2, Cityscapes: 2 labelled and 2 unlabelled per device
     epochs:Count=180             # UniMatch V2, Cityscapes
-    evaluate:Literal['whole','resize','sliding']='sliding' # UniMatch V2, Cityscapes: window of the crop, stride of two thirds of it
-    method_args:Arguments=field(default_factory=lambda: dict(threshold=.95, criterion='ohem', warmup=0., ramp=.1)) # threshold and criterion: UniMatch V2; ramp: ours
+    evaluate:_Evaluate='sliding' # UniMatch V2, Cityscapes
+    method_args:Arguments=field(default_factory=_cityscapes)
     wanted = _list('cityscapes/1_16')
 
 # %% ../../nbs/07_runs/05_recipes.ipynb #61cd3e47
-_CONSULTED = dict(weight=.6, warmup=.15, ramp=.2, weight_senior=.05, weight_features=4., stage=-3) # found by trying; stage -3 has a stride of 8
+_CONSULTED = dict(weight=.6, warmup=.15, ramp=.2, weight_senior=.05, weight_features=4., stage=-3)
+_MKD = {'mkd.cap':.6, 'mkd.teacher_weight':.36, 'mkd.student_weight':.24}
 
 @dataclass
 class Scenes(Recipe):
@@ -83,18 +92,18 @@ class Scenes(Recipe):
     scale:Range=(.75,1.5)        # thin objects vanish when they shrink further
     bs:Count=4                   # labelled, and as many unlabelled
     epochs:Count=8               # three minutes on two slow cores
-    lr:Above0=4e-3               # found by trying
+    lr:Above0=4e-3               # found by trial
     lr_ratio:Above0|None=None    # one rate for all, as nothing is pretrained
     schedule:Literal['one_cycle','poly']='one_cycle'
     method_args:Arguments=field(default_factory=_CONSULTED.copy)
-    others = {'cap':.97, 'mkd.cap':.6, 'mkd.teacher_weight':.36, 'mkd.student_weight':.24, 'mean_teacher.consistency':10.} # found by trying; MKD's weights: the release's proportion, .6 in all
+    others = {'cap':.97, 'mean_teacher.consistency':10.} | _MKD # found by trial
 
 # %% ../../nbs/07_runs/05_recipes.ipynb #3ca33ea6
 RECIPES = {cls.recipe:cls for cls in (PascalOriginal, PascalBlended, Cityscapes, Scenes)}
 
 def recipe(
     name:str # a key of `RECIPES`
-)->type: # of `RunConfig`; call it with the data
-    "A recipe by name; ValueError lists them"
-    if name not in RECIPES: raise ValueError(f'--recipe {name!r}: choose from {", ".join(RECIPES)}')
+)->type: # subclass of `Recipe`; call it with the data
+    "Return a recipe by name; raises `ValueError` if it is unknown"
+    if name not in RECIPES: raise ValueError(f'--recipe {name!r}: unknown; choose from {", ".join(RECIPES)}')
     return RECIPES[name]

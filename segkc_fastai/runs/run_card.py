@@ -1,4 +1,4 @@
-"""What was run, on what, with which result; and whether two results may be compared
+"""Summarise a run: settings, data, results; and what makes two results incomparable
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/07_runs/run_card.html.md"""
 
@@ -11,81 +11,129 @@ __all__ = ['card_facts', 'card', 'compare_cards']
 from ..core.markdown import markdown_table
 from .folder import not_comparable, run_results
 
+# %% ../../nbs/07_runs/03_run_card.ipynb #c6c57474
+def _card_data(f):
+    "Data and split, from a run's facts"
+    split = dict(split=f.split, family=f.split_family, hash=f.split_hash, val_hash=f.val_hash)
+    return dict(name=f.task['name'], classes=len(f.task['classes']), **f.images, **split)
+
+# %% ../../nbs/07_runs/03_run_card.ipynb #5accdb08
+def _card_training(c, f, h):
+    "Schedule, views and numerics, from a run's settings, facts and history"
+    views = dict(size=list(c.size), scale=list(c.scale), strong=c.strong, bs=c.bs, streams=f.streams)
+    rates = dict(schedule=c.schedule, lr=c.lr, lr_ratio=c.lr_ratio, seed=c.seed)
+    skipped = int(h['skipped'].sum()) if 'skipped' in h else 0
+    how = dict(precision=c.precision, accumulate=c.accumulate, clip=c.clip, skipped=skipped)
+    return dict(epochs=c.epochs, epochs_done=len(h), steps=f.steps, **views, **rates, **how)
+
+# %% ../../nbs/07_runs/03_run_card.ipynb #d88d8d0e
+def _card_cost(f, h):
+    "Seconds and memory, from a run's facts and history"
+    seconds = dict(seconds=round(float(h['seconds'].sum()), 1), seconds_a_step=float(h['step'].median()))
+    return dict(**seconds, gib=float(h['gib'].max()), hardware=f.hardware)
+
+# %% ../../nbs/07_runs/03_run_card.ipynb #6cc1b0e4
+def card_facts(
+    run,        # `Run`
+    note:str='' # how it ended, if early
+)->dict: # plain JSON types, as in `card.json`
+    "Collect everything on a card"
+    c,f,results,h = run.config,run.facts,run_results(run),run.history
+    method = dict(method=c.method, method_args=c.method_args, method_note=f.note, recipe=c.recipe)
+    rule = 'last epoch; deployed network chosen before training'
+    nets = dict(networks=f.networks, deployed=f.deployed, selection=rule)
+    how = dict(data=_card_data(f), training=_card_training(c, f, h), evaluate=c.evaluate)
+    rest = dict(cost=_card_cost(f, h), versions=f.versions, results=results)
+    return dict(format=1, name=run.path.name, note=note) | method | nets | how | rest
+
 # %% ../../nbs/07_runs/03_run_card.ipynb #74e7ae71
 def _arguments(d): return ', '.join(f'{k}={v}' for k,v in d.items()) or 'defaults'
 
+# %% ../../nbs/07_runs/03_run_card.ipynb #f6b98b57
 def _start(v):
     if v['follows']: return f'EMA of {v["follows"]}'
     return ('pretrained' if v['pretrained'] else 'from random weights') + (', encoder frozen' if v['frozen'] else '')
 
+# %% ../../nbs/07_runs/03_run_card.ipynb #1c7b0b68
+def _network_words(networks):
+    "Specification, size and start of every network"
+    return '; '.join(f'{k} `{v["spec"]}`, {v["params"]/1e6:.2f} M parameters, {_start(v)}' for k,v in networks.items())
+
 # %% ../../nbs/07_runs/03_run_card.ipynb #fd71f80e
 def _numbers(t):
-    "What is unusual about the numbers of a training"
-    said = [t['precision']]*(t['precision']!='fp32') + [f'gradients of {t["accumulate"]} batches a step']*(t['accumulate']>1) + [f'gradients clipped to a norm of {t["clip"]}']*bool(t['clip'])
-    return ''.join(f', {o}' for o in said + [f'{t["skipped"]} batches skipped because their loss was not finite']*bool(t['skipped']))
+    "Precision, accumulation, clipping and skipped batches, where they differ from the defaults"
+    said = [t['precision']]*(t['precision']!='fp32')
+    if t['accumulate']>1: said.append(f'gradients of {t["accumulate"]} batches per step')
+    if t['clip']: said.append(f'gradients clipped to a norm of {t["clip"]}')
+    if t['skipped']: said.append(f'{t["skipped"]} batches skipped because their loss was not finite')
+    return ''.join(f', {o}' for o in said)
 
+# %% ../../nbs/07_runs/03_run_card.ipynb #d3380426
+def _training_words(t):
+    "Length, crops, views, rates and seed of a training"
+    crops = ' + '.join(f'{t["bs"]} {o}' for o in t['streams'])
+    views = 'crops of {}×{} pixels, scale {:g} to {:g}'.format(*t['size'], *t['scale'])
+    rate = f'{t["schedule"].replace("_", " ")}, rate {t["lr"]:g}'
+    if t['lr_ratio']: rate += f', encoders 1/{t["lr_ratio"]:g} of it'
+    length = f'{t["epochs_done"]} of {t["epochs"]} epochs of {t["steps"]} steps; per step {crops} {views}'
+    return f'{length}, strong view: {_arguments(t["strong"])}; {rate}{_numbers(t)}; seed {t["seed"]}'
+
+# %% ../../nbs/07_runs/03_run_card.ipynb #1d644a8a
+def _cost_words(c):
+    memory = f'peak memory {c["gib"]:.1f} GiB' + ('' if c['hardware'].startswith('CPU') else ' on the device')
+    return f'{c["seconds"]:.0f} s, {c["seconds_a_step"]:.3g} s per step; {memory}; {c["hardware"]}'
+
+# %% ../../nbs/07_runs/03_run_card.ipynb #7f7b0fe6
 def _figure(o):
+    "mIoU of a network in percent, with its interval"
     if o['miou'] is None: return '–'
     return f'{o["miou"]:.1f} %' + (' ({:.1f} to {:.1f})'.format(*o['interval']) if 'interval' in o else '')
 
-# %% ../../nbs/07_runs/03_run_card.ipynb #6cc1b0e4
-def _training(c, f, h):
-    views = dict(size=list(c.size), scale=list(c.scale), strong=c.strong, bs=c.bs, streams=f.streams)
-    rates = dict(schedule=c.schedule, lr=c.lr, lr_ratio=c.lr_ratio, seed=c.seed)
-    how = dict(precision=c.precision, accumulate=c.accumulate, clip=c.clip, skipped=int(h['skipped'].sum()) if 'skipped' in h else 0)
-    return dict(epochs=c.epochs, epochs_done=len(h), steps=f.steps, **views, **rates, **how)
-
-def card_facts(
-    run,        # `Run`
-    note:str='' # how it ended, if not at its end
-)->dict: # plain JSON types, as in `card.json`
-    "Everything on a card"
-    c,f,results,h = run.config,run.facts,run_results(run),run.history
-    what = dict(name=run.path.name, note=note, method=c.method, method_args=c.method_args, method_note=f.note, recipe=c.recipe)
-    nets = dict(networks=f.networks, deployed=f.deployed, selection='last epoch; deployed network chosen before training')
-    split = dict(split=f.split, family=f.split_family, hash=f.split_hash, val_hash=f.val_hash)
-    data = dict(name=f.task['name'], classes=len(f.task['classes']), **f.images, **split)
-    cost = dict(seconds=round(float(h['seconds'].sum()), 1), seconds_a_step=float(h['step'].median()), gib=float(h['gib'].max()), hardware=f.hardware)
-    rest = dict(evaluate=c.evaluate, cost=cost, versions=f.versions, results=results)
-    return dict(format=1) | what | nets | dict(data=data, training=_training(c, f, h)) | rest
-
 # %% ../../nbs/07_runs/03_run_card.ipynb #73601d17
+def _card_rows(f):
+    "The rows of a card's first table"
+    d,dep = f['data'],f['deployed']
+    recipe = f', recipe {f["recipe"]}' if f['recipe'] else ''
+    method = f'{f["method"]} ({_arguments(f["method_args"])}){recipe}. {f["method_note"]}'
+    deployed = f'{dep}, {f["networks"][dep]["params"]/1e6:.2f} M parameters, chosen before training'
+    data = f'{d["name"]}: {d["labelled"]} labelled ({d["split"]}), {d["unlabelled"]} unlabelled, {d["val"]} validation'
+    split = f'{d["family"] or "family not recorded"}; hash `{d["hash"]}`'
+    nets = dict(Networks=_network_words(f['networks']), Deployed=deployed)
+    versions = _arguments(f['versions']).replace('=', ' ')
+    how = dict(Training=_training_words(f['training']), Time=_cost_words(f['cost']), Versions=versions)
+    return dict(Method=method) | nets | dict(Data=f'{data} images', Split=split) | how
+
+# %% ../../nbs/07_runs/03_run_card.ipynb #ffd0b0c1
 def card(
     run,        # `Run`
-    note:str='' # how it ended, if not at its end
+    note:str='' # how it ended, if early
 )->str: # Markdown
-    "What was run, on what, with which result"
+    "Summarise a run: settings, data, results"
     f = card_facts(run, note)
-    d,t,r,dep,(ch,cw),(lo,hi) = f['data'],f['training'],f['results'],f['deployed'],f['training']['size'],f['training']['scale']
-    nets = '; '.join(f'{k} `{v["spec"]}`, {v["params"]/1e6:.2f} M parameters, {_start(v)}' for k,v in f['networks'].items())
-    rate = f'{t["schedule"].replace("_", " ")}, rate {t["lr"]:g}' + (f', of encoders 1/{t["lr_ratio"]:g} of it' if t['lr_ratio'] else '')
-    rate += _numbers(t)
-    rows = [('Method', f'{f["method"]} ({_arguments(f["method_args"])}){", recipe "+f["recipe"] if f["recipe"] else ""}. {f["method_note"]}'), ('Networks', nets),
-        ('Deployed', f'{dep}, {f["networks"][dep]["params"]/1e6:.2f} M parameters, chosen before training'),
-        ('Data', f'{d["name"]}: {d["labelled"]} labelled ({d["split"]}), {d["unlabelled"]} unlabelled, {d["val"]} validation images'),
-        ('Split', f'{d["family"] or "family not recorded"}; hash `{d["hash"]}`'),
-        ('Training', f'{t["epochs_done"]} of {t["epochs"]} epochs of {t["steps"]} steps; a step: {" + ".join(f"""{t["bs"]} {o}""" for o in t["streams"])} crops of {ch}×{cw} pixels, '
-            f'scale {lo:g} to {hi:g}, strong view: {_arguments(t["strong"])}; {rate}; seed {t["seed"]}'),
-        ('Time', f'{f["cost"]["seconds"]:.0f} s, {f["cost"]["seconds_a_step"]:.3g} s a step; peak memory {f["cost"]["gib"]:.1f} GiB{"" if f["cost"]["hardware"].startswith("CPU") else " on the device"}; {f["cost"]["hardware"]}'),
-        ('Versions', _arguments(f['versions']).replace('=', ' '))]
-    heads = ('mIoU on val (95 % interval)', 'last epoch', f'epoch {r["best"]["epoch"]}, best of {dep} on val')
-    table = markdown_table(heads, ((k, *(_figure(r[o][k]) for o in ('last','best'))) for k in r['last'] if k!='epoch'))
-    return '\n\n'.join(o for o in (f'# {f["name"]}', note, markdown_table(('',''), rows, left=(0,1)), table) if o) + '\n'
+    r = f['results']
+    heads = ('mIoU on val (95 % interval)', 'last epoch', f'epoch {r["best"]["epoch"]}, best of {f["deployed"]} on val')
+    figures = ((k, *(_figure(r[o][k]) for o in ('last','best'))) for k in r['last'] if k!='epoch')
+    done = markdown_table(('',''), _card_rows(f).items(), left=(0,1))
+    return '\n\n'.join(o for o in (f'# {f["name"]}', note, done, markdown_table(heads, figures)) if o) + '\n'
+
+# %% ../../nbs/07_runs/03_run_card.ipynb #680e9959
+def _card_row(run):
+    "One row of a table of runs"
+    c,f,r,dep = run.config,run.facts,run_results(run),run.deployed
+    size,crop = f'{f.networks[dep]["params"]/1e6:.1f}','{}×{}'.format(*c.size)
+    what = [run.path.name, c.method, size, f.split_family, f.images['labelled'], c.seed, crop]
+    return [*what, *(_figure(r[o][dep]) for o in ('last','best'))]
 
 # %% ../../nbs/07_runs/03_run_card.ipynb #9de48743
 def compare_cards(
     runs # several `Run`s
 )->str: # Markdown
-    "Results side by side, and why which of them cannot be compared with the first"
+    "Results side by side, and what makes runs incomparable with the first one"
     heads = ['run','method','deployed, M','split family','labelled','seed','crop','last epoch','best epoch †']
-    rows = []
-    for run in runs:
-        c,f,r,dep = run.config,run.facts,run_results(run),run.deployed
-        size,crop = f'{f.networks[dep]["params"]/1e6:.1f}','{}×{}'.format(*c.size)
-        what = [run.path.name, c.method, size, f.split_family, f.images['labelled'], c.seed, crop]
-        rows.append([*what, *(_figure(r[o][dep]) for o in ('last','best'))])
-    why = {o.path.name:not_comparable(runs[0], o) for o in runs[1:]}
-    said = [f'- `{k}` cannot be compared with `{runs[0].path.name}`: {"; ".join(v)}.' for k,v in why.items() if v]
-    note = 'mIoU on the validation part, 95 % interval over its images. † picked on that part itself: flattering, and no result.'
-    last = '\n'.join(said) or 'All can be compared: same data, split, crop, length and deployed network.'
-    return '\n\n'.join([markdown_table(heads, rows, left=(0,1,3)), note, last]) + '\n'
+    table = markdown_table(heads, map(_card_row, runs), left=(0,1,3))
+    first,why = runs[0].path.name,{o.path.name:not_comparable(runs[0], o) for o in runs[1:]}
+    said = [f'- `{k}` cannot be compared with `{first}`: {"; ".join(v)}.' for k,v in why.items() if v]
+    note = 'mIoU on the validation split, 95 % interval over its images.'
+    best = '† chosen on the validation split itself: flattering, no result.'
+    same = 'All runs can be compared: same data, split, crop, length and deployed network.'
+    return '\n\n'.join([table, f'{note} {best}', '\n'.join(said) or same]) + '\n'

@@ -30,13 +30,13 @@ def _one(run):
     "mIoU of one run, with its 95 % interval if it has one"
     return f'{run.miou:.1f}' + (f' ({run.low:.1f} to {run.high:.1f})' if pd.notna(run.get('low')) else '')
 
-# %% ../../nbs/07_runs/11_tables.ipynb #f057c583
-_mean = lambda o: f'{o.mean():.1f}'
+# %% ../../nbs/07_runs/11_tables.ipynb #64cb227e
+_mean_of = lambda o: f'{o.mean():.1f}'
 _millions = lambda o: f'{o.iloc[0]/1e6:.1f}'
 _step = lambda o: f'{o.median():.3g}'
 _gib = lambda o: f'{o.max():.1f}'
 _FURTHER = [ # column, its heading, its figure for several runs
-    ('val','on val',_mean), ('val_best','best on val †',_mean), ('step','s per step',_step), ('gib','GiB',_gib),
+    ('val','on val',_mean_of), ('val_best','best on val †',_mean_of), ('step','s per step',_step), ('gib','GiB',_gib),
     ('deployed','M deployed',_millions), ('trained','M trained',_millions)]
 BEST = """† the mean over seeds of each run's best epoch, chosen on the validation split itself: flattering, no result.
 All else is of the last epoch."""
@@ -64,8 +64,8 @@ def _notes(df):
     notes = {'Labelled images':families, 'Not finished':failed}
     return [BEST]*('val_best' in df) + [f'{k}: {", ".join(map(str, v))}.' for k,v in notes.items() if len(v)]
 
-# %% ../../nbs/07_runs/11_tables.ipynb #d7d7ae96
-def _size(net):
+# %% ../../nbs/07_runs/11_tables.ipynb #a140a11d
+def _network(net):
     start = 'pretrained' if net['pretrained'] else 'from random weights'
     if net['follows']: start = f'EMA of {net["follows"]}'
     return f'{net["spec"]}, {net["params"]/1e6:.2f} M, {start}' + ', encoder frozen'*bool(net['frozen'])
@@ -78,7 +78,7 @@ def card_row(
     "What a run's card says, as columns of `results.csv`"
     data,how,last = f['data'],f['training'],f['results']['last']
     what = dict(recipe=f['recipe'], arguments=_pairs(f['method_args'], '=') or 'defaults', network=f['deployed'])
-    nets = dict(networks='; '.join(f'{k} {_size(v)}' for k,v in f['networks'].items()))
+    nets = dict(networks='; '.join(f'{k} {_network(v)}' for k,v in f['networks'].items()))
     known = {k:f'{v["miou"]:.1f}' for k,v in last.items() if k!='epoch' and v['miou'] is not None}
     split = dict(val_images=data['val'], split=data['split'], split_hash=data['hash'])
     batch = ' + '.join(f'{how["bs"]} {o}' for o in how['streams'])

@@ -1,4 +1,4 @@
-"""From settings to a finished run folder, and from an interrupted one to a finished one
+"""From settings to a finished run folder, and from an interrupted run to a finished one
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/07_runs/training.html.md"""
 
@@ -40,12 +40,12 @@ from ..train.probe import ProbeRecorder
 # %% ../../nbs/07_runs/04_training.ipynb #eb6027b5
 @contextmanager
 def new_run(
-    path:str|Path # folder to make; may exist if it is empty
+    path:str|Path # folder to create; may exist if it is empty
 ):
-    "Make a run folder, and remove it if the block fails before `history.csv` has a row and before there is a checkpoint"
+    "Create a run folder; remove it if the block fails before it holds a checkpoint or a `history.csv`"
     path = Path(path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise FileExistsError(f'{path}: holds something already; give another folder, or remove it')
+        raise FileExistsError(f'{path}: not empty; pass another folder, or remove this one')
     path.mkdir(parents=True, exist_ok=True)
     try: yield path
     except BaseException:
@@ -54,30 +54,41 @@ def new_run(
 
 # %% ../../nbs/07_runs/04_training.ipynb #e38da978
 def reset_peak():
-    "Count the peak of memory from here, where the system can"
+    "Start counting peak memory from here, as far as the system allows"
     gc.collect()
     if torch.cuda.is_available(): return torch.cuda.reset_peak_memory_stats()
     try:
-        ctypes.CDLL(None).malloc_trim(0) # what an earlier run left is given back first
+        ctypes.CDLL(None).malloc_trim(0) # return to the system what an earlier run has freed
         Path('/proc/self/clear_refs').write_text('5') # Linux
     except (OSError, AttributeError, TypeError): pass
 
-def peak_memory()->float: # GiB; NaN where it is not known
-    "Highest memory of the device, or of the process where there is none"
+# %% ../../nbs/07_runs/04_training.ipynb #c680fcff
+def peak_memory()->float: # GiB; NaN if unknown
+    "Peak memory of the GPU or, without one, of the process"
     if torch.cuda.is_available(): return torch.cuda.max_memory_allocated()/2**30
     status = Path('/proc/self/status')
     if status.is_file(): return int(re.search(r'VmHWM:\s+(\d+)', status.read_text())[1])/2**20
     if resource is None: return math.nan
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/(2**30 if sys.platform=='darwin' else 2**20) # bytes there, KiB elsewhere
+    unit = 2**30 if sys.platform=='darwin' else 2**20 # bytes on macOS, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/unit
+
+# %% ../../nbs/07_runs/04_training.ipynb #52adf942
+def _history_csv(rows):
+    "Rows of a history as CSV; NaN becomes an empty field"
+    out = io.StringIO()
+    w = csv.DictWriter(out, list(rows[-1]), lineterminator='\n')
+    w.writeheader()
+    w.writerows({k:'' if isinstance(v, float) and math.isnan(v) else v for k,v in row.items()} for row in rows)
+    return out.getvalue()
 
 # %% ../../nbs/07_runs/04_training.ipynb #76cb06b1
 class RunHistory(Callback):
-    "Writes one row an epoch to `history.csv`"
+    "Write one row per epoch to `history.csv`"
     order,resumable = Recorder.order+1,('rows','spent')
     def __init__(self, path): self.path,self.rows = Path(path),[]
 
     @property
-    def spent(self): return time.perf_counter()-self.start # seconds of the epoch, from before an interruption too
+    def spent(self): return time.perf_counter()-self.start # seconds of this epoch, also those before an interruption
     @spent.setter
     def spent(self, seconds): self.start = time.perf_counter()-seconds
 
@@ -92,114 +103,119 @@ class RunHistory(Callback):
         self.rows.append(row | {k:float(v) for k,v in vals.items()})
         self.write()
 
-    def after_resume(self): # an epoch may have ended after the checkpoint
+    def after_resume(self): # the file may hold an epoch that ended after the checkpoint
         if self.rows: self.write()
         else: (self.path/'history.csv').unlink(missing_ok=True)
-
-    def write(self):
-        out = io.StringIO()
-        w = csv.DictWriter(out, list(self.rows[-1]), lineterminator='\n')
-        w.writeheader()
-        w.writerows({k:'' if isinstance(v, float) and math.isnan(v) else v for k,v in row.items()} for row in self.rows)
-        write_text(self.path/'history.csv', out.getvalue())
+    def write(self): write_text(self.path/'history.csv', _history_csv(self.rows))
 
 # %% ../../nbs/07_runs/04_training.ipynb #d3c5e278
 def hardware()->str:
-    "What the run ran on, in words"
+    "Device, threads and number of processes, in words"
     n = f', {num_distrib()} processes'*(num_distrib()>1)
     if torch.cuda.is_available(): return f'{torch.cuda.get_device_name()}, {torch.cuda.device_count()} device(s){n}'
     return f'CPU, {platform.machine()}, {torch.get_num_threads()} threads{n}'
 
-def versions()->dict:
-    "Versions of what results depend on"
+# %% ../../nbs/07_runs/04_training.ipynb #f9ddfd3d
+def versions()->dict: # package → version
+    "Versions of this library and of those that results depend on"
     ours = dict(segkc_fastai=segkc_fastai.__version__, python=platform.python_version())
     return ours | {k:version(k) for k in ('torch','fastai','timm','segmentation-models-pytorch')}
 
 # %% ../../nbs/07_runs/04_training.ipynb #e7f75293
-def _networks(cohort):
-    own = lambda k,net: dict(spec=spec_of(net), params=count_params(net), pretrained=net.pretrained, follows=cohort.follows.get(k), frozen=net.frozen)
-    return {k:own(k, cohort[k]) for k in cohort.names}
+def _network_facts(net, follows=None):
+    facts = dict(spec=spec_of(net), params=count_params(net), pretrained=net.pretrained)
+    return facts | dict(follows=follows, frozen=net.frozen)
 
+def _networks(cohort): return {k:_network_facts(cohort[k], cohort.follows.get(k)) for k in cohort.names}
+
+# %% ../../nbs/07_runs/04_training.ipynb #9a485c1b
+def _split_facts(dls):
+    s,val = dls.split,dls.valid_ds
+    images = dict(labelled=len(s.labelled), unlabelled=len(s.unlabelled), val=len(val))
+    return dict(split=s.how, split_family=s.family, split_hash=s.hash, val_hash=list_hash(val.pairs), images=images)
+
+# %% ../../nbs/07_runs/04_training.ipynb #dd170385
 def run_facts(
     learn # `Learner` of `dual_learner`
 )->RunFacts:
-    "The facts of a run that begins with this learner"
-    dls,m,s = learn.dls,learn.method,learn.dls.split
-    images = dict(labelled=len(s.labelled), unlabelled=len(s.unlabelled), val=len(dls.valid_ds))
+    "Facts of a run that begins with this learner"
+    dls,m = learn.dls,learn.method
     streams = ['labelled'] + ['unlabelled']*any(isinstance(cb, UnlabelledBatch) for cb in m.cbs)
-    split = dict(split=s.how, split_family=s.family, split_hash=s.hash, val_hash=list_hash(dls.valid_ds.pairs), images=images)
     where = dict(task=dls.task.to_dict(), source_layout=dls.source.layout, steps=len(dls.train), streams=streams)
     nets = dict(deployed=m.deployed, note=m.note, networks=_networks(get_model(learn.model)))
-    return RunFacts(**where, **split, **nets, versions=versions(), hardware=hardware())
+    return RunFacts(**where, **_split_facts(dls), **nets, versions=versions(), hardware=hardware())
 
 # %% ../../nbs/07_runs/04_training.ipynb #65327d40
 def write_card(
     path:str|Path, # run folder
-    note:str=''    # how it ended, if not at its end
+    note:str=''    # why it stopped early, if it did
 ):
-    "Write `card.json`, and `card.md`, by which a finished run is known"
+    "Write `card.json`, then `card.md`, which marks a run as ended"
     run = Run(path)
     write_json(run.path/'card.json', card_facts(run, note))
     write_text(run.path/'card.md', card(run, note))
 
-# %% ../../nbs/07_runs/04_training.ipynb #18bad006
+# %% ../../nbs/07_runs/04_training.ipynb #39693745
 _SAME = ('task','source_layout','split_hash','val_hash','images','steps','deployed')
 
-def _other(was, now):
-    "What two `RunFacts` differ in: name, and both values"
+def _differences(was, now):
+    "Name and both values of everything in which two `RunFacts` differ"
     yield from ((k, getattr(was, k), getattr(now, k)) for k in _SAME if getattr(was, k)!=getattr(now, k))
     for k,a in was.networks.items():
         b = now.networks.get(k, {})
         if any(b.get(o)!=a[o] for o in ('spec','params')): yield f'network {k}',a,b
 
+# %% ../../nbs/07_runs/04_training.ipynb #18bad006
 @contextmanager
 def old_run(
     path:str|Path, # run folder
-    facts:RunFacts # what a run would begin with now
+    facts:RunFacts # facts of a run that would begin now
 ):
-    "Open a run folder to go on with it; ValueError names what is no longer as it was"
+    "Open a run folder to resume it; raises `ValueError` if the data or the networks have changed"
     path,run = Path(path),Run(path)
-    for what,was,now in _other(run.facts, facts):
-        raise ValueError(f'{path}: {what} was {was!r:.200}, and is {now!r:.200} now; bring back what the run began with, or begin another')
-    if not has_checkpoint(path) and (path/'history.csv').exists() and run.config.checkpoint is None:
-        raise ValueError(f'{path}: was trained without checkpoints, so there is nothing to go on from; remove it, and train again')
+    for what,was,now in _differences(run.facts, facts):
+        raise ValueError(f'{path}: {what} was {was!r:.200}, now {now!r:.200}; restore the original, or start a new run')
+    trained = (path/'history.csv').exists() and not has_checkpoint(path)
+    if trained and run.config.checkpoint is None:
+        raise ValueError(f'{path}: was trained without checkpoints, so it cannot resume; remove it, and train again')
     yield path
 
+# %% ../../nbs/07_runs/04_training.ipynb #976ff37c
 def _clear(path):
-    "Remove what a run writes anew when it goes on, once its checkpoint is known to be good"
-    for f in path.rglob('.*.part'): f.unlink() # what was being written when it was killed
-    for k in ('card.md','card.json', *([] if has_checkpoint(path) else ['history.csv','pseudo.csv'])): (path/k).unlink(missing_ok=True)
-    if not has_checkpoint(path): shutil.rmtree(path/'probe', ignore_errors=True)
+    "Remove what a resumed run writes again"
+    for f in path.rglob('.*.part'): f.unlink() # half written when the process was killed
+    anew = [] if has_checkpoint(path) else ['history.csv','pseudo.csv']
+    for k in ('card.md','card.json',*anew): (path/k).unlink(missing_ok=True)
+    if anew: shutil.rmtree(path/'probe', ignore_errors=True)
 
 # %% ../../nbs/07_runs/04_training.ipynb #00e02847
 def settled(
     config:RunConfig
 )->RunConfig: # a copy, with a senior if the method trains one
-    "Settings with nothing left open; ValueError if the method, or one of its arguments, is not known"
+    "Complete the settings; raises `ValueError` if the method or one of its arguments is unknown"
     trains = 'senior' in make_method(config.method, **config.method_args).members
     return replace(config, senior=SENIOR) if trains and config.senior is None else config
 
 # %% ../../nbs/07_runs/04_training.ipynb #75d7054e
 def _learner(path, c, begun, cbs, how):
-    numbers = dict(precision=c.precision, accumulate=c.accumulate, clip=c.clip, channels_last=c.channels_last, compile=c.compile)
-    cbs = L(cbs) + step_callbacks(**numbers, skip_nonfinite=c.skip_nonfinite, path=path/'checkpoint')
-    method = make_method(c.method, **c.method_args)
-    set_seed(c.seed)
+    numbers = {k:getattr(c, k) for k in ('precision','accumulate','clip','channels_last','compile','skip_nonfinite')}
     opt = dict(opt_func=ADAMW, wd_bn_bias=True) if c.schedule=='poly' else {}
-    learn = dual_learner(run_loaders(c, **how), c.junior, c.senior, method, c.pretrained and not begun, c.frozen, cbs=cbs, **opt)
+    kw = dict(cbs=L(cbs) + step_callbacks(**numbers, path=path/'checkpoint'), **opt)
+    method,weights = make_method(c.method, **c.method_args),c.pretrained and not begun
+    set_seed(c.seed)
+    learn = dual_learner(run_loaders(c, **how), c.junior, c.senior, method, weights, c.frozen, **kw)
     for k,v in begun.items(): get_model(learn.model)[k].pretrained = v['pretrained']
     return learn
 
 # %% ../../nbs/07_runs/04_training.ipynb #5de9979a
-def _fit(learn, c, cbs=()):
-    fit = learn.fit_poly if c.schedule=='poly' else learn.fit_one_cycle
-    fit(c.epochs, lr_slice(learn, c.lr, c.lr_ratio), cbs=list(cbs))
-
 def _recorders(path, c):
-    "What writes into the run folder while it trains"
     yield RunHistory(path)
     if c.probe: yield ProbeRecorder(path, c.probe)
     if c.checkpoint is not None: yield Checkpoint(path/'checkpoint', c.checkpoint)
+
+def _fit(learn, c, cbs=()):
+    fit = learn.fit_poly if c.schedule=='poly' else learn.fit_one_cycle
+    fit(c.epochs, lr_slice(learn, c.lr, c.lr_ratio), cbs=list(cbs))
 
 # %% ../../nbs/07_runs/04_training.ipynb #4e534c6a
 def _begin(path, c, facts, dls):
@@ -207,18 +223,31 @@ def _begin(path, c, facts, dls):
     dls.split.write(path)
     if c.val is not None: write_list(path/'val.txt', dls.source.val, f'held out for validation: {c.val}')
 
-def _stopped(path, e):
-    "Note on the card why a run stopped early; a full disk must not hide `e`"
-    with suppress(OSError):
-        if (path/'history.csv').exists(): write_card(path, f'Stopped early: {type(e).__name__} {e}'.strip())
+# %% ../../nbs/07_runs/04_training.ipynb #19478fb5
+@contextmanager
+def _noted(path):
+    "Note on the card why the block failed, if an epoch has been written"
+    try: yield
+    except BaseException as e:
+        with suppress(OSError):
+            if (path/'history.csv').exists(): write_card(path, f'Stopped early: {type(e).__name__} {e}'.strip())
+        raise
 
+# %% ../../nbs/07_runs/04_training.ipynb #aea2decb
 def _end(path, c, learn):
     save_cohort(get_model(learn.model), path, task=learn.dls.task.to_dict(), size=list(c.size))
     write_card(path)
     shutil.rmtree(path/'checkpoint', ignore_errors=True)
 
+# %% ../../nbs/07_runs/04_training.ipynb #f17f52c6
+def _fit_and_write(path, c, learn, facts, begun, resume):
+    if resume: _clear(path)
+    if not begun: _begin(path, c, facts, learn.dls)
+    with _noted(path): _fit(learn, c, _recorders(path, c))
+    _end(path, c, learn)
+
 # %% ../../nbs/07_runs/04_training.ipynb #eb4297d4
-def _fill_folder(path, c, cbs, how, resume=False):
+def _run(path, c, cbs, how, resume=False):
     c,writes,how = settled(c),not rank_distrib(),how | dict(device=join_launch(how.get('device')))
     begun = Run(path).facts.networks if resume and has_checkpoint(path) else {}
     learn = _learner(path, c, begun, cbs, how)
@@ -227,32 +256,28 @@ def _fill_folder(path, c, cbs, how, resume=False):
     with distributed(learn, c.sync_bn), folder:
         if begun: learn.resume(path/'checkpoint')
         if not writes: return _fit(learn, c)
-        if resume: _clear(path)
-        if not begun: _begin(path, c, facts, learn.dls)
-        try: _fit(learn, c, _recorders(path, c))
-        except BaseException as e:
-            _stopped(path, e)
-            raise
-        _end(path, c, learn)
+        _fit_and_write(path, c, learn, facts, begun, resume)
     return Run(path)
 
 # %% ../../nbs/07_runs/04_training.ipynb #34a52004
 def train_run(
-    out:str|Path,     # run folder to make
-    config:RunConfig, # what to train, on what
+    out:str|Path,     # run folder to create
+    config:RunConfig, # settings: networks, method, data, schedule
     cbs=(),           # further callbacks
-    **loaders         # further arguments of `SemiDataLoaders.from_folder`: how to load, not what
+    **loaders         # how data are loaded: further arguments of `SemiDataLoaders.from_folder`
 )->Run: # None in all processes but the first
-    "Train by a method and leave a run folder; nothing is left if it fails before the first epoch is over and before the first checkpoint"
-    return _fill_folder(Path(out), config, cbs, loaders)
+    "Train a run into a new folder, which is removed if training fails before the first epoch and checkpoint"
+    return _run(Path(out), config, cbs, loaders)
 
 # %% ../../nbs/07_runs/04_training.ipynb #6ead947d
 def resume_run(
     path:str|Path, # run folder
     cbs=(),        # further callbacks, as for `train_run`
-    **loaders      # how to load, as for `train_run`
+    **loaders      # how data are loaded, as for `train_run`
 )->Run:
-    "Finish a run that was cut short, from its last checkpoint, or from its beginning if it has none; ValueError if it is finished, or no longer finds what it began with"
+    "Finish an interrupted run; raises `ValueError` if it has ended, or if its data or networks have changed"
     run = Run(path)
-    if run.ended: raise ValueError(f'{run.path}: this run is finished, after {len(run.history)} epochs; its results are in {run.path/"card.md"}')
-    return _fill_folder(run.path, run.config, cbs, loaders, resume=True)
+    if run.ended:
+        done = f'finished after {len(run.history)} epochs'
+        raise ValueError(f'{run.path}: this run is {done}; its results are in {run.path/"card.md"}')
+    return _run(run.path, run.config, cbs, loaders, resume=True)

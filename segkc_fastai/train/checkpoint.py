@@ -1,4 +1,4 @@
-"""The complete state of a training on disk, and a training that goes on from it
+"""Save the complete state of a training, and resume from it in the middle of an epoch
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/05_train/checkpoint.html.md"""
 
@@ -31,84 +31,115 @@ from safetensors.torch import load_file, save_file
 from ..core.files import STATE, check_format, replacing
 from ..models.weights import differences, read_header
 
+# %% ../../nbs/05_train/05_checkpoint.ipynb #90d6c721
+def _set_aside(kind, t, at, tensors):
+    "Move the tensor `t` to `tensors`, under its place `at` in the state; return its stand-in"
+    tensors[at] = t.detach().cpu().contiguous()
+    return {kind:at}
+
+# %% ../../nbs/05_train/05_checkpoint.ipynb #d10b733a
+def _pack_list(o, at, tensors):
+    "A list of floats or of scalar tensors as one tensor, any other list element by element"
+    if len(o) and all(isinstance(v, float) for v in o):
+        return _set_aside('$floats', torch.tensor(list(o), dtype=torch.float64), at, tensors)
+    if len(o) and all(isinstance(v, torch.Tensor) and v.ndim==0 for v in o):
+        return _set_aside('$scalars', torch.stack(list(o)), at, tensors)
+    return [_pack_state(v, f'{at}/{i}', tensors) for i,v in enumerate(o)]
+
 # %% ../../nbs/05_train/05_checkpoint.ipynb #65a094a2
-def _pack(o, at, tensors):
-    "`o` in JSON types; its tensors go to `tensors`, named by their place `at`"
-    def aside(kind, t):
-        tensors[at] = t.detach().cpu().contiguous()
-        return {kind:at}
-    if isinstance(o, torch.Tensor): return aside('$tensor', o)
+def _pack_state(o, at, tensors):
+    "`o` in JSON types; its tensors move to `tensors`"
+    if isinstance(o, torch.Tensor): return _set_aside('$tensor', o, at, tensors)
     if isinstance(o, np.generic): return o.item()
+    if isinstance(o, (list,tuple,L)): return _pack_list(o, at, tensors)
     if isinstance(o, dict):
-        if all(isinstance(k, str) for k in o): return {k:_pack(v, f'{at}/{k}', tensors) for k,v in o.items()}
-        return {'$pairs':[[k,_pack(v, f'{at}/{k}', tensors)] for k,v in o.items()]}
-    if isinstance(o, (list,tuple,L)):
-        if len(o) and all(isinstance(v, float) for v in o): return aside('$floats', torch.tensor(list(o), dtype=torch.float64))
-        if len(o) and all(isinstance(v, torch.Tensor) and v.ndim==0 for v in o): return aside('$scalars', torch.stack(list(o)))
-        return [_pack(v, f'{at}/{i}', tensors) for i,v in enumerate(o)]
+        packed = [[k,_pack_state(v, f'{at}/{k}', tensors)] for k,v in o.items()]
+        return dict(packed) if all(isinstance(k, str) for k in o) else {'$pairs':packed}
     if o is None or isinstance(o, (str,int,float)): return o
     raise ValueError(f'{at}: a checkpoint holds numbers, text and tensors, not {type(o).__name__}')
 
-def _unpack(o, tensors):
-    if isinstance(o, list): return [_unpack(v, tensors) for v in o]
+# %% ../../nbs/05_train/05_checkpoint.ipynb #bb01f876
+def _unpack_state(o, tensors):
+    "The inverse of `_pack_state`, except that tuples have become lists"
+    if isinstance(o, list): return [_unpack_state(v, tensors) for v in o]
     if not isinstance(o, dict): return o
-    if '$pairs' in o: return {k:_unpack(v, tensors) for k,v in o['$pairs']}
-    if '$tensor' in o: return tensors[o['$tensor']].clone() # not a view of the file, which may go away
+    if '$pairs' in o: return {k:_unpack_state(v, tensors) for k,v in o['$pairs']}
+    if '$tensor' in o: return tensors[o['$tensor']].clone()
     if '$floats' in o: return tensors[o['$floats']].tolist()
     if '$scalars' in o: return list(tensors[o['$scalars']].clone().unbind())
-    return {k:_unpack(v, tensors) for k,v in o.items()}
+    return {k:_unpack_state(v, tensors) for k,v in o.items()}
+
+# %% ../../nbs/05_train/05_checkpoint.ipynb #dd71524f
+def _is_full(e):
+    "Was this error caused by a full disk or an exceeded quota? safetensors reports the number in its text only"
+    codes = errno.ENOSPC,errno.EDQUOT
+    return getattr(e, 'errno', None) in codes or any(f'(os error {o})' in str(e) for o in codes)
+
+# %% ../../nbs/05_train/05_checkpoint.ipynb #9e2ebc4a
+def _full_disk(path, tensors):
+    "The error for a disk without room for `tensors`"
+    need,free = (o/2**20 for o in (sum(t.nbytes for t in tensors.values()), shutil.disk_usage(path).free))
+    return OSError(errno.ENOSPC, f'{path}: the disk is full; a checkpoint needs {need:.1f} MiB beside the last one, '
+        f'{free:.1f} MiB are free. The last one is intact: make room, then resume from it')
 
 # %% ../../nbs/05_train/05_checkpoint.ipynb #5f2d7b89
 FORMAT = 2
-_KIND = 'segkc checkpoint'
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_CHECKPOINT = 'segkc checkpoint'
 
 def save_state(
-    path:str|Path, # folder of the checkpoint; made if it is not there
+    path:str|Path, # folder of the checkpoint, created if missing
     state:dict     # of JSON types, tuples, lists and tensors
 ):
-    "Write a state, whole or not at all; OSError names the folder if the disk is full, and leaves the last state as it was"
+    "Write a state, completely or not at all; raises `OSError` if the disk is full, and keeps the previous state"
     path,tensors = Path(path),{}
-    text = json.dumps(_pack(state, '', tensors)).encode()
+    text = json.dumps(_pack_state(state, '', tensors)).encode()
     tensors['json'] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
     try:
         with replacing(path/STATE) as tmp:
-            save_file(tensors, tmp, metadata=dict(format=f'{_KIND} {FORMAT}'))
+            save_file(tensors, tmp, metadata=dict(format=f'{_CHECKPOINT} {FORMAT}'))
             with open(tmp, 'r+b') as f: os.fsync(f.fileno())
     except (OSError, SafetensorError) as e:
-        if getattr(e, 'errno', None) not in _FULL and not any(f'(os error {o})' in str(e) for o in _FULL): raise
-        need,free = (o/2**20 for o in (sum(t.nbytes for t in tensors.values()), shutil.disk_usage(path).free))
-        raise OSError(errno.ENOSPC, f'{path}: the disk is full; a checkpoint needs {need:.1f} MiB beside the last one, {free:.1f} MiB are free. The last one is whole: make room, and resume from it') from None
+        if not _is_full(e): raise
+        raise _full_disk(path, tensors) from None
 
-# %% ../../nbs/05_train/05_checkpoint.ipynb #55516808
-def _lifted(s, n):
-    "A state of format `n` as that of today"
+# %% ../../nbs/05_train/05_checkpoint.ipynb #7f257812
+def _upgraded(s, n):
+    "Convert a state of format `n` to the current format"
     if n<2 and 'monitor' in s.get('callbacks', {}): s['callbacks']['probe_recorder'] = s['callbacks'].pop('monitor')
     return s
 
+# %% ../../nbs/05_train/05_checkpoint.ipynb #55516808
+def _damaged_parts(path, e):
+    "The error for a file whose parts do not fit together, because of the error `e`"
+    why = f'{type(e).__name__}: {" ".join(str(e).split())[:150]}'
+    return ValueError(f'{path}: damaged, its parts do not fit together ({why}); start the training again')
+
+# %% ../../nbs/05_train/05_checkpoint.ipynb #2c8676b2
 def load_state(
     path:str|Path # folder of the checkpoint
-)->dict: # as given to `save_state`, tuples as lists
-    "Read a state back; FileNotFoundError if there is none, ValueError if it is no checkpoint or one of another version"
+)->dict: # as passed to `save_state`, with lists instead of tuples
+    "Read a state; raises `FileNotFoundError` without a checkpoint, `ValueError` if it is damaged or of a newer format"
     f = Path(path)/STATE
-    if not f.is_file(): raise FileNotFoundError(f'{path}: no checkpoint there (no {STATE}); give the folder that `Checkpoint` writes to')
+    hint = 'pass the folder that `Checkpoint` writes to'
+    if not f.is_file(): raise FileNotFoundError(f'{path}: no checkpoint there (no {STATE}); {hint}')
     kind,_,n = read_header(f)[0].get('format', '').rpartition(' ')
-    if kind!=_KIND: raise ValueError(f'{f}: holds tensors, but no state of a training; give the folder that `Checkpoint` writes to')
+    if kind!=_CHECKPOINT: raise ValueError(f'{f}: holds tensors, but not the state of a training; {hint}')
     n,tensors = check_format(f, n, FORMAT),load_file(f)
-    try: return _lifted(_unpack(json.loads(bytes(tensors.pop('json').numpy())), tensors), n)
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as e: raise ValueError(f'{f}: damaged, its parts do not belong together ({type(e).__name__}: {e}); begin again') from None
+    try: return _upgraded(_unpack_state(json.loads(bytes(tensors.pop('json').numpy())), tensors), n)
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as e: raise _damaged_parts(f, e) from None
 
 # %% ../../nbs/05_train/05_checkpoint.ipynb #7552302e
 def rng_state()->dict:
-    "State of the random generators of this process"
+    "State of the random number generators of this process"
     name,keys,*rest = np.random.get_state()
     cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
     return dict(python=random.getstate(), numpy=[name, keys.tolist(), *rest], torch=torch.get_rng_state(), cuda=cuda)
 
+# %% ../../nbs/05_train/05_checkpoint.ipynb #61cfb9a4
 def set_rng_state(
-    state:dict # of `rng_state`
+    state:dict # from `rng_state`
 ):
-    "Give the random generators of this process the state that they had"
+    "Restore the random number generators of this process"
     version,keys,gauss = state['python']
     random.setstate((version, tuple(keys), gauss))
     name,keys,*rest = state['numpy']
@@ -117,68 +148,85 @@ def set_rng_state(
     if torch.cuda.is_available() and state['cuda'] is not None: torch.cuda.set_rng_state(state['cuda'])
 
 # %% ../../nbs/05_train/05_checkpoint.ipynb #066e9085
-RESUMABLE = {Recorder:('lrs','iters','losses','values'), ParamScheduler:('hps',), GradientAccumulation:('count',), MixedPrecision:('scales',),
-    TrackerCallback:('best',), EarlyStoppingCallback:('wait',), ReduceLROnPlateau:('wait',)}
+RESUMABLE = {Recorder:('lrs','iters','losses','values'), ParamScheduler:('hps',), GradientAccumulation:('count',),
+    MixedPrecision:('scales',), TrackerCallback:('best',), EarlyStoppingCallback:('wait',), ReduceLROnPlateau:('wait',)}
 
+def _resumable(cb):
+    "Names of the attributes to save, from all classes that a callback inherits from"
+    return [o for c in type(cb).__mro__ for o in (*RESUMABLE.get(c, ()), *vars(c).get('resumable', ()))]
+
+# %% ../../nbs/05_train/05_checkpoint.ipynb #f57c0894
 def _callbacks(learn):
-    "Name, callback and attributes of all that have something to keep"
+    "Unique name, callback and attributes of all callbacks with a memory"
     seen = Counter()
     for cb in learn.cbs:
-        names = [o for c in type(cb).__mro__ for o in (*RESUMABLE.get(c, ()), *vars(c).get('resumable', ()))]
+        names = _resumable(cb)
         if not names and not isinstance(cb, CSVLogger): continue
         yield f'{cb.name}{seen[cb.name] or ""}',cb,names
         seen[cb.name] += 1
 
-def _keep(cb, names):
+# %% ../../nbs/05_train/05_checkpoint.ipynb #c605440e
+def _memory(cb, names):
+    "State of one callback"
     s = {k:getattr(cb, k) for k in names if k in vars(cb) or hasattr(type(cb), k)}
     if isinstance(cb, Recorder): s['smooth'] = vars(cb.smooth_loss)
     if isinstance(cb, CSVLogger): s['text'] = (cb.path/cb.fname).read_text()
     return s
 
-# %% ../../nbs/05_train/05_checkpoint.ipynb #2b86cda4
-def _give_back(cb, s, names):
+# %% ../../nbs/05_train/05_checkpoint.ipynb #92143523
+def _rewrite(cb, text):
+    "Fill the file of a `CSVLogger`, which was emptied when the fit began"
+    cb.file.seek(0)
+    cb.file.truncate()
+    cb.file.write(text)
+    cb.file.flush()
+
+# %% ../../nbs/05_train/05_checkpoint.ipynb #7423aeb9
+def _remember(cb, s, names):
+    "Restore one callback from its state `s`"
     s = dict(s)
     if isinstance(cb, Recorder):
         vars(cb.smooth_loss).update({k:v for k,v in s.pop('smooth').items() if k in vars(cb.smooth_loss)})
         s['values'] = [L(o) for o in s['values']]
-    if isinstance(cb, CSVLogger): # opened and emptied when the fit began
-        cb.file.seek(0)
-        cb.file.truncate()
-        cb.file.write(s.pop('text'))
-        cb.file.flush()
-    for k in names: # and nothing else that a file may name
+    if isinstance(cb, CSVLogger): _rewrite(cb, s.pop('text'))
+    for k in names:
         if k in s: setattr(cb, k, s[k])
     if hasattr(type(cb), 'after_resume'): cb.after_resume()
 
+# %% ../../nbs/05_train/05_checkpoint.ipynb #a5696374
+def _position(learn, step):
+    "Position in a fit, and its length; after an epoch (`step=0`) it is the beginning of the next"
+    return dict(epoch=learn.epoch+(step==0), step=step, train_iter=learn.train_iter, pct_train=learn.pct_train,
+        n_epoch=learn.n_epoch, n_iter=len(learn.dls.train))
+
 # %% ../../nbs/05_train/05_checkpoint.ipynb #08534970
 def training_state(
-    learn:Learner,    # in the middle of a fit
-    step:int=0,       # training steps done in the epoch; 0 if it is over
-    pending=False     # do gradients wait for more, as `GradientAccumulation` lets them?
+    learn:Learner, # during a fit
+    step:int=0,    # training steps done in the epoch; 0 after its end
+    pending=False  # are gradients still being accumulated, as with `GradientAccumulation`?
 )->dict:
     "Everything that the rest of a training depends on, for `save_state`"
     model,scaler = get_model(learn.model),getattr(learn, 'scaler', None)
-    length = dict(n_epoch=learn.n_epoch, n_iter=len(learn.dls.train))
-    where = dict(epoch=learn.epoch+(step==0), step=step, train_iter=learn.train_iter, pct_train=learn.pct_train, **length)
     grads = {k:p.grad if pending else None for k,p in model.named_parameters() if p.grad is not None}
-    nets = dict(model=model.state_dict(), opt=learn.opt.state_dict(), grads=grads, scaler=scaler.state_dict() if scaler else {})
-    return dict(where=where, task=learn.dls.task.to_dict(), rng=[rng_state()], callbacks={k:_keep(cb, names) for k,cb,names in _callbacks(learn)}, **nets)
+    return dict(where=_position(learn, step), task=learn.dls.task.to_dict(), rng=[rng_state()],
+        callbacks={k:_memory(cb, names) for k,cb,names in _callbacks(learn)}, model=model.state_dict(),
+        opt=learn.opt.state_dict(), grads=grads, scaler=scaler.state_dict() if scaler else {})
 
 # %% ../../nbs/05_train/05_checkpoint.ipynb #2565c10a
 class Checkpoint(Callback):
-    "Writes the complete state of a training after each epoch, and every so many minutes within one"
+    "Save the complete state of a training after each epoch, and at intervals within one"
     order,run_valid,on = 100,False,False
     def __init__(self,
-        path:str|Path,    # folder; the state in it is replaced by the next
-        minutes:float=10. # from one to the next within an epoch
+        path:str|Path,    # folder; each state replaces the previous one
+        minutes:float=10. # interval within an epoch
     ):
-        if not minutes>=0: raise ValueError(f'{minutes=}: give 0 (after each step) or more')
+        if not minutes>=0: raise ValueError(f'{minutes=}: must be 0 (after each step) or more')
         self.path,self.minutes = Path(path),minutes
 
     def before_fit(self): self.on,self.last = False,time.monotonic()
     def before_train(self): # not reached when only predicting or validating
         self.on = not hasattr(self.learn, 'lr_finder') and not rank_distrib()
-        if self.on: # what a killed process left
+        if self.on: # a killed process leaves partial files
             for f in self.path.glob(f'.{STATE}.*.part'): f.unlink()
 
     def before_batch(self): self.pending = True
@@ -190,86 +238,127 @@ class Checkpoint(Callback):
         self.on = False
 
     def write(self, step=0):
-        self.learn.finite_loss.settle() # weights that took in a NaN are nothing to go on from
+        self.learn.finite_loss.settle() # never save weights that were updated with a NaN
         save_state(self.path, training_state(self.learn, step, getattr(self, 'pending', False)))
         self.last = time.monotonic()
 
 # %% ../../nbs/05_train/05_checkpoint.ipynb #ab89dbb1
-def _check_state(path, learn, s):
-    "ValueError if a checkpoint is of another task, of other networks, or of another number of steps"
-    for k,t in dict(where=dict, task=dict, rng=list, callbacks=dict, model=dict, opt=dict, grads=dict, scaler=dict).items():
-        if not isinstance(s.get(k), t): raise ValueError(f'{path}: holds no state of a training, for its {k!r} is missing or damaged; give the folder that `Checkpoint` writes to')
+def _check_parts(path, s):
+    "Raise `ValueError` if a part of the state `s` is missing or has another type"
+    hint = 'not the state of a training, pass the folder that `Checkpoint` writes to'
+    parts = dict(where=dict, task=dict, rng=list, callbacks=dict, model=dict, opt=dict, grads=dict, scaler=dict)
+    for k,t in parts.items():
+        if not isinstance(s.get(k), t): raise ValueError(f'{path}: {k!r} is missing or damaged; {hint}')
     for k in ('epoch','step','train_iter','n_epoch','n_iter'):
-        if not isinstance(s['where'].get(k), int): raise ValueError(f'{path}: holds no state of a training, for it does not say {k!r}; give the folder that `Checkpoint` writes to')
-    here,there = learn.dls.task.classes,s['task'].get('classes', [])
-    if len(here)!=len(there): raise ValueError(f'{path}: of another task, with {len(there)} classes; the data here have {len(here)}')
+        if not isinstance(s['where'].get(k), int): raise ValueError(f'{path}: the position lacks {k!r}; {hint}')
+
+# %% ../../nbs/05_train/05_checkpoint.ipynb #f33300f0
+def _check_same_classes(path, here, there):
+    "Raise `ValueError` unless the data, `here`, and the checkpoint, `there`, have the same names of classes"
+    n,k = len(here),len(there)
+    if n!=k: raise ValueError(f'{path}: of another task, with {k} classes; the data here have {n}')
     other = [f'{b!r} there is {a!r} here' for a,b in zip(here, there) if a!=b]
     if other: raise ValueError(f'{path}: of another task; {", ".join(other[:3])}')
-    here,there = ({k:tuple(v.shape) for k,v in o.items() if isinstance(v, torch.Tensor)} for o in (get_model(learn.model).state_dict(), s['model']))
-    if other := differences(here, there): raise ValueError(f'{path}: of other networks, or another method; {len(other)} of {len(here)} weights differ: {"; ".join(other[:3])}')
-    n,k = len(learn.dls.train),s['where'].get('n_iter')
-    if n!=k: raise ValueError(f'{path}: made with {k} steps an epoch, but here are {n}; load the same images in batches of the same size')
+
+# %% ../../nbs/05_train/05_checkpoint.ipynb #3588698a
+def _check_weights(path, here, there):
+    "Raise `ValueError` unless two state dicts, of the learner and of the checkpoint, have the same names and shapes"
+    here,there = ({k:tuple(v.shape) for k,v in o.items() if isinstance(v, torch.Tensor)} for o in (here,there))
+    other = differences(here, there)
+    if other: raise ValueError(f'{path}: of other networks, or another method; {len(other)} of {len(here)} weights '
+        f'differ: {"; ".join(other[:3])}')
+
+# %% ../../nbs/05_train/05_checkpoint.ipynb #4415fc34
+def _check_state(path, learn, s):
+    "Raise `ValueError` if a checkpoint belongs to another task, other networks, or epochs of another length"
+    _check_parts(path, s)
+    _check_same_classes(path, learn.dls.task.classes, s['task'].get('classes', []))
+    _check_weights(path, get_model(learn.model).state_dict(), s['model'])
+    n,k = len(learn.dls.train),s['where']['n_iter']
+    if n!=k: raise ValueError(f'{path}: made with {k} steps per epoch, but here are {n}; '
+        'load the same images, with the same batch size')
 
 # %% ../../nbs/05_train/05_checkpoint.ipynb #f9faf889
 @contextmanager
-def _taking(s, *more):
-    "What a damaged state makes of it is a ValueError that names the checkpoint"
+def _naming(s, *more):
+    "Turn errors caused by a damaged state into a `ValueError` that names the checkpoint"
     try: yield
-    except (AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError, *more) as e: raise ValueError(f'{s["path"]}: damaged, its parts do not belong together ({type(e).__name__}: {" ".join(str(e).split())[:150]}); begin again') from None
+    except (AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError, *more) as e:
+        raise _damaged_parts(s['path'], e) from None
 
-def _restore(learn, s):
-    "Counters, callbacks and random numbers; when a fit begins, and once more in the middle of an epoch, since the beginning of one resets some"
-    learn.train_iter,learn.pct_train = (s['where'][k] for k in ('train_iter','pct_train'))
-    for k,cb,names in _callbacks(learn):
-        if k in s['callbacks']: _give_back(cb, s['callbacks'][k], names)
+# %% ../../nbs/05_train/05_checkpoint.ipynb #e68fbc60
+def _restore_rng(s):
+    "Restore the random numbers of this process; a process that the checkpoint does not know gets its own seed"
     rank = rank_distrib()
-    with _taking(s, ValueError): set_rng_state(s['rng'][min(rank, len(s['rng'])-1)])
+    with _naming(s, ValueError): set_rng_state(s['rng'][min(rank, len(s['rng'])-1)])
     if rank>=len(s['rng']): set_seed(random.randrange(2**31)+rank)
 
+# %% ../../nbs/05_train/05_checkpoint.ipynb #da0c1455
+def _restore(learn, s):
+    "Restore counters, callbacks and random numbers"
+    learn.train_iter,learn.pct_train = (s['where'][k] for k in ('train_iter','pct_train'))
+    for k,cb,names in _callbacks(learn):
+        if k in s['callbacks']: _remember(cb, s['callbacks'][k], names)
+    _restore_rng(s)
+
+# %% ../../nbs/05_train/05_checkpoint.ipynb #f774442d
+def _check_opt(path, opt, s):
+    "Raise `ValueError` if the state `s` belongs to an optimizer with another number of parameters or groups"
+    wrapped = isinstance(opt, OptimWrapper)
+    there = [sum(len(g['params']) for g in s['param_groups'])] if wrapped else [len(s['state']), len(s['hypers'])]
+    here = [sum(map(len, opt.param_lists)), len(opt.param_lists)][:len(there)]
+    if here!=there: raise ValueError(f'{path}: its optimizer has {there[0]} parameters, the learner\'s {here[0]}; '
+        'freeze the same networks, and use the same optimizer')
+
+# %% ../../nbs/05_train/05_checkpoint.ipynb #35a9e995
+def _restore_grads(model, grads):
+    "Give the same parameters a gradient, zero where its value is unknown; remove all others"
+    for k,p in model.named_parameters():
+        if k not in grads: p.grad = None
+        else: p.grad = torch.zeros_like(p) if grads[k] is None else grads[k].to(p.device)
+
+# %% ../../nbs/05_train/05_checkpoint.ipynb #607c6cf2
 def _restore_opt(learn, s):
-    "Optimizer, gradients, scaler"
-    params = dict(get_model(learn.model).named_parameters())
-    dev,wrapped = next(iter(params.values())).device,isinstance(learn.opt, OptimWrapper)
-    count = [sum(len(g['params']) for g in s['opt']['param_groups'])] if wrapped else [len(s['opt']['state']), len(s['opt']['hypers'])]
-    have = [sum(map(len, learn.opt.param_lists)), len(learn.opt.param_lists)][:len(count)]
-    if count!=have: raise ValueError(f'the optimizer of the checkpoint has {count[0]} parameters, the learner\'s {have[0]}; freeze the same networks, and use the same optimizer')
-    learn.opt.load_state_dict(s['opt'] if wrapped else to_device(s['opt'], dev)) # torch's moves its own
-    for k,p in params.items():
-        if k not in s['grads']: p.grad = None
-        else: p.grad = torch.zeros_like(p) if s['grads'][k] is None else s['grads'][k].to(dev)
+    "Restore optimizer, gradients and scaler"
+    _check_opt(s['path'], learn.opt, s['opt'])
+    model,wrapped = get_model(learn.model),isinstance(learn.opt, OptimWrapper)
+    dev = next(model.parameters()).device
+    learn.opt.load_state_dict(s['opt'] if wrapped else to_device(s['opt'], dev)) # PyTorch's move it
+    _restore_grads(model, s['grads'])
     if s['scaler'] and getattr(learn, 'scaler', None): learn.scaler.load_state_dict(s['scaler'])
 
 # %% ../../nbs/05_train/05_checkpoint.ipynb #c837d80f
-def _batches(learn, s):
-    "The rest of an epoch; in place of `Learner.all_batches`, once"
+def _rest_of_epoch(learn, s):
+    "Finish an epoch; replaces `Learner.all_batches`, once"
     del learn.all_batches
-    with _taking(s): _restore(learn, s)
+    with _naming(s): _restore(learn, s)
     k,learn.n_iter = s['where']['step'],len(learn.dl)
     for i,b in enumerate(learn.dl.rest(k), k): learn.one_batch(i, b)
 
-def _epochs(learn):
-    "The rest of a fit; in place of `Learner._do_fit`, once"
+# %% ../../nbs/05_train/05_checkpoint.ipynb #9060feaa
+def _rest_of_fit(learn):
+    "Finish a fit; replaces `Learner._do_fit`, once"
     if hasattr(learn, 'lr_finder'): return Learner._do_fit(learn)
-    s = learn.resuming
-    w = s['where']
-    if learn.n_epoch!=w['n_epoch']: raise ValueError(f'n_epoch={learn.n_epoch}: the checkpoint is of a fit of {w["n_epoch"]} epochs; give the same')
+    s,w,n = learn.resuming,learn.resuming['where'],learn.n_epoch
+    if n!=w['n_epoch']: raise ValueError(f'n_epoch={n}: must be {w["n_epoch"]}, as in the fit of the checkpoint')
     del learn.resuming,learn._do_fit
-    with _taking(s):
+    with _naming(s):
         _restore_opt(learn, s)
         _restore(learn, s)
-    if bar := getattr(getattr(learn, 'progress', None), 'mbar', None): bar.update(0) # it wants to begin there
-    if w['step']: learn.all_batches = partial(_batches, learn, s)
+    if bar := getattr(getattr(learn, 'progress', None), 'mbar', None): bar.update(0) # the bar must begin there
+    if w['step']: learn.all_batches = partial(_rest_of_epoch, learn, s)
     try:
-        for learn.epoch in range(w['epoch'], learn.n_epoch): learn._with_events(learn._do_epoch, 'epoch', CancelEpochException)
+        for learn.epoch in range(w['epoch'], n): learn._with_events(learn._do_epoch, 'epoch', CancelEpochException)
     finally: vars(learn).pop('all_batches', None)
 
+# %% ../../nbs/05_train/05_checkpoint.ipynb #4c1bcb68
 @patch
 def resume(self:Learner,
     path:str|Path # folder that `Checkpoint` wrote to
 )->Learner:
-    "Take the networks of a checkpoint, and let the next fit, called as the first was, go on from it; ValueError says what does not fit"
+    "Load the networks of a checkpoint, and let the next fit continue from it; raises `ValueError` if it does not fit"
     s = load_state(path)
     _check_state(path, self, s)
     get_model(self.model).load_state_dict(s.pop('model'))
-    self.resuming,self._do_fit = dict(s, path=path),MethodType(_epochs, self)
+    self.resuming,self._do_fit = dict(s, path=path),MethodType(_rest_of_fit, self)
     return self

@@ -1,4 +1,4 @@
-"""One training on several GPUs or machines, with the result of one
+"""Train on several GPUs or machines, with the same result as on one
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/05_train/distributed.html.md"""
 
@@ -13,7 +13,6 @@ from contextlib import ExitStack, contextmanager
 import torch, torch.distributed as dist
 from accelerate import PartialState, notebook_launcher
 from accelerate.utils import DistributedDataParallelKwargs, parse_flag_from_env, patch_environment
-from fastcore.basics import patch
 from fastcore.foundation import L
 from timm.layers import convert_sync_batchnorm
 from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
@@ -24,40 +23,60 @@ from ..core.parallel import SHARED
 
 # %% ../../nbs/05_train/06_distributed.ipynb #8af095fb
 def join_launch(
-    device=None # asked for; the launch's own choice if None
+    device=None # requested device; by default the choice of the launch
 ): # device of this process; `device` itself if there is only one process
-    "Meet the other processes of the launch, if there are any"
+    "Join the other processes of the launch, if there are any"
     if num_distrib()<2: return device
-    cpu = torch.device(device).type=='cpu' if device else parse_flag_from_env('ACCELERATE_USE_CPU') or not torch.cuda.is_available()
+    if device: cpu = torch.device(device).type=='cpu'
+    else: cpu = parse_flag_from_env('ACCELERATE_USE_CPU') or not torch.cuda.is_available()
     return PartialState(cpu=cpu).device
 
+# %% ../../nbs/05_train/06_distributed.ipynb #f546a64f
 @contextmanager
 def first_alone():
-    "The first process of the launch runs the block before the others do; it may write what they will find"
+    "Run the block in the first process before the others, which then find the files that it wrote"
     if num_distrib()<2:
         yield
         return
     join_launch()
     with PartialState().main_process_first(): yield
 
+# %% ../../nbs/05_train/06_distributed.ipynb #1b086039
 def leave_launch():
-    "Say goodbye to the other processes, at the end of a program"
+    "Leave the other processes, at the end of a program"
     if num_distrib()>1 and dist.is_initialized(): dist.destroy_process_group()
 
-# %% ../../nbs/05_train/06_distributed.ipynb #7630eb8b
-@torch.no_grad()
-def _mean(ts):
-    "Replace tensors by their means over processes, in one message"
-    if not ts: return
-    flat = torch.cat([t.detach().float().flatten() for t in ts])
-    for t,o in zip(ts, (_sum(flat)/dist.get_world_size()).split([t.numel() for t in ts])): t.copy_(o.view_as(t))
-
-def _sum(t):
+# %% ../../nbs/05_train/06_distributed.ipynb #e54b5b8a
+def _summed(t):
+    "Replace a tensor by its sum over processes, and return it"
     dist.all_reduce(t)
     return t
 
+@torch.no_grad()
+def _average(ts):
+    "Replace tensors by their means over processes, in a single message"
+    if not ts: return
+    flat = torch.cat([t.detach().float().flatten() for t in ts])
+    means = (_summed(flat)/dist.get_world_size()).split([t.numel() for t in ts])
+    for t,o in zip(ts, means): t.copy_(o.view_as(t))
+
+# %% ../../nbs/05_train/06_distributed.ipynb #e601960f
+def _place(c, at, n):
+    "Sum over processes a `Confusion` of the images `at`, of `n` in all"
+    full = c.per_image.new_zeros(n, *c.per_image.shape[1:])
+    full[at] = c.per_image
+    c.matrix,c._each = _summed(c.matrix),[_summed(full)]
+
+# %% ../../nbs/05_train/06_distributed.ipynb #efc8034f
+def _share_metric(m, device):
+    "Sum total and count of a metric over processes, if it has them"
+    if not hasattr(m, 'total'): return
+    both = torch.tensor([float(m.total), float(m.count)], dtype=torch.double, device=device)
+    m.total,m.count = _summed(both).tolist()
+
+# %% ../../nbs/05_train/06_distributed.ipynb #7630eb8b
 class SharedStep(Callback):
-    "Makes a training step of several processes that of one"
+    "Let the training steps of several processes equal those of one"
     order,on = DistributedTrainer.order+1,False # before MoveEMA
     def before_fit(self):
         self.model.broadcast_buffers = False
@@ -76,33 +95,22 @@ class SharedStep(Callback):
     def after_loss(self):
         if not self.training: return
         self.learn.loss = self.learn.loss.detach().clone()
-        _mean([self.learn.loss])
-    def after_step(self): _mean(self.stats)
+        _average([self.learn.loss])
+    def after_step(self): _average(self.stats)
     def after_batch(self): SHARED.processes = 1
 
-# %% ../../nbs/05_train/06_distributed.ipynb #e601960f
-def _place(c, at, n):
-    "Counts of all processes, image by image, in a `Confusion` that has those of the images `at`"
-    full = c.per_image.new_zeros(n, *c.per_image.shape[1:])
-    full[at] = c.per_image
-    c.matrix,c._each = _sum(c.matrix),[_sum(full)]
-
-@patch
-def after_train(self:SharedStep): _mean([s for s,_ in self.learn.semi_step.sums.values()])
-
-@patch
-def after_validate(self:SharedStep):
-    if not self.on: return
-    dl,seg,rec = self.dls.valid,self.learn.seg_metrics,self.learn.recorder
-    for m in L(rec.loss)+rec.metrics:
-        if hasattr(m, 'total'): m.total,m.count = _sum(torch.tensor([float(m.total), float(m.count)], dtype=torch.double, device=self.dls.device)).tolist()
-    if seg.off: return
-    for c in seg.confusion.values(): _place(c, dl.get_idxs(), len(dl.dataset))
+    def after_train(self): _average([s for s,_ in self.learn.semi_step.sums.values()])
+    def after_validate(self):
+        if not self.on: return
+        dl,seg,rec = self.dls.valid,self.learn.seg_metrics,self.learn.recorder
+        for m in L(rec.loss)+rec.metrics: _share_metric(m, self.dls.device)
+        if seg.off: return
+        for c in seg.confusion.values(): _place(c, dl.get_idxs(), len(dl.dataset))
 
 # %% ../../nbs/05_train/06_distributed.ipynb #5fafebfa
 @contextmanager
 def synced_batchnorm(net:torch.nn.Module):
-    "SyncBN for the time of the block"
+    "Use SyncBN within the block"
     plain = {k:m for k,m in net.named_modules() if isinstance(m, _BatchNorm) and not isinstance(m, SyncBatchNorm)}
     convert_sync_batchnorm(net)
     try: yield net
@@ -113,36 +121,46 @@ def synced_batchnorm(net:torch.nn.Module):
             net.set_submodule(k, m.train(now.training))
 
 # %% ../../nbs/05_train/06_distributed.ipynb #6a47ac3b
-def _check_division(learn, n, cpu, sync_bn):
-    for dl in learn.dls.loaders[::2]:
-        if dl.bs%n: raise ValueError(f'bs={dl.bs}: {n} processes cannot divide a step of {dl.bs} images; give a multiple of {n}')
-    if cpu and sync_bn: raise ValueError('sync_bn: PyTorch has it on GPUs only; leave it out')
+def _check_division(sizes, n, cpu, sync_bn):
+    "Raise `ValueError` unless `n` processes can share batches of these sizes, with SyncBN if it is requested"
+    for bs in sizes:
+        if bs%n: raise ValueError(f'bs={bs}: {n} processes cannot divide a step of {bs} images; pass a multiple of {n}')
+    if cpu and sync_bn: raise ValueError('sync_bn: PyTorch supports it on GPUs only; leave it out')
 
-def _lost(e): return isinstance(e, dist.DistError) or any(k in str(e) for k in ('gloo','Gloo','NCCL'))
+# %% ../../nbs/05_train/06_distributed.ipynb #3affe073
+def _lost(e):
+    "Was this error caused by a process that is gone?"
+    return isinstance(e, dist.DistError) or any(k in str(e) for k in ('gloo','Gloo','NCCL'))
 
+# %% ../../nbs/05_train/06_distributed.ipynb #734aa553
+def _share_training(stack, learn, cpu, sync_bn):
+    "Prepare a learner for several processes, until `stack` is closed"
+    if sync_bn: stack.enter_context(synced_batchnorm(get_model(learn.model).members))
+    ddp = DistributedDataParallelKwargs(find_unused_parameters=True)
+    stack.enter_context(learn.distrib_ctx(sync_bn=False, cpu=cpu, mixed_precision='no', kwargs_handlers=[ddp]))
+    trainer,shared = learn.distributed_trainer,SharedStep()
+    trainer._wrap_dl = lambda dl: dl # our loaders divide themselves
+    stack.callback(trainer.accelerator.free_memory)
+    stack.enter_context(learn.added_cbs(shared))
+    stack.callback(shared._share)
+
+# %% ../../nbs/05_train/06_distributed.ipynb #53cec764
 @contextmanager
 def distributed(
     learn,              # `Learner` of `dual_learner`
-    sync_bn:bool=False  # BatchNorm over the images of all processes; on GPUs
+    sync_bn:bool=False  # BatchNorm over the images of all processes; on GPUs only
 ):
-    "Train on all processes of the launch within the block; ValueError if they cannot divide a batch, ConnectionError if one of them is lost"
+    "Train on all processes of the launch; raises `ValueError` for an indivisible batch, `ConnectionError` if one stops"
     n,rank = num_distrib(),rank_distrib()
     if n<2:
         yield learn
         return
     cpu,cohort = join_launch(learn.dls.device).type=='cpu',get_model(learn.model)
-    _check_division(learn, n, cpu, sync_bn)
-    ddp = DistributedDataParallelKwargs(find_unused_parameters=True)
-    torch.manual_seed(int(torch.randint(2**31, ()))+rank) # each draws views of its own
+    _check_division([dl.bs for dl in learn.dls.loaders[::2]], n, cpu, sync_bn)
+    torch.manual_seed(int(torch.randint(2**31, ()))+rank) # each draws different strong views
     try:
         with ExitStack() as stack:
-            if sync_bn: stack.enter_context(synced_batchnorm(cohort.members))
-            stack.enter_context(learn.distrib_ctx(sync_bn=False, cpu=cpu, mixed_precision='no', kwargs_handlers=[ddp]))
-            trainer,shared = learn.distributed_trainer,SharedStep()
-            trainer._wrap_dl = lambda dl: dl # our loaders divide themselves
-            stack.callback(trainer.accelerator.free_memory)
-            stack.enter_context(learn.added_cbs(shared))
-            stack.callback(shared._share)
+            _share_training(stack, learn, cpu, sync_bn)
             yield learn
     except BaseException as e:
         leave_launch() # the others would wait for it
@@ -150,21 +168,25 @@ def distributed(
         raise
     finally: learn.model = cohort
 
+# %% ../../nbs/05_train/06_distributed.ipynb #b10eab25
+def _free_port():
+    "A port of this machine that no other training uses"
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
+
 # %% ../../nbs/05_train/06_distributed.ipynb #32758e43
 def launch(
     f,                   # function to call in each process, such as `train_run`
     *args,
-    processes:int=None,  # how many; one for each GPU if None
+    processes:int=None,  # number of processes; by default one per GPU
     **kwargs
 ):
-    "Call a function in several processes of this machine, which train together; ChildFailedError says which process failed"
-    gpus = torch.cuda.device_count()
-    n = processes or max(gpus, 1)
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        port = s.getsockname()[1]
-    cpu = dict(accelerate_use_cpu='true', gloo_socket_ifname='lo') if n>max(gpus, 1) else {}
+    "Call a function in several processes of this machine, which train together; raises `ChildFailedError` if one fails"
+    gpus = max(torch.cuda.device_count(), 1)
+    n = processes or gpus
+    cpu = dict(accelerate_use_cpu='true', gloo_socket_ifname='lo') if n>gpus else {}
     def work():
-        if cpu: torch.set_num_threads(1) # more would be stuck in a copy of a process that has used them, and processes share the cores
+        if cpu: torch.set_num_threads(1) # a copied pool of threads would hang, and processes share the cores
         f(*args, **kwargs)
-    with patch_environment(**cpu): notebook_launcher(work, num_processes=n, use_port=str(port))
+    with patch_environment(**cpu): notebook_launcher(work, num_processes=n, use_port=str(_free_port()))

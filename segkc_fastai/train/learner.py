@@ -1,4 +1,4 @@
-"""A fastai `Learner` over a cohort and a method
+"""A fastai `Learner` for a cohort and a method
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/05_train/learner.html.md"""
 
@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np, torch
 from fastcore.meta import delegates
 from fastai.callback.all import *
-from fastai.imports import noop # its own, by which it knows that nothing is logged
+from fastai.imports import noop # fastai compares loggers with this very function
 from fastai.learner import Learner, ValueMetric
 from fastai.optimizer import Adam
 from fastai.torch_core import get_model
@@ -35,11 +35,154 @@ from .precision import FiniteLoss, Precision
 def lr_slice(
     learn:Learner,
     lr:float,        # of decoders and classifiers
-    ratio:float=None # of it to the rate of encoders; 10 if an encoder is pretrained and 1 if none is, when left out
-): # slice for [encoders, the rest], or the plain rate
+    ratio:float=None # of `lr` to the rate of encoders; by default 10 if an encoder is pretrained, else 1
+): # slice for [encoders, the rest], or `lr`
     "Learning rates of the two parameter groups"
     ratio = ratio or (10 if any(m.pretrained for m in get_model(learn.model).members.values()) else 1)
     return slice(lr/ratio, lr) if ratio!=1 else lr
+
+# %% ../../nbs/05_train/03_learner.ipynb #12b26540
+class _EpochTable(ConsoleMasterBar):
+    "The rows of fastprogress without its bars"
+    def __init__(self, epochs):
+        MasterBar.__init__(self, epochs, ProgressBar) # a base class that draws nothing
+        self.total_time = False
+
+# %% ../../nbs/05_train/03_learner.ipynb #bcbfe2db
+class EpochLines(ProgressCallback):
+    "Print one line per epoch instead of progress bars"
+    name = 'progress' # fastai's name, so that `no_bar` finds it
+    def before_fit(self):
+        if self.create_mbar: self.mbar = _EpochTable(range(self.n_epoch))
+        self.old_logger = self.logger
+        if self.logger is noop: return
+        self.learn.logger = self._write_stats
+        self._write_stats(self.recorder.metric_names)
+    def _launch_pbar(self): self.pbar = ProgressBar(self.dl)
+    def after_batch(self): pass
+
+def _is_bar(cb): return ProgressCallback in (cb, type(cb))
+
+# %% ../../nbs/05_train/03_learner.ipynb #f90c7c04
+def _autocast_depth(): return (torch.autocast_increment_nesting(), torch.autocast_decrement_nesting())[1]
+
+@contextmanager
+def _autocast_restored():
+    "Restore the autocast state at the end of the block, whatever happened in it"
+    was,devices = _autocast_depth(),('cpu','cuda')
+    on = [(d, torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in devices]
+    try: yield
+    finally:
+        for d,enabled,dtype in on:
+            torch.set_autocast_enabled(d, enabled)
+            torch.set_autocast_dtype(d, dtype)
+        while _autocast_depth()>was: torch.autocast_decrement_nesting()
+        if not was: torch.clear_autocast_cache() # of weights that have changed since
+
+# %% ../../nbs/05_train/03_learner.ipynb #008d3e25
+def _clean_up(learn):
+    "Fire the events of a cancelled fit at all callbacks but trackers, ignoring errors"
+    for event in ('after_cancel_fit','after_fit'):
+        for cb in learn.cbs.sorted('order'):
+            if not isinstance(cb, TrackerCallback):
+                with suppress(Exception, KeyboardInterrupt): cb(event)
+
+# %% ../../nbs/05_train/03_learner.ipynb #ef7a8f67
+class DualLearner(Learner):
+    "A `Learner` that remains usable after an interrupt, with autocast on its own device, and bars only on a screen"
+    def add_cb(self, cb): return super().add_cb(EpochLines() if _is_bar(cb) and not is_watched() else cb)
+
+    def _with_events(self, f, event_type, ex, final=noop):
+        if event_type!='fit': return super()._with_events(f, event_type, ex, final)
+        logger = self.logger
+        self.opt.zero_grad() # gradients left by an earlier fit
+        try:
+            with _autocast_restored(): super()._with_events(f, event_type, ex, final)
+        except BaseException as e:
+            if isinstance(e, KeyboardInterrupt): traceback.clear_frames(e.__traceback__)
+            _clean_up(self)
+            self._end_cleanup()
+            raise
+        finally: self.logger = logger
+
+    def to_fp16(self, **kwargs): return self.add_cb(Precision('fp16', **kwargs))
+    def to_bf16(self): return self.add_cb(Precision('bf16'))
+
+# %% ../../nbs/05_train/03_learner.ipynb #c5e95964
+def _check_given(method, given, frozen):
+    "Raise `ValueError` if networks are missing, superfluous, or frozen without being trained"
+    own = [k for k in method.members if k not in method.twins]
+    lost = sorted(set(frozen)-set(own))
+    if lost: raise ValueError(f'frozen={lost[0]!r}: method {method.name!r} has {", ".join(own)}')
+    copies = ''.join(f', and {a} must have the shape of {b}, since its parameters are averaged into it'
+        for a,b in method.twins.items())
+    for k,v in given.items():
+        name,known = f'{k}: method {method.name!r} trains',', '.join(method.members)
+        if v is None and k in method.members: raise ValueError(f'{name} it; pass a backbone such as "resnet50"')
+        if v is not None and k not in method.members: raise ValueError(f'{name} only {known}{copies}; leave it out')
+
+# %% ../../nbs/05_train/03_learner.ipynb #e144bc14
+def _make_networks(method, given, classes, pretrained, frozen):
+    "name → `Segmenter`, in the order of the method; from descriptions, or as passed"
+    own = [k for k in ('junior','senior') if k in method.members]
+    nets = {k:segmenter(given[k], classes, pretrained, frozen=k in frozen) for k in own}
+    for k,v in nets.items():
+        n = v.config['classes']
+        if n!=classes: raise ValueError(f'{k}: the network has {n} classes, the data {classes}')
+    return {k:nets[k] if k in nets else deepcopy(nets[method.twins[k]]) for k in method.members}
+
+# %% ../../nbs/05_train/03_learner.ipynb #79c8e7f3
+def _readers(method): return [cb for cb in method.cbs if isinstance(cb, UnlabelledBatch)]
+
+def _check_unlabelled(method, dls):
+    if dls.unlabelled is None and _readers(method): raise ValueError(f'unlabelled: method {method.name!r} learns from '
+        'unlabelled images, and the loaders have none; label fewer, or add images')
+
+# %% ../../nbs/05_train/03_learner.ipynb #7bd7c372
+def _smallest_batch(method, bs):
+    "Number of images in the first step"
+    return bs*2 if any(not cb.warmup for cb in _readers(method)) else bs
+
+# %% ../../nbs/05_train/03_learner.ipynb #e22dda71
+def _make_cohort(method, nets):
+    "Networks, adaptors and statistics of a method"
+    adaptors = [a for cb in method.cbs for a in cb.adaptors(nets)]
+    statistics = {k:m for cb in method.cbs for k,m in cb.statistics(nets).items()}
+    return Cohort(nets, method.deployed, method.ema, adaptors, statistics)
+
+# %% ../../nbs/05_train/03_learner.ipynb #34b8d31c
+@delegates(Learner.__init__, but='loss_func,splitter')
+def dual_learner(
+    dls,                # `SemiDataLoaders`
+    junior='mobilenetv4_conv_small', # the network to deploy: "encoder+decoder:width", or a `Segmenter`
+    senior=None,        # the network that it learns with; None for single-network methods
+    method=None,        # a `Method`; by default `cps()` with a senior, else `supervised()`
+    pretrained=True,    # start from timm's weights
+    frozen=(),          # names of networks whose encoder is not trained
+    metrics=(),         # further fastai metrics, or one, for the deployed network
+    cbs=(),             # further callbacks, or one
+    **kwargs            # as for `Learner`
+)->Learner:
+    "A `Learner` that trains a cohort with a method; raises `ValueError` if networks, data and method do not match"
+    method = method or (cps() if senior is not None else supervised())
+    _check_unlabelled(method, dls)
+    given = dict(junior=junior, senior=senior)
+    _check_given(method, given, frozen)
+    nets = _make_networks(method, given, dls.c, pretrained, frozen)
+    if getattr(dls, 'size', None): check_crop(nets, dls.size, _smallest_batch(method, dls.train.bs))
+    cohort,step,seg = _make_cohort(method, nets),SemiStep(),SegMetrics()
+    guard = [] if any(isinstance(cb, FiniteLoss) for cb in L(cbs)) else [FiniteLoss()]
+    cols = [ValueMetric(partial(step.mean, k), k) for k in method.names] + seg.metrics(cohort)
+    learn = DualLearner(dls, cohort, SegLoss(), splitter=encoder_split, metrics=[*cols, *L(metrics)],
+        cbs=[step, seg, *method.cbs, *guard, *L(cbs)], **kwargs)
+    learn.method,learn.lr = method,lr_slice(learn, learn.lr)
+    return learn
+
+# %% ../../nbs/05_train/03_learner.ipynb #b65d5d3f
+@patch
+def deploy(self:Learner)->Segmenter:
+    "A copy of the deployed network, in eval mode; see `Cohort.deploy`"
+    return get_model(self.model).deploy()
 
 # %% ../../nbs/05_train/03_learner.ipynb #4563774f
 ADAMW = partial(Adam, mom=.9, sqr_mom=.999, eps=1e-8, wd=.01)
@@ -51,118 +194,8 @@ def fit_poly(self:Learner,
     power:float=.9,
     cbs=None         # further callbacks for this fit
 ):
-    "Fit while the rates fall as (1-t)^power, t being the share of the steps done"
+    "Fit with rates proportional to (1-t)^power, where t is the share of steps done"
     if self.opt is None: self.create_opt()
     self.opt.set_hyper('lr', lr)
     start = np.array([h['lr'] for h in self.opt.hypers])
     self.fit(n_epoch, lr, cbs=L(ParamScheduler({'lr': lambda t: start*(1-t)**power}))+L(cbs))
-
-# %% ../../nbs/05_train/03_learner.ipynb #12b26540
-class _EpochTable(ConsoleMasterBar):
-    "The rows of fastprogress without its bars"
-    def __init__(self, epochs):
-        MasterBar.__init__(self, epochs, ProgressBar) # one that draws nothing
-        self.total_time = False
-
-class EpochLines(ProgressCallback):
-    "A line an epoch in place of progress bars"
-    name = 'progress' # as fastai's, so that `no_bar` finds it
-    def before_fit(self):
-        if self.create_mbar: self.mbar = _EpochTable(range(self.n_epoch))
-        self.old_logger = self.logger
-        if self.logger is noop: return
-        self.learn.logger = self._write_stats
-        self._write_stats(self.recorder.metric_names)
-    def _launch_pbar(self): self.pbar = ProgressBar(self.dl)
-    def after_batch(self): pass
-
-# %% ../../nbs/05_train/03_learner.ipynb #f90c7c04
-@contextmanager
-def _autocast_as_it_was():
-    depth = lambda: (torch.autocast_increment_nesting(), torch.autocast_decrement_nesting())[1]
-    was,devices = depth(),('cpu','cuda')
-    on = [(d, torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in devices]
-    try: yield
-    finally:
-        for d,enabled,dtype in on:
-            torch.set_autocast_enabled(d, enabled)
-            torch.set_autocast_dtype(d, dtype)
-        while depth()>was: torch.autocast_decrement_nesting()
-        if not was: torch.clear_autocast_cache() # of weights that have moved on
-
-def _is_bar(cb): return ProgressCallback in (cb, type(cb))
-
-class DualLearner(Learner):
-    "A `Learner` that can be used after an interrupted `fit`, whose half precision is that of its device, and which draws no bars for nobody"
-    def add_cb(self, cb): return super().add_cb(EpochLines() if _is_bar(cb) and not is_watched() else cb)
-
-    def _with_events(self, f, event_type, ex, final=noop):
-        if event_type!='fit': return super()._with_events(f, event_type, ex, final)
-        logger = self.logger
-        self.opt.zero_grad() # what another fit has left
-        try:
-            with _autocast_as_it_was(): super()._with_events(f, event_type, ex, final)
-        except BaseException as e:
-            if isinstance(e, KeyboardInterrupt): traceback.clear_frames(e.__traceback__)
-            self._end_early()
-            raise
-        finally: self.logger = logger
-
-    def _end_early(self):
-        "Let callbacks clean up, whatever happens in one of them: if its fit had not begun, it may fail for want of anything to clean up"
-        for event in ('after_cancel_fit','after_fit'):
-            for cb in self.cbs.sorted('order'):
-                if not isinstance(cb, TrackerCallback):
-                    with suppress(Exception, KeyboardInterrupt): cb(event)
-        self._end_cleanup()
-
-    def to_fp16(self, **kwargs): return self.add_cb(Precision('fp16', **kwargs))
-    def to_bf16(self): return self.add_cb(Precision('bf16'))
-
-# %% ../../nbs/05_train/03_learner.ipynb #c5e95964
-def _make_networks(method, given, classes, pretrained, frozen):
-    own = [k for k in method.members if k not in method.twins]
-    lost = set(frozen)-set(own)
-    if lost: raise ValueError(f'frozen={sorted(lost)[0]!r}: method {method.name!r} has {", ".join(own)}')
-    for k,v in given.items():
-        if (v is None)==(k in method.members):
-            why = ''.join(f', and {a} must have the shape of {b}, since its parameters are averaged into it' for a,b in method.twins.items())
-            raise ValueError(f'{k}: method {method.name!r} ' + (f'trains it; give a backbone such as "resnet50"' if v is None else f'trains only {", ".join(method.members)}{why}; leave it out'))
-    nets = {k:segmenter(given[k], classes, pretrained, frozen=k in frozen) for k in ('junior','senior') if k in method.members}
-    for k,v in nets.items():
-        if v.config['classes']!=classes: raise ValueError(f'{k}: the network has {v.config["classes"]} classes, the data {classes}')
-    return {k:nets[k] if k in nets else deepcopy(nets[method.twins[k]]) for k in method.members}
-
-@delegates(Learner.__init__, but='loss_func,splitter')
-def dual_learner(
-    dls,                # `SemiDataLoaders`
-    junior='mobilenetv4_conv_small', # the network that is deployed: "encoder+decoder:width", or a `Segmenter`
-    senior=None,        # the network that it learns with; left out for single-network methods
-    method=None,        # a `Method`; `cps()` if there is a senior, else `supervised()`
-    pretrained=True,    # start from timm's weights
-    frozen=(),          # names of networks whose encoder stays as it is
-    metrics=(),         # further fastai metrics, or one, for the deployed network
-    cbs=(),             # further callbacks, or one
-    **kwargs            # as for `Learner`
-)->Learner:
-    "A `Learner` that trains a cohort by a method; ValueError if networks and method do not fit"
-    method = method or (cps() if senior is not None else supervised())
-    if dls.unlabelled is None and any(isinstance(cb, UnlabelledBatch) for cb in method.cbs):
-        raise ValueError(f'unlabelled: method {method.name!r} learns from unlabelled images, and the loaders have none; label fewer, or add images')
-    nets = _make_networks(method, dict(junior=junior, senior=senior), dls.c, pretrained, frozen)
-    alone = not any(isinstance(cb, UnlabelledBatch) and not cb.warmup for cb in method.cbs) # labelled images, in the first steps
-    if getattr(dls, 'size', None): check_crop(nets, dls.size, dls.train.bs*(2-alone))
-    adaptors = [a for cb in method.cbs for a in cb.adaptors(nets)]
-    statistics = {k:m for cb in method.cbs for k,m in cb.statistics(nets).items()}
-    cohort,step,seg = Cohort(nets, method.deployed, method.ema, adaptors, statistics),SemiStep(),SegMetrics()
-    guard = [] if any(isinstance(cb, FiniteLoss) for cb in L(cbs)) else [FiniteLoss()]
-    cols = [ValueMetric(partial(step.mean, k), k) for k in method.names] + seg.metrics(cohort)
-    learn = DualLearner(dls, cohort, SegLoss(), splitter=encoder_split, metrics=[*cols, *L(metrics)], cbs=[step, seg, *method.cbs, *guard, *L(cbs)], **kwargs)
-    learn.method,learn.lr = method,lr_slice(learn, learn.lr)
-    return learn
-
-# %% ../../nbs/05_train/03_learner.ipynb #b65d5d3f
-@patch
-def deploy(self:Learner)->Segmenter:
-    "A copy of the deployed network alone, in eval mode; see `Cohort.deploy`"
-    return get_model(self.model).deploy()

@@ -1,4 +1,4 @@
-"""What every network says of the same few images, epoch by epoch
+"""Record how every network labels the same few images, epoch by epoch
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/05_train/probe.html.md"""
 
@@ -30,7 +30,7 @@ from ..models.cohort import evaluating
 THRESHOLDS = (0., .5, .7, .8, .9, .95, .99)
 
 class KeptConfusion:
-    "Counts of (threshold, truth, pseudo label) over pixels that are kept and count"
+    "Counts of (threshold, truth, pseudo label) over kept valid pixels"
     def __init__(self,
         k:int,                 # number of classes
         thresholds=THRESHOLDS, # of confidence, rising, the first 0
@@ -38,50 +38,60 @@ class KeptConfusion:
     ):
         self.k,self.edges = k,torch.tensor(thresholds[1:], device=device)
         self.thresholds,self.counts = thresholds,torch.zeros(len(thresholds)*k*k+1, dtype=torch.long, device=device)
-
     def update(self,
         label:torch.Tensor,      # (…) pseudo labels
         confidence:torch.Tensor, # (…) in 0…1
-        target:torch.Tensor      # (…) class numbers, `IGNORE` where nothing counts
+        target:torch.Tensor      # (…) class numbers, or `IGNORE`
     ):
         target,none = target.long(),len(self.counts)-1
         cell = (torch.bucketize(confidence, self.edges, right=True)*self.k + target)*self.k + label
         self.counts += torch.bincount(torch.where(target==IGNORE, none, cell).flatten(), minlength=none+1)
-
     @property
     def matrices(self):
         "(T,K,K) pixels by truth and pseudo label, kept at each threshold"
         return self.counts[:-1].view(len(self.thresholds), self.k, self.k).flip(0).cumsum(0).flip(0)
 
+# %% ../../nbs/05_train/04_probe.ipynb #129cefcb
+def _class_shares(m):
+    "(T,K,4) kept, precision, recall and IoU per class, from (T,K,K) pixels by truth and pseudo label"
+    right,truth,labelled = m.diagonal(axis1=1, axis2=2),m.sum(2),m.sum(1)
+    shares = labelled/labelled[0],right/labelled,right/truth[0],right/(truth+labelled-right)
+    return np.stack(shares, -1)
+
+# %% ../../nbs/05_train/04_probe.ipynb #63f111db
+def _overall_shares(m, shares):
+    "(T,4) kept and precision over all pixels, recall and IoU averaged over classes"
+    pixels,right = m.sum((1,2)),m.diagonal(axis1=1, axis2=2).sum(1)
+    means = [pd.DataFrame(o.T).mean().to_numpy() for o in (shares[...,2], shares[...,3])] # without NaN
+    return np.stack([pixels/pixels[0], right/pixels, *means], -1)
+
 # %% ../../nbs/05_train/04_probe.ipynb #d65d0329
 def kept_quality(
     kept:KeptConfusion,
     classes # names
-)->pd.DataFrame: # threshold, class, kept, precision, recall, iou, all in 0…1; NaN where there is nothing to divide by
+)->pd.DataFrame: # columns threshold, class, kept, precision, recall, iou; shares in 0…1, or NaN
     "Quality of kept pseudo labels for each threshold and class"
     m = kept.matrices.double().cpu().numpy()
-    right,truth,said = m.diagonal(axis1=1, axis2=2),m.sum(2),m.sum(1)
     with np.errstate(invalid='ignore', divide='ignore'):
-        cols = [said/said[0], right/said, right/truth[0], right/(truth+said-right)]
-        total = [said.sum(1)/said[0].sum(), right.sum(1)/said.sum(1)]
-    total += [pd.DataFrame(o.T).mean().to_numpy() for o in cols[2:]]
-    table = np.concatenate([np.stack(cols, -1), np.stack(total, -1)[:,None]], 1) # (T,K+1,4)
+        shares = _class_shares(m)
+        table = np.concatenate([shares, _overall_shares(m, shares)[:,None]], 1) # (T,K+1,4)
     index = pd.MultiIndex.from_product([kept.thresholds, [*classes, 'all']], names=['threshold','class'])
     return pd.DataFrame(table.reshape(-1, 4), index, ['kept','precision','recall','iou']).reset_index()
 
 # %% ../../nbs/05_train/04_probe.ipynb #479abf32
 def probe_pairs(
     dls,  # `SemiDataLoaders`
-    n:int # how many at most
-)->list: # `Pair`s, with masks where the data has them
-    "Images spread evenly over the unlabelled ones, or over those of validation if there are none"
+    n:int # at most
+)->list: # `Pair`s, with masks if the data has them
+    "Images spread evenly over the unlabelled ones, or over the validation set if every image is labelled"
     masks = {o.image:o for o in dls.source.train} if dls.source else {}
-    pairs = dls.valid_ds.pairs if dls.unlabelled is None else list(dict.fromkeys(dls.unlabelled.dataset.pairs)) # a short list is repeated there
+    if dls.unlabelled is None: pairs = dls.valid_ds.pairs
+    else: pairs = list(dict.fromkeys(dls.unlabelled.dataset.pairs)) # a short list is repeated there
     n = min(n, len(pairs))
     return [masks.get(o.image, o) for o in (pairs[i*len(pairs)//n] for i in range(n))]
 
 # %% ../../nbs/05_train/04_probe.ipynb #f6a2a06f
-LARGEST = 1024 # side of what is recorded, pixels
+LARGEST = 1024 # side of a record, pixels
 
 def recorded_size(
     size,           # height and width of an image
@@ -91,226 +101,277 @@ def recorded_size(
     s = min(1, largest/max(size))
     return tuple(max(round(n*s), 1) for n in size)
 
+# %% ../../nbs/05_train/04_probe.ipynb #56ac4093
 def nearest(
     m:torch.Tensor, # (H,W)
     size            # height and width
 )->torch.Tensor: # (*size)
-    "The pixels of a map that lie nearest to those of another grid"
+    "Resample a map on another grid, by nearest neighbour"
     if tuple(m.shape)==tuple(size): return m
     rows,cols = ((2*torch.arange(n, device=m.device)+1)*k//(2*n) for n,k in zip(size, m.shape))
     return m[rows[:,None], cols]
+
+# %% ../../nbs/05_train/04_probe.ipynb #76dedbdd
+class _ProbeSet:
+    "The images of a recorder, in `folder`"
+    def __init__(self, folder, pairs, task):
+        self.folder,self.ds,self.sizes = folder,SegDataset(pairs, task),[]
+        self.truth = [o.mask is not None for o in self.ds.pairs]
+    def __len__(self): return len(self.ds)
+    def write(self):
+        "Write images and existing masks, at the size of their records"
+        for i,(x,y) in enumerate(self.ds):
+            self.sizes.append(size := recorded_size(y.shape))
+            im = Image.fromarray(plain_tensor(x).permute(1,2,0).numpy()).resize(size[::-1], Image.Resampling.BOX)
+            with replacing(self.folder/'images'/f'{i}.jpg') as f: im.save(f, 'JPEG', quality=90, subsampling=0)
+            if not self.truth[i]: continue
+            mask = Image.fromarray(nearest(plain_tensor(y), size).numpy())
+            with replacing(self.folder/'truth'/f'{i}.png') as f: mask.save(f, 'PNG')
+    def read(self, i, device):
+        "Image (1,3,H,W) in 0…1, and target (H,W), all `IGNORE` without a mask"
+        x,y = (plain_tensor(o).to(device) for o in self.ds[i])
+        return x[None]/255,y if self.truth[i] else torch.full_like(y, IGNORE)
 
 # %% ../../nbs/05_train/04_probe.ipynb #bcb09a41
 NUMBERS = ('loss','error','entropy','confidence','kept')
 
 def read_logits(
     logits:torch.Tensor, # (K,H,W)
-    target:torch.Tensor, # (H,W) class numbers, `IGNORE` where none is known
-    threshold:float      # from which confidence on a pixel is kept
-)->tuple: # label (H,W), confidence (H,W) in 0…1, and five means over pixels, in the order of `NUMBERS`; entropy and loss in nats
-    "What a network says of an image, and how well"
+    target:torch.Tensor, # (H,W) class numbers, or `IGNORE`
+    threshold:float      # of confidence, from which a pixel is kept
+)->tuple: # label (H,W), confidence (H,W) in 0…1, and five means over pixels, in the order of `NUMBERS`
+    "Labels and confidence of a network on one image, and their quality; loss and entropy in nats"
     lp,known,target = logits.float().log_softmax(0),target!=IGNORE,target.long()
     top,label = lp.max(0)
     conf = top.exp().nan_to_num() # training may have diverged
     loss = -lp.gather(0, torch.where(known, target, 0)[None])[0]
     of_known = lambda o: torch.where(known, o, 0).sum()/known.sum()
-    means = of_known(loss),of_known(label!=target),-(lp.exp()*lp).sum(0).mean(),conf.mean(),(conf>=threshold).float().mean()
+    entropy = -(lp.exp()*lp).sum(0).mean()
+    means = of_known(loss),of_known(label!=target),entropy,conf.mean(),(conf>=threshold).float().mean()
     return label,conf,torch.stack(means).tolist()
 
 # %% ../../nbs/05_train/04_probe.ipynb #59504dec
 def main_pair(
     names # of networks
-)->tuple: # of two, or of one if there are no more
-    "The two networks that are compared: senior and junior if both are there, else the first two"
+)->tuple: # two names, or one if there is only one
+    "The two networks to compare: senior and junior if both exist, else the first two"
     return ('senior','junior') if {'senior','junior'}<=set(names) else tuple(names)[:2]
 
+# %% ../../nbs/05_train/04_probe.ipynb #7f08eeaf
+def _network_pairs(names): return sorted(combinations(names, 2), key=lambda o: set(o)!=set(main_pair(names)))
+
+def _pair_agreement(labels, pairs):
+    "Share of pixels with the same label, for each pair of networks"
+    return [float((labels[a]==labels[b]).float().mean()) for a,b in pairs]
+
+# %% ../../nbs/05_train/04_probe.ipynb #22e93bfa
+def _write_map(z, name, m):
+    "Add a map (H,W) in 0…255 to the open archive `z`"
+    with z.open(f'{name}.npy', 'w') as f: np.lib.format.write_array(f, m.byte().cpu().numpy())
+
+def _read_map(z, name, size):
+    "A map from what `np.load` returned without pickles; raises `ValueError` if it has another type or size"
+    m = z[name]
+    if m.dtype==np.uint8 and m.shape==size: return m
+    raise ValueError(f'{name} is {m.dtype} of shape {m.shape}, not uint8 of {size}')
+
+# %% ../../nbs/05_train/04_probe.ipynb #37f2b7dc
+def _read_maps(f, network, i, size):
+    "Label and confidence of image `i` in the record `f`; raises `ValueError` if it is damaged"
+    names = [f'{network}/{k}/{i}' for k in ('label','confidence')]
+    try:
+        with np.load(f, allow_pickle=False) as z: return [_read_map(z, o, size) for o in names]
+    except (BadZipFile, EOFError, KeyError, MemoryError, ValueError, zlib.error) as why:
+        hint = 'copy the run folder again, or remove the file'
+        raise ValueError(f'{f}: not a record of these images, or damaged ({why}); {hint}') from None
+
+# %% ../../nbs/05_train/04_probe.ipynb #3ac8fafe
+def _record_image(z, i, images, cohort, threshold, kept):
+    "Read image `i` with every network, write its maps, count kept pixels; return labels, and means per network"
+    x,y = images.read(i, device_of(cohort))
+    labels,means = {},[]
+    for k,o in cohort.outputs(x, cohort.names).items():
+        labels[k],conf,m = read_logits(o.logits[0], y, threshold)
+        kept[k].update(labels[k], conf, y)
+        means.append(m)
+        for name,t in dict(label=labels[k], confidence=(255*conf).round()).items():
+            _write_map(z, f'{k}/{name}/{i}', nearest(t, images.sizes[i]))
+    return labels,means
+
+# %% ../../nbs/05_train/04_probe.ipynb #26e71f3e
+def _write_record(f, images, cohort, threshold, kept):
+    "Write maps to `f`; return means (images, networks, `NUMBERS`), agreement (images, pairs), and pixels of each image"
+    res,pairs = [],_network_pairs(cohort.names)
+    full = torch.autocast(device_of(cohort).type, enabled=False)
+    with ZipFile(f, 'w', ZIP_DEFLATED, compresslevel=1) as z, evaluating(cohort), full:
+        for i in range(len(images)):
+            labels,means = _record_image(z, i, images, cohort, threshold, kept)
+            res.append((means, _pair_agreement(labels, pairs), next(iter(labels.values())).numel()))
+    return map(np.array, zip(*res))
+
+# %% ../../nbs/05_train/04_probe.ipynb #af68a0fa
+PSEUDO = ('epoch','network','threshold','class','kept','precision','recall','iou')
+TABLES = dict(records=('network','entropy','confidence','kept'), agreement=('first','second','agreement'),
+    images=('network','image',*NUMBERS,'disagreement'))
+TABLES = {k:('epoch','step',*v) for k,v in TABLES.items()}
+
+def _record_rows(means, same, pixels, names):
+    "Rows of one record for each of `TABLES`"
+    n,pairs = len(pixels),_network_pairs(names)
+    index = pd.MultiIndex.from_product([range(n), names], names=['image','network'])
+    images = pd.DataFrame(means.reshape(-1, len(NUMBERS)), index, NUMBERS).reset_index()
+    images['disagreement'] = np.repeat(1-same[:,0] if pairs else np.full(n, np.nan), len(names))
+    records = pd.DataFrame(np.average(means, 0, pixels), columns=NUMBERS).assign(network=names)
+    agreement = pd.DataFrame(pairs, columns=['first','second']).assign(agreement=np.average(same, 0, pixels))
+    return dict(records=records, agreement=agreement, images=images)
+
+# %% ../../nbs/05_train/04_probe.ipynb #4884713d
+def _pseudo_rows(kept, classes):
+    "`kept_quality` of all networks"
+    return pd.concat([kept_quality(c, classes).assign(network=k) for k,c in kept.items()])
+
+# %% ../../nbs/05_train/04_probe.ipynb #c0aa8afd
+class _GrowingTables:
+    "CSV files below `path` that grow with each record"
+    def add_rows(self, file, df, cols):
+        df,new = df.assign(epoch=self.epochs, step=self.steps)[list(cols)],file not in self.text
+        rows = df.to_csv(index=False, header=new, float_format='%.5f', lineterminator='\n')
+        self.text[file] = self.text.get(file, '') + rows
+        write_text(self.path/file, self.text[file])
+    def take_back(self):
+        "Remove records and rows that are later than `text` and `steps`"
+        for f in (self.path/'probe').glob('e*-s*.npz'):
+            if int(f.stem.rpartition('-s')[2])>self.steps: f.unlink()
+        for k in ('pseudo.csv', *(f'probe/{o}.csv' for o in TABLES)):
+            if k in self.text: write_text(self.path/k, self.text[k])
+            else: (self.path/k).unlink(missing_ok=True)
+
+# %% ../../nbs/05_train/04_probe.ipynb #8c4f149a
+def _write_probe_set(d, learn, n, threshold):
+    "Write images and description to the folder `d`; raises `FileExistsError` if it has some, except when resuming"
+    f,dls,c = d/'probe.json',learn.dls,get_model(learn.model)
+    taken = f.exists() and 'resuming' not in vars(learn)
+    if taken: raise FileExistsError(f'{d}: holds the records of another training; pass another folder, or remove it')
+    images = _ProbeSet(d, probe_pairs(dls, n), dls.task)
+    images.write()
+    part = 'val' if dls.unlabelled is None else 'unlabelled'
+    what = dict(part=part, names=[o.name for o in images.ds.pairs], sizes=images.sizes, truth=images.truth)
+    who = dict(networks=c.names, deployed=c.deployed, threshold=threshold, task=dls.task.to_dict())
+    write_json(f, dict(format=1, **what, **who))
+    images.judged = part=='unlabelled' and any(images.truth) # do masks of unlabelled images exist?
+    return images
+
 # %% ../../nbs/05_train/04_probe.ipynb #cb42f686
-class ProbeRecorder(Callback):
-    "Reads the same few images with every network after each epoch, and records what they say in the folder of a run"
+class ProbeRecorder(_GrowingTables, Callback):
+    "Let every network read the same few images after each epoch, and record the results in the folder of a run"
     order,run_valid,on = 70,False,False # after the run's clock
     resumable = ('epochs','steps','text')
     def __init__(self,
-        path:str|Path,      # folder to write into; made if it is not there
-        n:int=16,           # images, at most
-        every:int=None,     # record each so many steps, too
-        threshold:float=.9  # confidence of what the tables call kept
+        path:str|Path,      # folder to write to, created if missing
+        n:int=16,           # number of images, at most
+        every:int=None,     # also record after this many steps
+        threshold:float=.9  # of confidence, for kept pixels in the tables
     ):
         for k,v in dict(n=n, every=every).items():
-            if v is not None and v<1: raise ValueError(f'{k}={v}: give 1 or more')
+            if v is not None and v<1: raise ValueError(f'{k}={v}: must be at least 1')
         self.path,self.n,self.every,self.threshold = Path(path),n,every,threshold
-        self.ds,self.epochs,self.steps,self.text = None,0,0,{}
-
+        self.images,self.epochs,self.steps,self.text = None,0,0,{}
     def before_fit(self):
-        self.on = not hasattr(self.learn, 'lr_finder') and not rank_distrib()
-        if self.on and self.ds is None: self._write_probe_set('resuming' in vars(self.learn))
-
+        self.on,first = not hasattr(self.learn, 'lr_finder') and not rank_distrib(),self.images is None
+        if self.on and first: self.images = _write_probe_set(self.path/'probe', self.learn, self.n, self.threshold)
+    def after_resume(self):
+        if self.on: self.take_back()
     def after_batch(self):
         if not self.on: return
         self.steps += 1
-        if self.every and self.steps%self.every==0 and self.iter<self.n_iter-1: self.record() # the last step is the epoch's
-
+        due = self.every and self.steps%self.every==0
+        if due and self.iter<self.n_iter-1: self.record() # the last step is recorded with the epoch
     def after_train(self):
         if not self.on: return
         self.record(ended=True)
         self.epochs += 1
-
-# %% ../../nbs/05_train/04_probe.ipynb #8c4f149a
-@patch
-def _write_probe_set(self:ProbeRecorder, again=False):
-    "Write the probe set; FileExistsError if there is one, unless training goes on"
-    d,dls,c = self.path/'probe',self.dls,get_model(self.model)
-    if (d/'probe.json').exists() and not again: raise FileExistsError(f'{d}: holds the records of another training; give another folder, or remove it')
-    ds,sizes = SegDataset(probe_pairs(dls, self.n), dls.task),[]
-    truth = [o.mask is not None for o in ds.pairs]
-    for i,(x,y) in enumerate(ds):
-        sizes.append(recorded_size(y.shape))
-        im = Image.fromarray(plain_tensor(x).permute(1,2,0).numpy()).resize(sizes[-1][::-1], Image.Resampling.BOX)
-        with replacing(d/'images'/f'{i}.jpg') as f: im.save(f, 'JPEG', quality=90, subsampling=0)
-        if not truth[i]: continue
-        with replacing(d/'truth'/f'{i}.png') as f: Image.fromarray(nearest(plain_tensor(y), sizes[-1]).numpy()).save(f, 'PNG')
-    part = 'val' if dls.unlabelled is None else 'unlabelled'
-    what = dict(part=part, names=[o.name for o in ds.pairs], sizes=sizes, truth=truth)
-    write_json(d/'probe.json', dict(format=1, **what, networks=c.names, deployed=c.deployed, threshold=self.threshold, task=dls.task.to_dict()))
-    self.ds,self.sizes,self.truth,self.counted = ds,sizes,truth,part=='unlabelled' and any(truth)
-    self.pairs = sorted(combinations(c.names, 2), key=lambda o: set(o)!=set(main_pair(c.names))) # these two first
-
-# %% ../../nbs/05_train/04_probe.ipynb #26e71f3e
-@patch
-def _write_maps(self:ProbeRecorder, i, z, kept):
-    "Read image `i`, write its maps into the archive `z`, count what is kept; means of each network, and agreement of each pair"
-    cohort = get_model(self.model)
-    x,y = (plain_tensor(o).to(device_of(cohort)) for o in self.ds[i])
-    if not self.truth[i]: y = torch.full_like(y, IGNORE)
-    labels,means = {},[]
-    for k,o in cohort.outputs(x[None]/255, cohort.names).items():
-        labels[k],conf,m = read_logits(o.logits[0], y, self.threshold)
-        kept[k].update(labels[k], conf, y)
-        means.append(m)
-        for name,t in dict(label=labels[k], confidence=(255*conf).round()).items():
-            with z.open(f'{k}/{name}/{i}.npy', 'w') as f: np.lib.format.write_array(f, nearest(t, self.sizes[i]).byte().cpu().numpy())
-    return means,[float((labels[a]==labels[b]).float().mean()) for a,b in self.pairs],y.numel()
-
-@patch
-def record(self:ProbeRecorder,
-    ended=False # is the epoch over?
-):
-    "Read the probe set with every network, and write a record"
-    cohort = get_model(self.model)
-    dev = device_of(cohort)
-    kept = {k:KeptConfusion(self.dls.c, device=dev) for k in cohort.names}
-    with replacing(self.path/'probe'/f'e{self.epochs:04}-s{self.steps:06}.npz') as f:
-        with ZipFile(f, 'w', ZIP_DEFLATED, compresslevel=1) as z, evaluating(cohort), torch.autocast(dev.type, enabled=False):
-            means,same,pixels = map(np.array, zip(*(self._write_maps(i, z, kept) for i in range(len(self.ds)))))
-        self._tables(means, same, pixels, kept if ended and self.counted else {})
-
-# %% ../../nbs/05_train/04_probe.ipynb #c0aa8afd
-PSEUDO = ('epoch','network','threshold','class','kept','precision','recall','iou')
-TABLES = dict(records=('network','entropy','confidence','kept'), agreement=('first','second','agreement'), images=('network','image',*NUMBERS,'disagreement'))
-TABLES = {k:('epoch','step',*v) for k,v in TABLES.items()}
-
-@patch
-def after_resume(self:ProbeRecorder):
-    "Take back records and rows that are later than what was resumed from"
-    if not self.on: return
-    for f in (self.path/'probe').glob('e*-s*.npz'):
-        if int(f.stem.rpartition('-s')[2])>self.steps: f.unlink()
-    for k in ('pseudo.csv', *(f'probe/{o}.csv' for o in TABLES)):
-        if k in self.text: write_text(self.path/k, self.text[k])
-        else: (self.path/k).unlink(missing_ok=True)
-
-@patch
-def _add(self:ProbeRecorder, file, df, cols):
-    "Add rows to a table"
-    df,new = df.assign(epoch=self.epochs, step=self.steps)[list(cols)],file not in self.text
-    self.text[file] = self.text.get(file, '') + df.to_csv(index=False, header=new, float_format='%.5f', lineterminator='\n')
-    write_text(self.path/file, self.text[file])
-
-@patch
-def _tables(self:ProbeRecorder,
-    means, # (images, networks, `NUMBERS`)
-    same,  # (images, pairs of networks)
-    pixels,# (images)
-    kept   # network → `KeptConfusion`, where pseudo labels can be judged
-):
-    "Add the rows of a record"
-    names,n = get_model(self.model).names,len(pixels)
-    images = pd.DataFrame(means.reshape(-1, len(NUMBERS)), pd.MultiIndex.from_product([range(n), names], names=['image','network']), NUMBERS).reset_index()
-    images['disagreement'] = np.repeat(1-same[:,0] if self.pairs else np.full(n, np.nan), len(names))
-    records = pd.DataFrame(np.average(means, 0, pixels), columns=NUMBERS).assign(network=names)
-    agreement = pd.DataFrame(self.pairs, columns=['first','second']).assign(agreement=np.average(same, 0, pixels))
-    for k,df in dict(records=records, agreement=agreement, images=images).items(): self._add(f'probe/{k}.csv', df, TABLES[k])
-    if kept: self._add('pseudo.csv', pd.concat([kept_quality(c, self.dls.task.classes).assign(network=k) for k,c in kept.items()]), PSEUDO)
+    def record(self,
+        ended=False # is the epoch over?
+    ):
+        "Read the probe set with every network, and write a record"
+        cohort = get_model(self.model)
+        kept = {k:KeptConfusion(self.dls.c, device=device_of(cohort)) for k in cohort.names}
+        with replacing(self.path/'probe'/f'e{self.epochs:04}-s{self.steps:06}.npz') as f:
+            means = _write_record(f, self.images, cohort, self.threshold, kept)
+            for k,df in _record_rows(*means, cohort.names).items(): self.add_rows(f'probe/{k}.csv', df, TABLES[k])
+            if not ended or not self.images.judged: return
+            self.add_rows('pseudo.csv', _pseudo_rows(kept, self.dls.task.classes), PSEUDO)
 
 # %% ../../nbs/05_train/04_probe.ipynb #c64ee2dd
 def _run_folder(of):
+    "Folder of a run, however it is passed to `Probe`"
     if not isinstance(of, Learner): return Path(getattr(of, 'path', of))
     watch = next((cb for cb in of.cbs if isinstance(cb, ProbeRecorder)), None)
-    if watch is None: raise FileNotFoundError('the learner has no ProbeRecorder, so nothing is recorded; make it with cbs=ProbeRecorder(folder), and fit')
+    if watch is None: raise FileNotFoundError('the learner has no ProbeRecorder, so nothing was recorded; '
+        'pass cbs=ProbeRecorder(folder) to it, then fit')
     return watch.path
 
+# %% ../../nbs/05_train/04_probe.ipynb #3c848beb
+def _read_probe_set(f):
+    "Contents of the `probe.json` at `f`; raises `ValueError` if its parts do not match"
+    d = read_json(f, part=str, names=list, sizes=list, truth=list, networks=list, deployed=str, threshold=(int,float))
+    d['task'],d['sizes'] = as_task(d['task'], f),[tuple(o) if isinstance(o, list) else () for o in d['sizes']]
+    for k in (*d['names'], *d['networks'], d['deployed']): plain_name(k, f)
+    matches = len(d['names'])==len(d['sizes'])==len(d['truth']) and d['deployed'] in d['networks']
+    if not matches or not all(len(o)==2 and all(isinstance(n, int) and 0<n<=LARGEST for n in o) for o in d['sizes']):
+        raise damaged(f, 'names, sizes, truth and networks do not match')
+    return d
+
+# %% ../../nbs/05_train/04_probe.ipynb #a220ad12
 class Probe:
-    "What was recorded of the probe set; FileNotFoundError if nothing was"
+    "The records of a probe set; raises `FileNotFoundError` if nothing was recorded"
     def __init__(self,
         path # a run folder, a `Run`, or a `Learner` with a `ProbeRecorder`
     ):
         run = _run_folder(path)
         self.path = run/'probe'
-        remedy = 'train with probe=16 (the default of train_run), or with ProbeRecorder(folder) among the callbacks of a learner'
-        if not (self.path/'probe.json').is_file(): raise FileNotFoundError(f'{run}: no probe images were recorded there (an earlier version, or probe=0); {remedy}')
-        d = read_json(self.path/'probe.json', part=str, names=list, sizes=list, truth=list, networks=list, deployed=str, threshold=(int,float))
-        self.task = as_task(d['task'], self.path/'probe.json')
-        self.part,self.names,self.sizes,self.has_truth = d['part'],d['names'],[tuple(o) if isinstance(o, list) else () for o in d['sizes']],d['truth']
-        self.networks,self.deployed,self.threshold = d['networks'],d['deployed'],d['threshold']
-        for k in (*self.names, *self.networks, self.deployed): plain_name(k, self.path/'probe.json')
-        fits = len(self.names)==len(self.sizes)==len(self.has_truth) and self.deployed in self.networks
-        if not fits or not all(len(o)==2 and all(isinstance(n, int) and 0<n<=LARGEST for n in o) for o in self.sizes):
-            raise damaged(self.path/'probe.json', 'names, sizes, truth and networks do not belong together')
+        f,hint = self.path/'probe.json','train with probe=16, or add ProbeRecorder(folder) to a learner'
+        if not f.is_file(): raise FileNotFoundError(f'{run}: no probe images were recorded there (probe=0?); {hint}')
+        d = _read_probe_set(f)
+        self.part,self.names,self.sizes,self.has_truth = d['part'],d['names'],d['sizes'],d['truth']
+        self.task,self.networks,self.deployed,self.threshold = d['task'],d['networks'],d['deployed'],d['threshold']
         self.refresh()
-
     def __len__(self): return len(self.names)
-
     def refresh(self):
-        "Look for records again; returns self"
+        "Look for new records; returns self"
         found = ((o,re.fullmatch(r'e(\d+)-s(\d+)\.npz', o.name)) for o in self.path.iterdir())
-        self.records = sorted(tuple(map(int, m.groups())) for o,m in found if m and is_zipfile(o)) # a copy may have been cut short
+        whole = [m for o,m in found if m and is_zipfile(o)] # a copy may be truncated
+        self.records = sorted(tuple(map(int, m.groups())) for m in whole)
         return self
+    def image_file(self, i:int)->Path: # JPEG
+        "The file of an image"
+        return self.path/'images'/f'{range(len(self))[i]}.jpg'
+    def image(self, i:int)->np.ndarray: # (H,W,3) uint8
+        "An image, at the size of its maps"
+        return np.asarray(read_image(self.image_file(i)))
+    def truth(self, i:int): # (H,W) uint8, or None
+        "The mask of an image, with `IGNORE` at ignored pixels; None without a mask"
+        return np.asarray(load_mask(self.path/'truth'/f'{range(len(self))[i]}.png')) if self.has_truth[i] else None
+    def maps(self,
+        record:int,  # index into `records`
+        network:str, # one of `networks`
+        i:int        # of the image
+    )->tuple: # label (H,W) uint8, confidence (H,W) uint8: 255 times the probability, rounded
+        "Label and confidence of a network on an image; raises `ValueError` for an unknown network"
+        if network not in self.networks: raise ValueError(f'{network=}: choose from {", ".join(self.networks)}')
+        (e,s),i = self.records[record],range(len(self))[i]
+        return tuple(_read_maps(self.path/f'e{e:04}-s{s:06}.npz', network, i, self.sizes[i]))
 
-# %% ../../nbs/05_train/04_probe.ipynb #a220ad12
-@patch
-def image_file(self:Probe, i:int)->Path: # JPEG
-    "The file of an image"
-    return self.path/'images'/f'{range(len(self))[i]}.jpg'
-
-@patch
-def image(self:Probe, i:int)->np.ndarray: # (H,W,3) uint8
-    "An image, at the size of its maps"
-    return np.asarray(read_image(self.image_file(i)))
-
-@patch
-def truth(self:Probe, i:int): # (H,W) uint8, or None
-    "The mask of an image, `IGNORE` where nothing counts; None if there is none"
-    return np.asarray(load_mask(self.path/'truth'/f'{range(len(self))[i]}.png')) if self.has_truth[i] else None
-
-# %% ../../nbs/05_train/04_probe.ipynb #7a4afc05
-def _map(z, name, size):
-    "A map in a record, which holds no objects, for these would be a pickle"
-    a = z[name]
-    if a.dtype!=np.uint8 or a.shape!=size: raise ValueError(f'{name} is {a.dtype} of shape {a.shape}, not uint8 of {size}')
-    return a
-
-@patch
-def maps(self:Probe,
-    record:int,  # index into `records`
-    network:str, # one of `networks`
-    i:int        # of the image
-)->tuple: # label (H,W) uint8, confidence (H,W) uint8: 255 times the probability, rounded
-    "What a network said of an image; ValueError for a network that was not recorded"
-    if network not in self.networks: raise ValueError(f'network={network!r}: recorded are {", ".join(self.networks)}')
-    (e,s),i = self.records[record],range(len(self))[i]
-    f = self.path/f'e{e:04}-s{s:06}.npz'
-    try:
-        with np.load(f, allow_pickle=False) as z: return tuple(_map(z, f'{network}/{k}/{i}', self.sizes[i]) for k in ('label','confidence'))
-    except (BadZipFile, EOFError, KeyError, MemoryError, ValueError, zlib.error) as why: raise ValueError(f'{f}: not a record of these images, or damaged ({why}); copy the run folder again, or remove the file') from None
+# %% ../../nbs/05_train/04_probe.ipynb #a9cd1fcb
+def _read_rows(f, columns):
+    "A table as a data frame; raises `ValueError` if it is unreadable, or lacks one of `columns`"
+    hint = 'copy the run folder again'
+    try: df = pd.read_csv(f)
+    except ValueError as e:
+        why = ' '.join(str(e).split())
+        raise ValueError(f'{f}: not readable as a table ({why}); {hint}') from None
+    if set(columns)-set(df): raise ValueError(f'{f}: has no column {min(set(columns)-set(df))!r}; {hint}')
+    return df
 
 # %% ../../nbs/05_train/04_probe.ipynb #7f8881fc
 @patch
@@ -318,17 +379,17 @@ def table(self:Probe,
     name:str # records, agreement or images
 )->pd.DataFrame: # columns as in `TABLES`
     "One of the tables"
-    f,known = self.path/f'{name}.csv',set(self.records)
-    try: df = pd.read_csv(f) if known else pd.DataFrame(columns=TABLES[name])
-    except ValueError as e: raise ValueError(f'{f}: not readable as a table ({" ".join(str(e).split())}); copy the run folder again') from None
-    if set(TABLES[name])-set(df): raise ValueError(f'{f}: has no column {min(set(TABLES[name])-set(df))!r}; copy the run folder again')
+    known,cols = set(self.records),TABLES[name]
+    df = _read_rows(self.path/f'{name}.csv', cols) if known else pd.DataFrame(columns=cols)
     return df[[o in known for o in zip(df.epoch, df.step)]]
 
+# %% ../../nbs/05_train/04_probe.ipynb #eb7e39af
 @patch
 def per_image(self:Probe,
     record:int=-1,   # index into `records`
-    network:str=None # the deployed one if None
+    network:str=None # the deployed one by default
 )->pd.DataFrame: # index: image
-    "What images are sorted by: loss, error, entropy, confidence, kept, disagreement"
+    "Loss, error, entropy, confidence, kept and disagreement of each image"
     df,(e,s) = self.table('images'),self.records[record]
-    return df[(df.epoch==e)&(df.step==s)&(df.network==(network or self.deployed))].set_index('image')[[*NUMBERS,'disagreement']]
+    rows = df[(df.epoch==e)&(df.step==s)&(df.network==(network or self.deployed))]
+    return rows.set_index('image')[[*NUMBERS,'disagreement']]

@@ -24,6 +24,11 @@ def read(
 _IMPORT = re.compile(r"^import \{[^}]*\} from '\./([^']+)'\n", re.M)
 _EXPORT = re.compile(r'^export (?!default\b)', re.M)
 
+def _detached(text):
+    "Names of the files that a script imports, and the script without imports and exports"
+    return _IMPORT.findall(text),_EXPORT.sub('', _IMPORT.sub('', text)).strip('\n')
+
+# %% ../../nbs/09_view/01_assets.ipynb #b70a4f12
 def script(
     *names:str # files, usually the one with `export default`
 )->str: # an ES module
@@ -31,9 +36,9 @@ def script(
     texts = {}
     def add(name):
         if name in texts: return
-        needed = _IMPORT.findall(text:=read(name))
+        needed,text = _detached(read(name))
         for o in needed: add(o)
-        texts[name] = _EXPORT.sub('', _IMPORT.sub('', text)).strip('\n')
+        texts[name] = text
     for o in names: add(o)
     return '\n\n'.join(texts.values())+'\n'
 

@@ -1,4 +1,4 @@
-"""Curves of a history, bars of reports, and methods over labelled images and size
+"""Training curves, per-class bars, calibration, confusion, and mIoU over labelled images and model size
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/09_view/charts.html.md"""
 
@@ -10,16 +10,18 @@ __all__ = ['column_groups', 'epoch_axis', 'curves', 'class_bars', 'reliability_d
 
 # %% ../../nbs/09_view/05_charts.ipynb #8828d45f
 import re, matplotlib.pyplot as plt, numpy as np, seaborn as sns
+from fastcore.basics import chunked
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullFormatter
 from ..data.benchmarks import FAMILIES
 from .figures import COLUMN, PAGE, fit_text, outside_legend, styled
 
 # %% ../../nbs/09_view/05_charts.ipynb #6530e199
-_UNDRAWN = {'epoch','seconds','step','gib','skipped'} # the axis, and what the card tells
+_UNDRAWN = {'epoch','seconds','step','gib','skipped'} # the axis, and what the run card reports
 _BY_NAME = dict(train_loss='loss', valid_loss='loss', kept='kept', agree='agree', lr='lr')
 
 def _group_of(column, metrics):
+    "Group of one column, None if it is not drawn"
     if column in _UNDRAWN or column.endswith(('_low','_high')): return None # bounds are drawn with what they bound
     if column in metrics: return 'metrics'
     if column in _BY_NAME: return _BY_NAME[column]
@@ -27,65 +29,119 @@ def _group_of(column, metrics):
     if column.endswith('_miou'): return 'miou'
     return 'consultation' if column.startswith('kc_') else 'terms'
 
+# %% ../../nbs/09_view/05_charts.ipynb #780e639b
 def column_groups(
     columns,   # of a history
-    metrics=() # those that are the user's own metrics, not terms
-)->dict: # column → loss, terms, consultation, metrics, miou, kept, agree, accuracy or lr; in the order of `columns`, without those that are not drawn
-    "What each column of a history tells"
+    metrics=() # columns that are the user's metrics
+)->dict: # column → loss, terms, consultation, metrics, miou, kept, agree, accuracy or lr; in the order of `columns`
+    "Group the columns of a history by what they measure; columns that are not drawn are left out"
     groups = {c:_group_of(c, metrics) for c in columns}
     return {c:g for c,g in groups.items() if g}
 
 # %% ../../nbs/09_view/05_charts.ipynb #23c5bc35
 def _axes_for(n, width, height=1.6, least=2., **kwargs):
-    "A figure and `n` axes, as many beside one another as have `least` inches"
+    "A figure and `n` axes, as many side by side as have `least` inches each"
     cols = max(min(n, int(width/least)), 1)
     rows = -(-n//cols)
     fig,axs = plt.subplots(rows, cols, figsize=(width, height*rows), layout='constrained', squeeze=False, **kwargs)
     for ax in axs.flat[n:]: ax.axis('off')
     return fig,axs.flat[:n]
 
+# %% ../../nbs/09_view/05_charts.ipynb #9d70884f
 def epoch_axis(
     ax,
     epochs # that are drawn, from 1
 ):
-    "Whole numbers below an axis"
+    "Put ticks at whole epochs"
     seen = sorted(set(epochs))
     ax.xaxis.set_major_locator(FixedLocator(seen) if len(seen)<6 else MaxNLocator(5, integer=True))
 
-# %% ../../nbs/09_view/05_charts.ipynb #dd318afd
+# %% ../../nbs/09_view/05_charts.ipynb #fbecba20
+def _risen(values, gap):
+    "Positions of ascending values, each raised to at least `gap` above the one before"
+    at,res = -np.inf,[]
+    for v in values: res.append(at := max(v, at+gap))
+    return res
+
+# %% ../../nbs/09_view/05_charts.ipynb #1f47d47d
+def _label_ends(ax, x, ends):
+    "Write the last values beside their lines, which end at `x`; `ends` holds pairs of value and colour"
+    ends,gap = sorted(ends),np.diff(ax.get_ylim())[0]*.09
+    for at,(v,col) in zip(_risen([v for v,_ in ends], gap), ends):
+        place = dict(xy=(x, at), xytext=(3,0), textcoords='offset points', va='center')
+        ax.annotate(f'{v:.3g}', **place, fontsize=6, color=col, annotation_clip=False)
+
+# %% ../../nbs/09_view/05_charts.ipynb #b5443f8b
+def _bounds_of(column, df):
+    "Names of the columns that bound an mIoU, None if it has none"
+    low,high = (column.replace('_miou', o) for o in ('_low','_high'))
+    return (low,high) if high in df and high!=column else None
+
+# %% ../../nbs/09_view/05_charts.ipynb #a8c823a6
 def _draw_columns(ax, df, cols, title):
     "Lines with their bounds, and the last value beside each"
-    ends = []
+    x,ends = df['epoch']+1,[]
     for c,col in zip(cols, sns.color_palette('colorblind', len(cols))):
         y = df[c].to_numpy(float)
-        ax.plot(df['epoch']+1, y, color=col, lw=1.2, marker='o' if len(y)==1 else None, ms=4, label=c)
-        low,high = (c.replace('_miou', o) for o in ('_low','_high'))
-        if high in df and high!=c: ax.fill_between(df['epoch']+1, df[low], df[high], color=col, alpha=.15, lw=0)
+        ax.plot(x, y, color=col, lw=1.2, marker='o' if len(y)==1 else None, ms=4, label=c)
+        if bounds := _bounds_of(c, df): ax.fill_between(x, *(df[o] for o in bounds), color=col, alpha=.15, lw=0)
         if np.isfinite(y[-1]): ends.append((y[-1], col))
-    at,gap = -np.inf,np.diff(ax.get_ylim())[0]*.09 # last values, one above the other where they would overlap
-    for v,col in sorted(ends):
-        at = max(v, at+gap)
-        place = dict(xy=(df['epoch'].iloc[-1]+1, at), xytext=(3,0), textcoords='offset points', va='center')
-        ax.annotate(f'{v:.3g}', **place, fontsize=6, color=col, annotation_clip=False)
+    _label_ends(ax, x.iloc[-1], ends)
     ax.set(title=title, xlabel='epoch')
-    epoch_axis(ax, df['epoch']+1)
+    epoch_axis(ax, x)
     ax.legend(fontsize=6, handlelength=1.2, labelspacing=.2)
 
-_CURVES = {'loss':('loss',), 'terms (unweighted)':('terms',), 'consultation (unweighted)':('consultation',), 'mIoU on val':('miou',),
-    'share of pixels':('kept','agree','accuracy'), 'learning rate':('lr',)} # title → groups
+# %% ../../nbs/09_view/05_charts.ipynb #a82fc966
+_CURVES = {'loss':('loss',), 'loss terms (unweighted)':('terms',), 'consultation terms (unweighted)':('consultation',),
+    'validation mIoU':('miou',), 'share of pixels':('kept','agree','accuracy'), 'learning rate':('lr',)}
+def _panels(history):
+    "Title of each panel → its columns, by the groups that it draws in `_CURVES`"
+    groups = column_groups(c for c in history if history[c].notna().any())
+    found = {title:[c for c,g in groups.items() if g in wanted] for title,wanted in _CURVES.items()}
+    return {title:cols for title,cols in found.items() if cols}
 
+# %% ../../nbs/09_view/05_charts.ipynb #dd318afd
 @styled
 def curves(
     history,   # DataFrame of `history.csv`
     width=PAGE # inches
 ):
-    "Loss terms, mIoU, shares and learning rate over epochs; returns the figure"
-    groups = column_groups(c for c in history if history[c].notna().any())
-    found = {title:[c for c,g in groups.items() if g in wanted] for title,wanted in _CURVES.items()}
-    panels = {title:cols for title,cols in found.items() if cols}
+    "Loss terms, mIoU, shares of pixels and learning rate over epochs; returns the figure"
+    panels = _panels(history)
     fig,axs = _axes_for(len(panels), width)
     for ax,(title,cols) in zip(axs, panels.items()): _draw_columns(ax, history, cols, title)
     return fig
+
+# %% ../../nbs/09_view/05_charts.ipynb #d0edee4b
+def _colours(n):
+    "`n` distinct colours"
+    return sns.color_palette('colorblind' if n<=10 else 'husl', n)
+
+# %% ../../nbs/09_view/05_charts.ipynb #3b2ac063
+def _bar_rows(n, width):
+    "How many rows `n` groups of bars need in `width` inches, and how many groups one row has"
+    rows = -(-n//int((width-.4)/.16))
+    return rows,-(-n//rows)
+
+# %% ../../nbs/09_view/05_charts.ipynb #1565ae32
+def _ious(report, names):
+    "IoU of the named classes and their mean in percent, NaN where there is no value"
+    return [np.nan if v is None else v for v in (*(report.iou.get(k) for k in names), report.miou)]
+
+def _with_mean(name, report):
+    "Name of a result with its mIoU in percent"
+    return f'{name} (–)' if report.miou is None else f'{name} ({report.miou:.1f})'
+
+# %% ../../nbs/09_view/05_charts.ipynb #c977e269
+def _draw_bars(ax, values, i, n, slot, colour):
+    "Bars of result `i` of `n`; a class has `slot` inches"
+    bars = ax.bar(np.arange(len(values))+(i-(n-1)/2)*.8/n, values, .8/n, color=colour)
+    if .8*slot/n>.14: ax.bar_label(bars, ['' if np.isnan(o) else f'{o:.0f}' for o in values], fontsize=6)
+
+def _name_ticks(ax, names, slot):
+    "Class names below an axis, slanted where there is room, else upright"
+    slanted = dict(rotation=35, ha='right', rotation_mode='anchor')
+    ax.set_xticks(range(len(names)), names, **(slanted if slot>.35 else dict(rotation=90, ha='center')))
 
 # %% ../../nbs/09_view/05_charts.ipynb #0a1a279b
 @styled
@@ -93,25 +149,36 @@ def class_bars(
     reports,   # dict: label → `Report`
     width=PAGE # inches
 ):
-    "Per-class IoU, one bar a result; returns the figure"
-    names,n = [*next(iter(reports.values())).iou, 'mean'],len(reports)
-    rows = -(-len(names)//int((width-.4)/.16))
-    per,colours = -(-len(names)//rows),sns.color_palette('colorblind' if n<=10 else 'husl', n)
-    slot,longest = (width-.4)/per,max(map(len, names))
-    fig,axs = plt.subplots(rows, 1, figsize=(width, (1.3+.045*min(longest, 30))*rows), layout='constrained', sharey=True, squeeze=False)
+    "Per-class IoU in percent, one bar per result; returns the figure"
+    classes,n = list(next(iter(reports.values())).iou),len(reports)
+    names,colours = [*classes, 'mean'],_colours(n)
+    rows,per = _bar_rows(len(names), width)
+    slot,height = (width-.4)/per,1.3+.045*min(max(map(len, names)), 30)
+    fig,axs = plt.subplots(rows, 1, figsize=(width, height*rows), layout='constrained', sharey=True, squeeze=False)
     for i,(r,col) in enumerate(zip(reports.values(), colours)):
-        vals = [np.nan if v is None else v for v in (*(r.iou.get(k) for k in names[:-1]), r.miou)]
-        for ax,at in zip(axs.flat, range(0, len(names), per)):
-            v = vals[at:at+per]
-            bars = ax.bar(np.arange(len(v))+(i-(n-1)/2)*.8/n, v, .8/n, color=col)
-            if .8*slot/n>.14: ax.bar_label(bars, ['' if np.isnan(o) else f'{o:.0f}' for o in v], fontsize=6)
-    for ax,at in zip(axs.flat, range(0, len(names), per)):
-        some = names[at:at+per]
-        ax.set_xticks(range(len(some)), some, rotation=35 if slot>.35 else 90, ha='right' if slot>.35 else 'center', rotation_mode='anchor' if slot>.35 else None)
+        for ax,values in zip(axs.flat, chunked(_ious(r, classes), per)): _draw_bars(ax, values, i, n, slot, col)
+    for ax,some in zip(axs.flat, chunked(names, per)):
+        _name_ticks(ax, some, slot)
         ax.set(xlim=(-.6, per-.4), ylabel='IoU, %')
-    labels = [f'{k} (–)' if r.miou is None else f'{k} ({r.miou:.1f})' for k,r in reports.items()]
+    labels = [_with_mean(k, r) for k,r in reports.items()]
     outside_legend(fig, [Patch(color=c) for c in colours], labels, 'outside upper center')
     return fig
+
+# %% ../../nbs/09_view/05_charts.ipynb #7f033f18
+def _reliability(bins):
+    "Arrays over the bins: centre, mean confidence, accuracy, and share of all pixels, each in percent"
+    n,conf,right = np.array([[np.nan if v is None else v for v in o] for o in bins]).T
+    w = 100/len(n)
+    return w*(np.arange(len(n))+.5),conf,right,100*n/max(n.sum(), 1)
+
+# %% ../../nbs/09_view/05_charts.ipynb #511a0a12
+def _draw_reliability(ax, mid, conf, right, w):
+    "Accuracy as bars of width `w`, hatched up or down to the confidence, with the diagonal"
+    blue,red = (sns.color_palette('colorblind')[i] for i in (0,3))
+    ax.bar(mid, right, w, color=blue, alpha=.6, label='accuracy')
+    ax.bar(mid, conf-right, w, right, color='none', edgecolor=red, hatch='///', lw=0, label='gap to confidence')
+    ax.plot([0,100], [0,100], '--', color='.4', lw=1)
+    ax.set(ylabel='accuracy, %', xlim=(0,100), ylim=(0,100))
 
 # %% ../../nbs/09_view/05_charts.ipynb #9e2726d1
 @styled
@@ -119,22 +186,36 @@ def reliability_diagram(
     report,      # `Report`
     width=COLUMN # inches
 ):
-    "Share of right pixels in each bin of confidence beside what it should be, and how many pixels there are; returns the figure, ValueError if nothing was counted"
+    "Accuracy and share of pixels per bin of confidence; returns the figure, raises `ValueError` without confidences"
     if report.ece is None: raise ValueError(f'{report.what}: no confidences in the report; evaluate again')
-    n,conf,right = np.array([[np.nan if v is None else v for v in o] for o in report.reliability]).T
-    w = 100/len(n)
-    mid,share = w*(np.arange(len(n))+.5),100*n/max(n.sum(), 1)
-    blue,red = (sns.color_palette('colorblind')[i] for i in (0,3))
-    fig,(ax,below) = plt.subplots(2, 1, figsize=(width, 1.2*width), layout='constrained', sharex=True, height_ratios=(3,1))
-    ax.bar(mid, right, .94*w, color=blue, alpha=.6, label='right')
-    ax.bar(mid, conf-right, .94*w, right, color='none', edgecolor=red, hatch='///', lw=0, label='gap to confidence')
-    ax.plot([0,100], [0,100], '--', color='.4', lw=1)
-    ax.set(ylabel='right, % of pixels', xlim=(0,100), ylim=(0,100))
+    mid,conf,right,share = _reliability(report.reliability)
+    w = .94*(100/len(mid)) # bars with a little space between them
+    shape = dict(figsize=(width, 1.2*width), height_ratios=(3,1), sharex=True, layout='constrained')
+    fig,(ax,below) = plt.subplots(2, 1, **shape)
+    _draw_reliability(ax, mid, conf, right, w)
     ax.set_title(fit_text(report.what, width-.4)+f'\nexpected calibration error {report.ece:.1f} %')
-    below.bar(mid, share, .94*w, color='.7')
+    below.bar(mid, share, w, color='.7')
     below.set(xlabel='confidence, %', ylabel='% of pixels')
     outside_legend(fig, *ax.get_legend_handles_labels())
     return fig
+
+# %% ../../nbs/09_view/05_charts.ipynb #fca3e4ec
+def _row_percent(counts):
+    "Each row of a matrix in percent of its sum, NaN where it is empty"
+    m = np.array(counts, float)
+    total = m.sum(1, keepdims=True)
+    return np.divide(100*m, total, out=np.full_like(m, np.nan), where=total>0)
+
+# %% ../../nbs/09_view/05_charts.ipynb #cc77e0a0
+def _cell_texts(pct):
+    "Numbers to write into the cells, False for none"
+    return np.where(pct>=.5, np.char.mod('%.0f', np.nan_to_num(pct)), '') if len(pct)<=12 else False
+
+def _draw_heatmap(ax, pct, lines):
+    "Percentages as colours, with white lines between the cells or without"
+    bar = dict(label="% of the class's pixels", shrink=.7)
+    sns.heatmap(pct, vmin=0, vmax=100, cmap='mako_r', annot=_cell_texts(pct), fmt='', annot_kws={'size':5.5},
+        square=True, linewidths=.5 if lines else 0, ax=ax, cbar_kws=bar)
 
 # %% ../../nbs/09_view/05_charts.ipynb #670372b2
 @styled
@@ -142,16 +223,13 @@ def confusion_map(
     report,    # `Report`
     width=None # inches; `COLUMN` for up to 12 classes, else `PAGE`
 ):
-    "Confusion matrix in percent of each class's pixels, rows without pixels blank; returns the figure, ValueError if the report has none"
+    "Confusion matrix in percent of each class's pixels; returns the figure, raises `ValueError` without a matrix"
     if report.confusion is None: raise ValueError(f'{report.what}: no confusion matrix in the report; evaluate again')
-    m,names = np.array(report.confusion, float),list(report.iou)
-    k,total = len(m),m.sum(1, keepdims=True)
-    width = width or (COLUMN if k<=12 else PAGE)
-    pct = np.divide(100*m, total, out=np.full_like(m, np.nan), where=total>0)
-    every = -(-k//30)
-    shown = np.where(pct>=.5, np.char.mod('%.0f', np.nan_to_num(pct)), '') if k<=12 else False
+    pct,names = _row_percent(report.confusion),list(report.iou)
+    k = len(pct)
+    width,every = width or (COLUMN if k<=12 else PAGE),-(-k//30)
     fig,ax = plt.subplots(figsize=(width, .92*width), layout='constrained')
-    sns.heatmap(pct, vmin=0, vmax=100, cmap='mako_r', annot=shown, fmt='', annot_kws={'size':5.5}, square=True, linewidths=.5 if k<=30 else 0, ax=ax, cbar_kws={'label':"% of the class's pixels", 'shrink':.7})
+    _draw_heatmap(ax, pct, k<=30)
     at,some = np.arange(0, k, every)+.5,names[::every]
     ax.set_xticks(at, some, rotation=90, fontsize=6.5)
     ax.set_yticks(at, some, rotation=0, fontsize=6.5)
@@ -159,23 +237,53 @@ def confusion_map(
     fig.suptitle(fit_text(report.what, width-.4))
     return fig
 
+# %% ../../nbs/09_view/05_charts.ipynb #afed3556
+def _check_family(theirs, ours):
+    "Raise `ValueError` unless two sets of (dataset, split family) hold one and the same pair"
+    words = lambda kinds: ', '.join(sorted(' '.join(o) if o else 'other data' for o in kinds))
+    if len(theirs)>1: raise ValueError(f'published: different split families ({words(theirs)}) cannot share a figure; '
+        'pass numbers of one dataset and family')
+    if ours!=theirs: raise ValueError(f'published: numbers of {words(theirs)}, but the runs are of {words(ours)}; '
+        'pass numbers of the same data and splits')
+
 # %% ../../nbs/09_view/05_charts.ipynb #c8e1a696
+def _published_series(df, published):
+    "Pairs of label and rows, one per published series"
+    if published is None or published.empty: return []
+    _check_family(set(zip(published.dataset, published.family)), {FAMILIES.get(o) for o in df.layout})
+    series = published.groupby(['method','backbone','rule'], sort=False)
+    return [(f'{m}, {b} (published, {r})', o.sort_values('labelled')) for (m,b,r),o in series]
+
+# %% ../../nbs/09_view/05_charts.ipynb #563204ce
+def _arm_stats(df):
+    "One row per arm and number of labelled images: mean and standard deviation of the mIoU, and model sizes"
+    cols = dict(miou=('miou','mean'), std=('miou','std'), deployed=('deployed','first'), trained=('trained','first'))
+    return df.groupby(['arm','labelled_images'], sort=False).agg(**cols).reset_index().fillna({'std':0})
+
+# %% ../../nbs/09_view/05_charts.ipynb #d5d01371
 _MARKERS = 'os^vD<>p*hX'
 
-def _published_series(df, published):
-    "Published series, once it is certain that they may stand beside the runs"
-    if published is None or published.empty: return []
-    kinds,ours = set(zip(published.dataset, published.family)),{FAMILIES.get(o) for o in df.layout}
-    if len(kinds)>1: raise ValueError(f'published: numbers of different split families ({", ".join(map(" ".join, sorted(kinds)))}) cannot share a figure; give one dataset and family')
-    if ours!=kinds: raise ValueError(f'published: numbers of {" ".join(*kinds)}, but the runs are of {", ".join(" ".join(o) if o else "other data" for o in ours)}')
-    return [(f'{m}, {b} (published, {r})', o.sort_values('labelled')) for (m,b,r),o in published.groupby(['method','backbone','rule'], sort=False)]
-
 def _arm_series(df):
-    "Name of each arm, its colour and mark, its mean and deviation by labelled images"
-    by = df.groupby(['arm','labelled_images'], sort=False).agg(miou=('miou','mean'), std=('miou','std'), deployed=('deployed','first'), trained=('trained','first')).reset_index().fillna({'std':0})
-    names = list(dict.fromkeys(df.arm))
-    styles = zip(sns.color_palette('colorblind' if len(names)<=10 else 'husl', len(names)), _MARKERS*-(-len(names)//len(_MARKERS)))
+    "Triples of name, (colour, marker) and rows of `_arm_stats`, one per arm"
+    by,names = _arm_stats(df),list(dict.fromkeys(df.arm))
+    styles = zip(_colours(len(names)), _MARKERS*-(-len(names)//len(_MARKERS)))
     return [(a, style, by[by.arm==a].sort_values('labelled_images')) for a,style in zip(names, styles)]
+
+# %% ../../nbs/09_view/05_charts.ipynb #c294fa2c
+def _share_ticks(df, published):
+    "Number of labelled images → text of its tick"
+    share = lambda l,n: f'{l}\n({n})' if re.fullmatch(r'\d+/\d+', str(l)) else f'{n}'
+    theirs = {n:f'{n}' for _,o in published for n in o.labelled}
+    return theirs | {n:share(l, n) for l,n in zip(df.labelled, df.labelled_images)}
+
+# %% ../../nbs/09_view/05_charts.ipynb #2aad5bc8
+def _draw_shares(ax, arms, published):
+    "mIoU over labelled images, one line per arm and published series"
+    for a,(col,m),o in arms:
+        ax.plot(o.labelled_images, o.miou, '-'+m, color=col, ms=4, label=a)
+        ax.fill_between(o.labelled_images, o.miou-o['std'], o.miou+o['std'], color=col, alpha=.15, lw=0)
+    hollow = dict(color='.5', mfc='w', ms=4, lw=.8)
+    for (label,o),m in zip(published, _MARKERS*3): ax.plot(o.labelled, o.miou, '--'+m, label=label, **hollow)
 
 # %% ../../nbs/09_view/05_charts.ipynb #1ba263a1
 @styled
@@ -185,16 +293,13 @@ def share_lines(
     published=None, # rows of `published()`
     width=PAGE      # inches
 ):
-    "mIoU over labelled images; returns the figure, ValueError if published numbers are of other data or splits"
+    "mIoU over labelled images; returns the figure, raises `ValueError` if published numbers use other data or splits"
     theirs = _published_series(df, published)
+    ticks = _share_ticks(df, theirs)
     fig,ax = plt.subplots(figsize=(width, max(.45*width, 2)), layout='constrained')
-    for a,(col,m),o in _arm_series(df):
-        ax.plot(o.labelled_images, o.miou, '-'+m, color=col, ms=4, label=a)
-        ax.fill_between(o.labelled_images, o.miou-o['std'], o.miou+o['std'], color=col, alpha=.15, lw=0)
-    for (label,o),m in zip(theirs, _MARKERS*3): ax.plot(o.labelled, o.miou, '--'+m, color='.5', mfc='w', ms=4, lw=.8, label=label)
-    shares = {**{n:f'{n}' for _,o in theirs for n in o.labelled}, **{n:f'{l}\n({n})' if re.fullmatch(r'\d+/\d+', str(l)) else f'{n}' for l,n in zip(df.labelled, df.labelled_images)}}
+    _draw_shares(ax, _arm_series(df), theirs)
     ax.set_xscale('log')
-    ax.set_xticks(list(shares), list(shares.values()), minor=False)
+    ax.set_xticks(list(ticks), list(ticks.values()), minor=False)
     ax.set_xticks([], minor=True)
     ax.set(xlabel='labelled images', ylabel='mIoU, %', title=title)
     outside_legend(fig, *ax.get_legend_handles_labels())
@@ -202,9 +307,29 @@ def share_lines(
 
 # %% ../../nbs/09_view/05_charts.ipynb #3ce62405
 def _size_axis(ax):
+    "Ticks of a logarithmic axis of parameters"
     lo,hi = ax.get_xlim()
-    ax.xaxis.set(major_locator=LogLocator(subs=(1,2,5)) if hi/lo>5 else MaxNLocator(4), major_formatter='{x:g}', minor_formatter=NullFormatter())
+    major = LogLocator(subs=(1,2,5)) if hi/lo>5 else MaxNLocator(4)
+    ax.xaxis.set(major_locator=major, major_formatter='{x:g}', minor_formatter=NullFormatter())
 
+# %% ../../nbs/09_view/05_charts.ipynb #f24dfb03
+def _draw_size(ax, o, name, colour, marker):
+    "One arm in one panel; `o` holds its rows of `_arm_stats`"
+    if o.empty: return
+    ax.plot(o.deployed/1e6, o.miou, marker, ms=5, color=colour, label=name)
+    ax.errorbar(o.deployed/1e6, o.miou, o['std'], fmt='none', color=colour, capsize=2)
+    ax.plot([o.deployed/1e6, o.trained/1e6], [o.miou, o.miou], color=colour, lw=.8, marker='|')
+
+def _draw_sizes(ax, n, arms, published):
+    "All arms and published series with `n` labelled images"
+    for a,style,o in arms: _draw_size(ax, o[o.labelled_images==n], a, *style)
+    for (label,o),m in zip(published, _MARKERS*3):
+        o = o[(o.labelled==n)&o.params_m.notna()]
+        if len(o): ax.plot(o.params_m, o.miou, m, color='.5', mfc='w', ms=5, label=label)
+    ax.set(xscale='log', xlabel='parameters, millions', title=f'{n} labelled images')
+    _size_axis(ax)
+
+# %% ../../nbs/09_view/05_charts.ipynb #35efae98
 @styled
 def size_scatter(
     df,             # columns arm, labelled, labelled_images, seed, miou, deployed, trained, layout: see `run_grid`
@@ -212,25 +337,16 @@ def size_scatter(
     published=None, # rows of `published()`
     width=None      # inches; `COLUMN` for one panel, else `PAGE`
 ):
-    "mIoU over parameters, a panel a labelled share: a mark where the network is deployed, a thin line to what was trained for it; returns the figure"
-    theirs,ns = _published_series(df, published),sorted(set(df.labelled_images))
+    "mIoU over parameters, one panel per labelled share; returns the figure, raises `ValueError` as `share_lines` does"
+    theirs,arms,ns = _published_series(df, published),_arm_series(df),sorted(set(df.labelled_images))
     fig,axs = _axes_for(len(ns), width or (COLUMN if len(ns)==1 else PAGE), 2.1, 2.2, sharey=True)
     for ax,n in zip(axs, ns):
-        for a,(col,m),o in _arm_series(df):
-            o = o[o.labelled_images==n]
-            if o.empty: continue
-            ax.plot(o.deployed/1e6, o.miou, m, ms=5, color=col, label=a)
-            ax.errorbar(o.deployed/1e6, o.miou, o['std'], fmt='none', color=col, capsize=2)
-            ax.plot([o.deployed/1e6, o.trained/1e6], [o.miou, o.miou], color=col, lw=.8, marker='|')
-        for (label,o),m in zip(theirs, _MARKERS*3):
-            o = o[(o.labelled==n)&o.params_m.notna()]
-            if len(o): ax.plot(o.params_m, o.miou, m, color='.5', mfc='w', ms=5, label=label)
-        ax.set(xscale='log', xlabel='M parameters', title=f'{n} labelled images')
+        _draw_sizes(ax, n, arms, theirs)
         if ax.get_subplotspec().is_first_col(): ax.set_ylabel('mIoU, %')
-        _size_axis(ax)
     if title: fig.suptitle(title)
     seen = {l:h for ax in axs for h,l in zip(*ax.get_legend_handles_labels())}
-    outside_legend(fig, [*seen.values(), plt.Line2D([], [], color='.4', lw=.8, marker='|', markevery=[1])], [*seen, 'to what was trained'])
+    line = plt.Line2D([], [], color='.4', lw=.8, marker='|', markevery=[1])
+    outside_legend(fig, [*seen.values(), line], [*seen, 'up to all trained parameters'])
     return fig
 
 # %% ../../nbs/09_view/05_charts.ipynb #dd691020
@@ -240,12 +356,14 @@ def arm_bars(
     title='',
     width=PAGE    # inches
 ):
-    "mIoU of each arm: bar for the mean, dot for each seed; returns the figure"
-    arms = list(dict.fromkeys(df.arm))
+    "mIoU of each arm: a bar for the mean, a dot for each seed; returns the figure"
+    arms,seeds = list(dict.fromkeys(df.arm)),set(df.seed)
+    what = dict(data=df, x='miou', y='arm', order=arms)
     fig,ax = plt.subplots(figsize=(width, .3*len(arms)+.8), layout='constrained')
-    sns.barplot(df, x='miou', y='arm', order=arms, errorbar=None, color='.85', ax=ax)
-    sns.stripplot(df, x='miou', y='arm', order=arms, hue='seed', palette='colorblind', jitter=False, dodge=len(set(df.seed))>1, size=4, ax=ax)
-    for i,a in enumerate(arms): ax.annotate(f'{df[df.arm==a].miou.mean():.1f}', (0, i), xytext=(4,0), textcoords='offset points', va='center')
+    sns.barplot(**what, errorbar=None, color='.85', ax=ax)
+    sns.stripplot(**what, hue='seed', palette='colorblind', jitter=False, dodge=len(seeds)>1, size=4, ax=ax)
+    means = [df[df.arm==a].miou.mean() for a in arms]
+    for i,m in enumerate(means): ax.annotate(f'{m:.1f}', (0, i), xytext=(4,0), textcoords='offset points', va='center')
     ax.set(xlabel='mIoU, %', ylabel='', title=title, xlim=(0, max(df.miou)*1.08))
     ax.legend(title='seed', title_fontsize=7, loc='center left', bbox_to_anchor=(1,.5))
     return fig

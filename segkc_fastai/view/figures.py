@@ -22,14 +22,16 @@ from .overlay import overlay, five_parts, mean_grey, paint_parts, PARTS_TASK, PA
 # %% ../../nbs/09_view/04_figures.ipynb #bbfc8e41
 COLUMN,PAGE = 3.25,6.75 # width of one column and of two, in inches
 FORMATS = ('png','pdf','svg')
-_FONTS = {'font.size':8, 'axes.titlesize':8, 'axes.labelsize':8, 'xtick.labelsize':7, 'ytick.labelsize':7, 'legend.fontsize':7, 'figure.titlesize':8}
+_SMALL = {f'{k}.labelsize':7 for k in ('xtick','ytick')} | {'legend.fontsize':7}
+_FONTS = {f'{k}size':8 for k in ('font.','axes.title','axes.label','figure.title')} | _SMALL
 _RC = {'axes.spines.top':False, 'axes.spines.right':False, 'axes.linewidth':.6, 'legend.frameon':False} | _FONTS
 plt.rcParams.update({'pdf.fonttype':42, 'svg.fonttype':'path'})
 
+# %% ../../nbs/09_view/04_figures.ipynb #352d4a26
 def styled(
     f # a function that draws
 ):
-    "Draw in this style. `rc_context` would put back all settings, also those by which a notebook's backend, chosen at the first figure, shows the later ones"
+    "Decorator to draw in this style"
     @functools.wraps(f)
     def inner(*args, **kwargs):
         was = {k:plt.rcParams[k] for k in _RC}
@@ -44,8 +46,13 @@ def fit_text(
     width, # inches
     size=8 # points
 )->str:
-    "Text in lines of a width, run folders by their name alone"
+    "Wrap text to a width, without the folders above a run"
     return '\n'.join(textwrap.wrap(re.sub(r'\S*/(?=\S)', '', text), int(width/.0078/size)))
+
+# %% ../../nbs/09_view/04_figures.ipynb #9c06e76c
+def _legend_columns(labels, width):
+    "How many columns of a legend fit into `width` inches"
+    return min(max(int(width/(.36+.047*max(map(len, labels)))), 1), len(labels))
 
 # %% ../../nbs/09_view/04_figures.ipynb #bdf53ee9
 def outside_legend(
@@ -55,16 +62,30 @@ def outside_legend(
     loc='outside lower center',
     note=''      # text above them
 ):
-    "A legend outside the axes; the figure grows by the rows that it needs"
+    "Add a legend outside the axes; the figure grows by the rows that it needs"
     if not handles: return
     labels = labels or [h.get_label() for h in handles]
     w,h = fig.get_size_inches()
-    cols = min(max(int(w/(.36+.047*max(map(len, labels)))), 1), len(handles))
-    note = fit_text(note, w-.3, 6)
+    cols,note = _legend_columns(labels, w),fit_text(note, w-.3, 6)
     fig.set_size_inches(w, h+.1+.146*-(-len(handles)//cols)+.1*len(note.splitlines()))
-    fig.legend(handles, labels, loc=loc, title=note or None, title_fontsize=6, ncols=cols, frameon=False, fontsize=7, columnspacing=1.2, handlelength=1.6)
+    fig.legend(handles, labels, loc=loc, ncols=cols, title=note or None, title_fontsize=6, frameon=False, fontsize=7,
+        columnspacing=1.2, handlelength=1.6)
 
-def _patches(task, which): return [Patch(fc=np.array(task.palette[i])/255, ec='.4', lw=.5, label=task.classes[i]) for i in which]
+# %% ../../nbs/09_view/04_figures.ipynb #97f4f4f0
+def _class_pixels(masks, k):
+    "(K) pixels of each class in label maps; ones without maps"
+    if masks is None: return np.ones(k)
+    return sum((np.bincount(np.ravel(m), minlength=256) for m in masks), np.zeros(256))[:k]
+
+def _largest(pixels, most):
+    "Up to `most` classes that have pixels, in their own order, and how many more there are"
+    seen = np.argsort(-pixels, kind='stable')[:np.count_nonzero(pixels)]
+    return sorted(seen[:most]),max(len(seen)-most, 0)
+
+# %% ../../nbs/09_view/04_figures.ipynb #61e5a758
+def _patches(task, which):
+    "Handles of a legend for some classes"
+    return [Patch(fc=np.array(task.palette[i])/255, ec='.4', lw=.5, label=task.classes[i]) for i in which]
 
 # %% ../../nbs/09_view/04_figures.ipynb #145a732a
 def legend(
@@ -75,46 +96,59 @@ def legend(
     most=40,    # classes to name
     note=''     # text above them
 ):
-    "Colours of the classes outside a figure's axes, which grows by as much"
-    n = np.ones(len(task)) if masks is None else sum((np.bincount(np.ravel(m), minlength=256) for m in masks), np.zeros(256))[:len(task)]
-    seen = np.argsort(-n, kind='stable')[:np.count_nonzero(n)]
-    rest = [Patch(fc='none', ec='none', label=f'and {len(seen)-most} smaller')]*(len(seen)>most)
-    outside_legend(fig, _patches(task, sorted(seen[:most]))+rest, loc=loc, note=note)
+    "Add the colours of the classes outside the axes; the figure grows by the rows that they need"
+    which,more = _largest(_class_pixels(masks, len(task)), most)
+    rest = [Patch(fc='none', ec='none', label=f'and {more} smaller')]*(more>0)
+    outside_legend(fig, _patches(task, which)+rest, loc=loc, note=note)
 
 # %% ../../nbs/09_view/04_figures.ipynb #4eb4fa76
+def _lacking(fig):
+    "Inches that the rows of a drawn grid lack for their images at the present width, negative if they have too many"
+    (w,h),need,have = fig.get_size_inches(),{},{}
+    for ax in fig.axes:
+        row,slot = ax.get_subplotspec().rowspan.start,ax.get_position(original=True)
+        a,b = ax.images[0].get_array().shape[:2]
+        need[row],have[row] = max(need.get(row, 0), slot.width*w*a/b),slot.height*h
+    return sum(need.values())-sum(have.values())
+
+# %% ../../nbs/09_view/04_figures.ipynb #c8f1215c
 def trim_grid(
     fig # a figure of images alone
 ):
-    "Give a grid the height that its images need at the width that they have; words take room too, so the first try may miss"
+    "Set the height that the images need at the present width, in up to three attempts; returns the figure"
     for _ in range(3):
         fig.draw_without_rendering()
-        (w,h),need,have = fig.get_size_inches(),{},{}
-        for ax in fig.axes:
-            row,slot = ax.get_subplotspec().rowspan.start,ax.get_position(original=True)
-            a,b = ax.images[0].get_array().shape[:2]
-            need[row],have[row] = max(need.get(row, 0), slot.width*w*a/b),slot.height*h
-        more = sum(need.values())-sum(have.values())
+        more = _lacking(fig)
         if abs(more)<.02: break
+        w,h = fig.get_size_inches()
         fig.set_size_inches(w, h+more)
     return fig
 
+# %% ../../nbs/09_view/04_figures.ipynb #82dd400c
+def _show_image(ax, im):
+    "Show an image alone, its pixels uninterpolated"
+    ax.imshow(im, interpolation='nearest')
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+
+# %% ../../nbs/09_view/04_figures.ipynb #93e17cfd
 @styled
 def grid(
     rows,       # each a list of (H,W,3) uint8 images
-    titles,     # one a column
-    names=(),   # one a row
-    width=None  # inches; `COLUMN` for up to two images beside one another, else `PAGE`
+    titles,     # one per column
+    names=(),   # one per row
+    width=None  # inches; `COLUMN` for up to two images side by side, else `PAGE`
 ):
     "A grid of images; returns the figure"
     width = width or (COLUMN if len(titles)<3 else PAGE)
-    ratios,cell = [max(o.shape[0]/o.shape[1] for o in row) for row in rows],(width-.15*bool(len(names)))/len(titles)
-    fig,axs = plt.subplots(len(rows), len(titles), figsize=(width, sum(cell*r for r in ratios)+.02*len(rows)+.2), squeeze=False, layout='constrained', height_ratios=ratios)
+    ratios = [max(o.shape[0]/o.shape[1] for o in row) for row in rows]
+    cell = (width-.15*bool(len(names)))/len(titles)
+    size = (width, sum(cell*r for r in ratios)+.02*len(rows)+.2)
+    how = dict(squeeze=False, layout='constrained', height_ratios=ratios)
+    fig,axs = plt.subplots(len(rows), len(titles), figsize=size, **how)
     fig.get_layout_engine().set(w_pad=.01, h_pad=.01, wspace=.01, hspace=.01)
     for axr,row in zip(axs, rows):
-        for ax,im in zip(axr, row):
-            ax.imshow(im, interpolation='nearest')
-            ax.set(xticks=[], yticks=[])
-            ax.spines[:].set_visible(False)
+        for ax,im in zip(axr, row): _show_image(ax, im)
     for ax,t in zip(axs[0], titles): ax.set_title(t, pad=3)
     for ax,t in zip(axs[:,0], names): ax.set_ylabel(t, fontsize=6)
     return trim_grid(fig)
@@ -124,49 +158,60 @@ AGREE_TASK = Task(('agree','disagree'), (PART_COLORS[0], PART_COLORS[2]), name='
 
 def parts_task(a:str, b:str)->Task:
     "The parts of `five_parts` for two networks of these names"
-    return Task([o.replace('senior', a).replace('junior', b) for o in PARTS_TASK.classes], PARTS_TASK.palette, name=PARTS_TASK.name)
+    names = [o.replace('senior', a).replace('junior', b) for o in PARTS_TASK.classes]
+    return Task(names, PARTS_TASK.palette, name=PARTS_TASK.name)
 
+# %% ../../nbs/09_view/04_figures.ipynb #3ca4ffc0
 def paint_pair(
     image, # (H,W,3) uint8
     a,     # (H,W) class numbers of one network
     b,     # of another
     truth, # (H,W) class numbers, or None
-    sure=0 # (H,W) uint8, the lower of their confidences, 0…255, if it is to be seen
+    sure=0 # (H,W) uint8, the lower of the two confidences, 0…255; without it, all disagreement is amber
 )->np.ndarray: # (H,W,3) uint8
-    "Over the greyed image who of two networks is right, or without ground truth where they disagree, by how sure they are"
+    "Paint over the greyed image which of two networks is right, or without ground truth where they disagree"
     if truth is not None: return paint_parts(image, five_parts(a, b, truth))
     agree,amber,red = (np.array(PART_COLORS[i]) for i in (0,2,4))
     differ = amber+np.asarray(sure)[...,None]/255*(red-amber)
     return (.3*mean_grey(image)+.7*np.where(np.not_equal(a, b)[...,None], differ, agree)).round().astype(np.uint8)
 
-# %% ../../nbs/09_view/04_figures.ipynb #5db05682
+# %% ../../nbs/09_view/04_figures.ipynb #f729401f
 def pair_legend(
     fig,
     truths,   # a mask or None for each image
     task:Task # the parts, see `parts_task`
 ):
-    "Legend of `paint_pair`"
+    "Add the legend of `paint_pair`"
     tasks = [task]*any(o is not None for o in truths)+[AGREE_TASK]*any(o is None for o in truths)
     outside_legend(fig, [h for t in tasks for h in _patches(t, range(len(t)))], loc='outside upper center')
 
+# %% ../../nbs/09_view/04_figures.ipynb #5db05682
+def _prediction_rows(images, truths, predictions, task, alpha):
+    "Image, painted ground truth and painted predictions, one list per image"
+    known = any(t is not None for t in truths)
+    paint = lambda im,m: im if m is None else overlay(im, m, task, alpha)
+    painted = lambda i,im: [paint(im, p[i]) for p in predictions.values()]
+    return [[im, *[paint(im, t)]*known, *painted(i, im)] for i,(im,t) in enumerate(zip(images, truths))]
+
+# %% ../../nbs/09_view/04_figures.ipynb #8e3ba668
 def prediction_grid(
     images,       # (H,W,3) uint8 each
     truths,       # (H,W) class numbers each, None for an image without, or None for all
     predictions,  # dict: name of a network → list of (H,W) class numbers
     task:Task,
-    names=(),     # one an image
+    names=(),     # one per image
     alpha=.75,    # of the masks
     width=None    # inches, see `grid`
 ):
-    "Images, ground truth, predictions; for senior and junior also who is right. Returns the figure"
+    "Images, ground truth, predictions; for senior and junior also which one is right. Returns the figure"
     truths,both = [None]*len(images) if truths is None else truths,{'senior','junior'}<=set(predictions)
     known = [t for t in truths if t is not None]
-    paint = lambda im,m: im if m is None else overlay(im, m, task, alpha)
-    rows = [[im, *[paint(im, t)]*bool(known), *(paint(im, p[i]) for p in predictions.values())] for i,(im,t) in enumerate(zip(images, truths))]
+    rows = _prediction_rows(images, truths, predictions, task, alpha)
     if both:
-        for row,*o in zip(rows, images, predictions['senior'], predictions['junior'], truths): row.append(paint_pair(*o))
-    titles = ['image', *['ground truth']*bool(known), *predictions, *['who is right?' if known else 'do they agree?']*both]
-    fig = grid(rows, titles, names, width)
+        pairs = zip(images, predictions['senior'], predictions['junior'], truths)
+        for row,o in zip(rows, pairs): row.append(paint_pair(*o))
+    last = ['who is right?' if known else 'do they agree?']*both
+    fig = grid(rows, ['image', *['ground truth']*bool(known), *predictions, *last], names, width)
     legend(fig, task, [*known, *(m for p in predictions.values() for m in p)])
     if both: pair_legend(fig, truths, PARTS_TASK)
     return trim_grid(fig)
@@ -174,56 +219,92 @@ def prediction_grid(
 # %% ../../nbs/09_view/04_figures.ipynb #febae45f
 ERRORS_TASK = Task(('right','wrong'), (PART_COLORS[0], PART_COLORS[4]), name='errors')
 
+def _errors(pred, truth):
+    "(H,W) uint8: 1 where a prediction is wrong, `IGNORE` where the ground truth is ignored"
+    truth = np.asarray(truth)
+    return np.where(truth==IGNORE, IGNORE, np.asarray(pred)!=truth).astype(np.uint8)
+
+# %% ../../nbs/09_view/04_figures.ipynb #774f86d5
 def error_grid(
     images,      # (H,W,3) uint8 each
     truths,      # (H,W) class numbers each
     predictions, # (H,W) class numbers each
     task:Task,
-    names=(),    # one an image
+    names=(),    # one per image
     width=None   # inches, see `grid`
 ):
     "Image, ground truth, prediction and errors; returns the figure"
-    errors = [np.where(np.asarray(t)==IGNORE, IGNORE, np.asarray(p)!=t).astype(np.uint8) for t,p in zip(truths, predictions)]
     paint = lambda im,m: overlay(im, m, task, .75)
-    rows = [[im, paint(im, t), paint(im, p), overlay(mean_grey(im), e, ERRORS_TASK, .7)] for im,t,p,e in zip(images, truths, predictions, errors)]
+    wrong = lambda im,p,t: overlay(mean_grey(im), _errors(p, t), ERRORS_TASK, .7)
+    rows = [[im, paint(im, t), paint(im, p), wrong(im, p, t)] for im,t,p in zip(images, truths, predictions)]
     fig = grid(rows, ['image','ground truth','prediction','errors'], names, width)
     legend(fig, task, [*truths, *predictions])
     legend(fig, ERRORS_TASK, loc='outside upper center')
     return trim_grid(fig)
 
 # %% ../../nbs/09_view/04_figures.ipynb #578c6c4e
+def _teaching(method):
+    "Each (source, target, kind) of a method once, in the order of its callbacks"
+    return list(dict.fromkeys(o for cb in method.cbs for o in cb.links(method)))
+
+# %% ../../nbs/09_view/04_figures.ipynb #46f23b11
+def _places(method, links):
+    "Node → (x, y)"
+    rows = {k:i for i,k in enumerate(reversed(method.members))}
+    sources = [k for k in dict.fromkeys(o[0] for o in links) if k not in rows and k not in method.ema]
+    left = {k:(0,(len(rows)-1)/2+.8*i) for i,k in enumerate(sources)}
+    return left | {k:(1,i) for k,i in rows.items()} | {k:(2,rows[m]) for k,m in method.ema.items()}
+
+# %% ../../nbs/09_view/04_figures.ipynb #38badd01
+def _draw_nodes(ax, method, at):
+    "Draw the names; returns the box of each"
+    def node(k, xy):
+        deployed = k==method.deployed
+        box = dict(boxstyle='round,pad=.5', fc='.95' if k in method.members else 'w', ec='k' if deployed else '.6')
+        text = k.replace('_', ' ')+('\n(deployed)' if deployed else '')
+        box['lw'] = 2.5 if deployed else 1
+        return ax.text(*xy, text, ha='center', va='center', fontsize=9, bbox=box).get_bbox_patch()
+    return {k:node(k, xy) for k,xy in at.items()}
+
+# %% ../../nbs/09_view/04_figures.ipynb #ae1f7368
+def _arrow_styles(links):
+    "Kind → colour and dashes"
+    kinds = list(dict.fromkeys(o[2] for o in links))
+    colours = sns.color_palette('colorblind', len(kinds))
+    return {k:dict(color=c, ls='--' if 'EMA' in k else '-') for k,c in zip(kinds, colours)}
+
+def _draw_arrows(ax, links, at, boxes, styles):
+    "Draw an arrow per link, from the edge of one box to that of another"
+    seen = {}
+    for a,b,kind in links:
+        n = seen[a,b] = seen.get((a,b), 0)+1
+        ends = dict(patchA=boxes[a], patchB=boxes[b])
+        line = dict(arrowstyle='-|>', lw=1.5, connectionstyle=f'arc3,rad={.22*n-.04}')
+        ax.annotate('', at[b], at[a], arrowprops=line | styles[kind] | ends)
+
+# %% ../../nbs/09_view/04_figures.ipynb #baff3e1d
 def who_teaches_whom(
     method # `Method`
 ):
-    "Networks of a method and what each gets from another; the deployed one has a thick frame. Returns the figure"
-    links = list(dict.fromkeys(o for cb in method.cbs for o in cb.links(method)))
-    rows,kinds = {k:i for i,k in enumerate(reversed(method.members))},list(dict.fromkeys(o[2] for o in links))
-    sources = [k for k in dict.fromkeys(o[0] for o in links) if k not in rows and k not in method.ema] # what no network says
-    at = {k:(0,(len(rows)-1)/2+.8*i) for i,k in enumerate(sources)} | {k:(1,i) for k,i in rows.items()} | {k:(2,rows[m]) for k,m in method.ema.items()}
-    style = lambda kind: '--' if 'EMA' in kind else '-'
-    colour,seen = dict(zip(kinds, sns.color_palette('colorblind', len(kinds)))),{}
-    top = max(y for _,y in at.values())
+    "Networks of a method and what each learns from another; the deployed one has a thick frame. Returns the figure"
+    links = _teaching(method)
+    at,styles = _places(method, links),_arrow_styles(links)
+    right,top = (max(o) for o in zip(*at.values()))
     fig,ax = plt.subplots(figsize=(5.6, 1.8+.9*top), layout='constrained')
-    box = lambda k: dict(boxstyle='round,pad=.5', fc='.95' if k in rows else 'w', ec='k' if k==method.deployed else '.6', lw=2.5 if k==method.deployed else 1)
-    nodes = {k:ax.text(*xy, k.replace('_', ' ')+('\n(deployed)' if k==method.deployed else ''), ha='center', va='center', fontsize=9, bbox=box(k)) for k,xy in at.items()}
-    for a,b,kind in links:
-        n = seen[a,b] = seen.get((a,b), 0)+1 # one beside the other where they join the same two
-        ends = dict(zip(('patchA','patchB'), (nodes[k].get_bbox_patch() for k in (a, b))))
-        line = dict(arrowstyle='-|>', color=colour[kind], lw=1.5, ls=style(kind), connectionstyle=f'arc3,rad={.22*n-.04}')
-        ax.annotate('', at[b], at[a], arrowprops=line | ends)
-    ax.set(xlim=(-.4, max(x for x,_ in at.values())+.5), ylim=(-.6, top+.6))
+    _draw_arrows(ax, links, at, _draw_nodes(ax, method, at), styles)
+    ax.set(xlim=(-.4, right+.5), ylim=(-.6, top+.6))
     ax.axis('off')
-    handles = [plt.Line2D([], [], color=colour[k], ls=style(k), label=k) for k in kinds]
-    fig.legend(handles=handles, loc='outside lower center', ncols=min(len(kinds), 4), frameon=False, fontsize=8)
+    handles = [plt.Line2D([], [], label=k, **o) for k,o in styles.items()]
+    fig.legend(handles=handles, loc='outside lower center', ncols=min(len(handles), 4), frameon=False, fontsize=8)
     return fig
 
 # %% ../../nbs/09_view/04_figures.ipynb #af837c6a
 def save_figure(
     fig,
-    path,           # with the suffix of the format, or without
-    formats=()      # some of `FORMATS`, for a path without
-): # the path, or a list of them
-    "Write a figure, each file whole or not at all, and close it"
+    path,           # with the suffix of the format, or without if `formats` has any
+    formats=()      # some of `FORMATS`
+): # the path, or a list of them if `formats` has any
+    "Write a figure, each file completely or not at all, and close it"
     paths = [Path(f'{path}.{o}') for o in formats] or [Path(path)]
     for p in paths:
         with replacing(p) as tmp: fig.savefig(tmp, format=p.suffix[1:], dpi=200 if p.suffix=='.png' else 300)

@@ -1,4 +1,4 @@
-"""Which images a network gets wrong, and what it takes for what: for our learners and for any fastai segmentation learner
+"""Which images a network gets wrong, and which classes it confuses, for any fastai segmentation learner
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/09_view/interpretation.html.md"""
 
@@ -21,51 +21,85 @@ from ..core.tensors import plain_tensor
 from .charts import confusion_map
 from .figures import error_grid
 
-# %% ../../nbs/09_view/09_interpretation.ipynb #4738e249
+# %% ../../nbs/09_view/09_interpretation.ipynb #75d5f5dd
 def _task_of(learn, task):
-    "The classes of a learner's data: its task, or its vocabulary as one, which fastai's loaders have among their transforms; None if there is neither"
-    own = getattr(learn.dls, 'task', None), getattr(learn.dls, 'vocab', None), getattr(learn.dls.valid.after_item, 'vocab', None)
-    names = next((o for o in (task, *own) if o is not None), None)
+    "`task`, or the classes of the learner's data, as a `Task`; None if the data have neither task nor vocabulary"
+    dls = learn.dls
+    known = task,getattr(dls, 'task', None),getattr(dls, 'vocab', None),getattr(dls.valid.after_item, 'vocab', None)
+    names = next((o for o in known if o is not None), None)
     return names if names is None or isinstance(names, Task) else Task(list(names))
 
-def _void(learn, task, void):
-    "Number of the pixels that do not count, or None"
-    if void is None:
-        f = learn.loss_func
-        return getattr(getattr(f, 'func', f), 'ignore_index', None)
-    if isinstance(void, str):
-        if task is None or void not in task.classes: raise ValueError(f'void={void!r}: not among the classes; give one of {", ".join(task.classes) if task else "them by number"}')
-        return task.classes.index(void)
-    return int(void)
+# %% ../../nbs/09_view/09_interpretation.ipynb #da66d7fc
+def _fitting_task(shape, task):
+    "The task of predictions of a shape (B,K,H,W); raises `ValueError` if the two do not fit"
+    if len(shape)!=4 or shape[1]<2 and task is None:
+        raise ValueError(f'predictions have the shape {tuple(shape)}; must be (B,K,H,W), one logit per class and pixel')
+    k = shape[1]
+    task = task or Task([f'class {i}' for i in range(k)])
+    if len(task)==k: return task
+    names = ', '.join(task.classes[:9])
+    raise ValueError(f'the learner predicts {k} classes, but {len(task)} are named: {names}; pass task=Task([...])')
 
+# %% ../../nbs/09_view/09_interpretation.ipynb #3906ab00
+def _loss_ignores(f):
+    "The `ignore_index` of a loss, or of the function that it wraps; None without one"
+    return getattr(getattr(f, 'func', f), 'ignore_index', None)
+
+# %% ../../nbs/09_view/09_interpretation.ipynb #8de3208a
+def _void(learn, task, void):
+    "Number of the void class, by default the one that the loss ignores; raises `ValueError` for an unknown name"
+    if void is None: return _loss_ignores(learn.loss_func)
+    if not isinstance(void, str): return int(void)
+    if task is None: raise ValueError(f'{void=}: the classes have no names; pass the number of the class')
+    if void in task.classes: return task.classes.index(void)
+    raise ValueError(f'{void=}: not among the classes; choose from {", ".join(task.classes)}')
+
+# %% ../../nbs/09_view/09_interpretation.ipynb #4738e249
 def targets(
     y,         # (B,H,W) or (B,1,H,W) class numbers
     k:int,     # number of classes
-    void=None  # number of the class that does not count
+    void=None  # number of the void class
 )->torch.Tensor: # (B,H,W) long
-    "Masks with `IGNORE` wherever nothing counts: no class has the number, or the class is void"
+    "Masks with `IGNORE` at the pixels of the void class and of numbers outside 0…`k`-1"
     y = plain_tensor(y).long()
     y = y[:,0] if y.ndim==4 else y
     return torch.where((y<0)|(y>=k)|(y==(-1 if void is None else void)), IGNORE, y)
 
-# %% ../../nbs/09_view/09_interpretation.ipynb #d1e58a0c
-def _image_losses(loss, y, f):
-    "Mean of a loss over the pixels of each image that count; of a loss without pixels, its mean"
-    loss,b = plain_tensor(loss).float(),len(y)
-    if loss.numel()%b or (loss.numel()==1 and b>1): raise ValueError(f'loss_func={f}: gives {loss.numel()} numbers for {b} images; give a loss that knows reduction="none"')
-    if loss.numel()!=y.numel(): return loss.reshape(b, -1).mean(1)
+# %% ../../nbs/09_view/09_interpretation.ipynb #c6f0aa41
+def _valid_pixels(y, f):
+    "(B,H·W) bool: the valid pixels of masks, in the order in which the loss `f` returns them"
     on = y!=IGNORE
     if isinstance(f, BaseLoss) and f.flatten: on = on.transpose(f.axis, -1)
-    return (loss.reshape(b, -1)*on.reshape(b, -1)).sum(1)/on.reshape(b, -1).sum(1).clamp(min=1)
+    return on.reshape(len(y), -1)
 
+# %% ../../nbs/09_view/09_interpretation.ipynb #d1e58a0c
+def _image_losses(loss, y, f):
+    "(B) mean loss of each image over its valid pixels; raises `ValueError` if the loss is not per image"
+    loss,b = plain_tensor(loss).float(),len(y)
+    n = loss.numel()
+    fits = n%b==0 and (n>1 or b==1)
+    if not fits: raise ValueError(f'loss_func={f}: returned {n} values for {b} images; must support reduction="none"')
+    if n!=y.numel(): return loss.reshape(b, -1).mean(1)
+    on = _valid_pixels(y, f)
+    return (loss.reshape(b, -1)*on).sum(1)/on.sum(1).clamp(min=1)
+
+# %% ../../nbs/09_view/09_interpretation.ipynb #a9dcd6c0
+def _check_same_size(pred, y):
+    "Raise `ValueError` unless predictions (B,K,H,W) have the size of their masks"
+    a,b = tuple(pred.shape[-2:]),tuple(y.shape[-2:])
+    if a!=b: raise ValueError(f'predictions have {a} pixels, masks {b}; both must have the same size')
+
+# %% ../../nbs/09_view/09_interpretation.ipynb #bd3349a3
 class _Count(Callback):
     "Loss of each image, and an `Evaluation`"
     order = 100
-    def __init__(self, task, void, act): self.task,self.void,self.act,self.losses,self.evaluation = task,void,act,[],None
+    def __init__(self, task, void, act):
+        self.task,self.void,self.act = task,void,act
+        self.losses,self.evaluation = [],None
 
-    def after_pred(self): # before a loss that does not fit could fail
+    def after_pred(self):
         if self.evaluation is None: self._begin(self.pred)
-        if self.pred.shape[-2:]!=self.y.shape[-2:]: raise ValueError(f'predictions are {tuple(self.pred.shape[-2:])} pixels, masks {tuple(self.y.shape[-2:])}; they have to be of one size')
+        _check_same_size(self.pred, self.y)
 
     def after_loss(self):
         z = plain_tensor(self.pred).float()
@@ -76,29 +110,61 @@ class _Count(Callback):
             for o in (self.evaluation.confusion, self.evaluation.boundary): o._each[-1][...,self.void] = 0
 
     def _begin(self, z):
-        if z.ndim!=4 or z.shape[1]<2 and self.task is None: raise ValueError(f'predictions have the shape {tuple(z.shape)}; a logit for each class and pixel is needed, (B,K,H,W)')
-        k = z.shape[1]
-        self.task = self.task or Task([f'class {i}' for i in range(k)])
-        if len(self.task)!=k: raise ValueError(f'the learner predicts {k} classes, but {len(self.task)} are named: {", ".join(self.task.classes[:9])}; give task=Task([...])')
+        self.task,k = _fitting_task(z.shape, self.task),z.shape[1]
         if not 0<=(-1 if self.void is None else self.void)<k: self.void = None # no class has this number
         self.evaluation = Evaluation(k, z.device)
 
-# %% ../../nbs/09_view/09_interpretation.ipynb #7fdc4d95
-class SegInterpretation(Interpretation):
+# %% ../../nbs/09_view/09_interpretation.ipynb #b5c4bd41
+def _pixels(x):
+    "An image (C,H,W) as (H,W,3) uint8; floats range from 0 to 1"
+    x = plain_tensor(x)
+    x = x.clamp(0, 1)*255 if x.is_floating_point() else x.clamp(0, 255)
+    x = x.float().cpu().numpy().round().astype(np.uint8).transpose(1, 2, 0)
+    return x[...,:3] if x.shape[-1]>=3 else x[...,:1].repeat(3, -1)
+
+# %% ../../nbs/09_view/09_interpretation.ipynb #245f6b1a
+class _Interpreted(Interpretation):
     "Losses of single images, and a `Report` of all"
     def __init__(self,
         learn,        # fastai `Learner`
-        dl,           # the images that were read
-        losses,       # (n) of each, in the order of its dataset
+        dl,           # loader of the images that were read
+        losses,       # (n) loss of each image, in the order of its dataset
         act,          # from logits to probabilities
         task:Task,
         evaluation,   # `Evaluation`
-        void=None     # number of the class that does not count
+        void=None     # number of the void class
     ):
         super().__init__(learn, dl, losses, act)
         self.task,self.evaluation,self.void = task,evaluation,void
         self.report = make_report(evaluation, task, f'{len(losses)} images')
 
+    def __getitem__(self, idxs):
+        "Inputs, probabilities, masks (`IGNORE` at ignored pixels), predicted classes and losses of images, by position"
+        idxs = idxs.tolist() if hasattr(idxs, 'tolist') else idxs
+        idxs = [idxs] if isinstance(idxs, int) else list(idxs)
+        dl = self.dl.new(get_idxs=_ConstantFunc(idxs), n=len(idxs), num_workers=0)
+        with self.learn.no_bar(): x,p,y = self.learn.get_preds(dl=dl, with_input=True, act=self.act, reorder=False)
+        return x,p,targets(y, len(self.task), self.void),plain_tensor(p).max(1)[1],self.losses[idxs]
+
+    def sample(self,
+        i:int # position in the dataset
+    )->tuple: # image (H,W,3) uint8, truth and prediction (H,W) uint8, loss
+        "One image as arrays, with its transforms undone where possible"
+        x,_,y,pred,loss = self[i]
+        image = self.dl.decode((x, y))[0][0]
+        return _pixels(image),y[0].byte().numpy(),pred[0].byte().numpy(),float(loss[0])
+
+# %% ../../nbs/09_view/09_interpretation.ipynb #18448f2e
+def _confused_pairs(m, classes, k):
+    "At most `k` pairs of classes as a table: truth, predicted, pixels, and percent of the pixels of the true class"
+    share = 100*m/np.maximum(m.sum(1, keepdims=True), 1)
+    pairs = sorted(((m[i,j], i, j) for i,j in np.argwhere(m) if i!=j), reverse=True)[:k]
+    rows = [(classes[i], classes[j], n, round(share[i,j], 1)) for n,i,j in pairs]
+    return pd.DataFrame(rows, columns=['truth','predicted','pixels','percent'])
+
+# %% ../../nbs/09_view/09_interpretation.ipynb #7fdc4d95
+class SegInterpretation(_Interpreted):
+    "Losses of single images, and a `Report` of all"
     @classmethod
     def from_learner(cls,
         learn,      # fastai `Learner`
@@ -106,61 +172,35 @@ class SegInterpretation(Interpretation):
         dl=None,    # loader with masks
         act=None,   # from logits to probabilities; softmax over the classes if None
         task=None,  # `Task` or class names; those of the learner's data if None
-        void=None   # class that does not count, by name or number; the `ignore_index` of the loss if None
+        void=None   # void class, by name or number; the `ignore_index` of the loss if None
     ):
-        "Read all images once, and count; ValueError if predictions, classes and masks do not fit"
+        "Read all images once, and count; raises `ValueError` if predictions, classes and masks do not fit"
         dl = (learn.dls[ds_idx] if dl is None else dl).new(shuffle=False, drop_last=False)
         act,task = act or (lambda z: z.softmax(1)),_task_of(learn, task)
         count = _Count(task, _void(learn, task, void), act)
-        with learn.no_bar(): learn.get_preds(dl=dl, with_preds=False, with_targs=False, with_loss=True, reorder=False, cbs=count)
+        only_loss = dict(with_preds=False, with_targs=False, with_loss=True)
+        with learn.no_bar(): learn.get_preds(dl=dl, reorder=False, cbs=count, **only_loss)
         return cls(learn, dl, torch.cat(count.losses), act, count.task, count.evaluation, count.void)
 
-    def __getitem__(self, idxs):
-        "Inputs, probabilities, masks (`IGNORE` where nothing counts), class maps and losses of images, by position"
-        idxs = idxs.tolist() if hasattr(idxs, 'tolist') else idxs
-        idxs = [idxs] if isinstance(idxs, int) else list(idxs)
-        dl = self.dl.new(get_idxs=_ConstantFunc(idxs), n=len(idxs), num_workers=0)
-        with self.learn.no_bar(): x,p,y = self.learn.get_preds(dl=dl, with_input=True, act=self.act, reorder=False)
-        return x,p,targets(y, len(self.task), self.void),plain_tensor(p).max(1)[1],self.losses[idxs]
+    def by_class(self)->pd.DataFrame: # one row per class, in percent
+        "IoU with its interval, boundary IoU, accuracy and precision of each class"
+        return pd.DataFrame(self.report.by_class()).set_index('class')
 
-# %% ../../nbs/09_view/09_interpretation.ipynb #809f8061
-@patch
-def by_class(self:SegInterpretation)->pd.DataFrame: # a row a class, figures in percent
-    "IoU with its interval, boundary IoU, accuracy and precision of each class"
-    return pd.DataFrame(self.report.by_class()).set_index('class')
+    def confusion_matrix(self)->np.ndarray: # (K,K) pixels
+        "Pixels by ground truth (rows) and prediction (columns)"
+        return np.array(self.report.confusion)
 
-@patch
-def confusion_matrix(self:SegInterpretation)->np.ndarray: # (K,K) pixels
-    "Pixels by ground truth (rows) and prediction (columns)"
-    return np.array(self.report.confusion)
+    def most_confused(self,
+        k:int=10 # pairs, at most
+    )->pd.DataFrame: # truth, predicted, pixels, and percent of the pixels of the true class
+        "The pairs of classes that cost most pixels, the costliest first"
+        return _confused_pairs(self.confusion_matrix(), self.task.classes, k)
 
-@patch
-def most_confused(self:SegInterpretation,
-    k:int=10 # pairs, at most
-)->pd.DataFrame: # truth, predicted, pixels, and their share of the class's pixels in percent
-    "The pairs of classes that cost most pixels, the costliest first"
-    m = self.confusion_matrix()
-    share = 100*m/np.maximum(m.sum(1, keepdims=True), 1)
-    pairs = sorted(((m[i,j], i, j) for i,j in np.argwhere(m) if i!=j), reverse=True)[:k]
-    c = self.task.classes
-    return pd.DataFrame([(c[i], c[j], n, round(share[i,j], 1)) for n,i,j in pairs], columns=['truth','predicted','pixels','percent'])
-
-# %% ../../nbs/09_view/09_interpretation.ipynb #b5c4bd41
-def _pixels(x):
-    "An image as bytes (H,W,3), whatever its channels and range"
-    x = plain_tensor(x)
-    x = x.clamp(0, 1)*255 if x.is_floating_point() else x.clamp(0, 255)
-    x = x.float().cpu().numpy().round().astype(np.uint8).transpose(1, 2, 0)
-    return x[...,:3] if x.shape[-1]>=3 else x[...,:1].repeat(3, -1)
-
-@patch
-def sample(self:SegInterpretation,
-    i:int # position in the dataset
-)->tuple: # image (H,W,3) uint8, truth and prediction (H,W) uint8, loss
-    "One image as arrays, with its transforms undone where they can be"
-    x,_,y,pred,loss = self[i]
-    image = self.dl.decode((x, y))[0][0]
-    return _pixels(image),y[0].byte().numpy(),pred[0].byte().numpy(),float(loss[0])
+    def plot_confusion_matrix(self,
+        width=None # inches
+    ):
+        "Confusion in percent of each class's pixels, as for a `Report`; returns the figure"
+        return confusion_map(self.report, width)
 
 # %% ../../nbs/09_view/09_interpretation.ipynb #ce31fbd9
 @patch
@@ -172,21 +212,14 @@ def show_results(self:SegInterpretation,
     ims,truths,preds,losses = zip(*map(self.sample, idxs))
     return error_grid(ims, truths, preds, self.task, [f'loss {l:.2f}' for l in losses], width)
 
+# %% ../../nbs/09_view/09_interpretation.ipynb #d45cb73f
 @patch
 def plot_top_losses(self:SegInterpretation,
     k=4,          # how many images, or their ranks
     largest=True, # begin with the largest loss
     width=None    # inches
 ):
-    "The same for the images with the largest loss, or the smallest; returns the figure"
+    "`show_results` of the images with the largest loss, or the smallest; returns the figure"
     ranks = range(min(k, len(self.losses))) if isinstance(k, int) else k
     order = self.top_losses(None, largest)[1].tolist()
     return self.show_results([order[r] for r in ranks], width)
-
-# %% ../../nbs/09_view/09_interpretation.ipynb #cc2d9116
-@patch
-def plot_confusion_matrix(self:SegInterpretation,
-    width=None # inches
-):
-    "Confusion in percent of each class's pixels; returns the figure"
-    return confusion_map(self.report, width)

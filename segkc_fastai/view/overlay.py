@@ -1,4 +1,4 @@
-"""Colours as pure functions: arrays in, arrays out
+"""Masks and disagreement as colours: arrays in, arrays out
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/09_view/overlay.html.md"""
 
@@ -18,7 +18,7 @@ def overlay(
     task:Task,
     alpha:float=.6  # 0 shows the image, 1 the mask
 )->np.ndarray: # (H,W,3) uint8
-    "The colours of a mask over its image"
+    "Paint the colours of a mask over its image"
     return task.paint(mask, np.asarray(image), alpha)
 
 # %% ../../nbs/09_view/02_overlay.ipynb #2198b38e
@@ -28,26 +28,27 @@ PART_COLORS = ((235,235,235), (0,114,178), (230,159,0), (148,103,189), (214,39,4
 def five_parts(
     senior, # (…) class numbers
     junior, # (…) class numbers
-    truth   # (…) class numbers, `IGNORE` where nothing counts
-)->np.ndarray: # (…) index into `PARTS`, `IGNORE` where nothing counts
-    "Part the pixels by who is right"
+    truth   # (…) class numbers, `IGNORE` at ignored pixels
+)->np.ndarray: # (…) index into `PARTS`, `IGNORE` at ignored pixels
+    "Divide the pixels by who is right"
     s,j,t = map(np.asarray, (senior, junior, truth))
     res = np.select([(s==t)&(j==t), s==t, j==t, s!=j], [0,1,2,3], 4)
     return np.where(t==IGNORE, IGNORE, res).astype(np.uint8)
 
 # %% ../../nbs/09_view/02_overlay.ipynb #f726f2d1
-PARTS_TASK = Task(PARTS, PART_COLORS, name='who is right')
-
 def mean_grey(
     image # (H,W,3) uint8
 )->np.ndarray: # (H,W,3) float
-    "An image without its colours, as the mean of them"
+    "An image without its colours, as their mean"
     return np.asarray(image).mean(-1, keepdims=True).repeat(3, -1)
+
+# %% ../../nbs/09_view/02_overlay.ipynb #f53684ac
+PARTS_TASK = Task(PARTS, PART_COLORS, name='who is right')
 
 def paint_parts(
     image,         # (H,W,3) uint8
     parts,         # from `five_parts`
     alpha:float=.7
 )->np.ndarray: # (H,W,3) uint8
-    "The five parts over the greyed image"
+    "Paint the five parts over the greyed image"
     return overlay(mean_grey(image), parts, PARTS_TASK, alpha)

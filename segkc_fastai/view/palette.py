@@ -1,4 +1,4 @@
-"""Colours that everyone can tell apart, and the tables by which pictures are mixed, here and in a browser
+"""Colours that everyone can tell apart, and the tables that mix pictures, in Python and in a browser
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/09_view/palette.html.md"""
 
@@ -15,27 +15,35 @@ from ..core.task import IGNORE
 from .overlay import PART_COLORS
 
 # %% ../../nbs/09_view/03_palette.ipynb #ba6299c0
-_CVD = [.152286,1.052583,-.204868, .114503,.786281,.099216, -.003882,-.048116,1.051998, .367322,.860646,-.227968, .280085,.672501,.047413]
-_CVD += [-.011820,.042940,.968881, 1.255528,-.076749,-.178779, -.078411,.930809,.147602, .004733,.691367,.303900]
+_CVD = [[.152286,1.052583,-.204868, .114503,.786281,.099216, -.003882,-.048116,1.051998], # protanopia
+    [.367322,.860646,-.227968, .280085,.672501,.047413, -.011820,.042940,.968881],        # deuteranopia
+    [1.255528,-.076749,-.178779, -.078411,.930809,.147602, .004733,.691367,.303900]]      # tritanopia
 _CVD = np.concatenate([np.eye(3)[None], np.reshape(_CVD, (3,3,3))])
+_LMS = np.array([[.4122215,.2119035,.0883025], [.5363325,.6806995,.2817188], [.0514460,.1073970,.6299787]])
+_LAB = np.array([[.2104543,1.9779985,.0259040], [.7936178,-2.4285922,.7827718], [-.0040720,.4505937,-.8086758]])
 
 def _seen(rgb):
-    "(n,12): OKLab of colours (0…255) as the four kinds of colour vision see them"
+    "(n,4,3) OKLab of colours (n,3), 0…255, as the four kinds of colour vision see them"
     x = np.asarray(rgb)/255
     lin = np.where(x<=.04045, x/12.92, ((x+.055)/1.055)**2.4)
     lin = np.clip(np.einsum('vij,nj->nvi', _CVD, lin), 0, 1)
-    lms = np.cbrt(lin @ np.array([[.4122215,.2119035,.0883025], [.5363325,.6806995,.2817188], [.0514460,.1073970,.6299787]]))
-    return lms @ np.array([[.2104543,1.9779985,.0259040], [.7936178,-2.4285922,.7827718], [-.0040720,.4505937,-.8086758]])
+    return np.cbrt(lin@_LMS)@_LAB
 
-def safe_palette(
-    k:int # number of colours
-)->list: # `k` RGB triples, each 0…255
-    "Colours that stay apart for every kind of colour vision, the first ones farthest"
+# %% ../../nbs/09_view/03_palette.ipynb #24d5e990
+def _candidates():
+    "Colours (n,3), 0…255, and how they are seen"
     steps = np.linspace(0, 255, 9).round()
     cand = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(-1, 3)
     lab = _seen(cand)
-    quiet = (lab[:,0,0]>.3)&(lab[:,0,0]<.93) # neither black nor white: both are background somewhere
-    cand,lab = cand[quiet],lab[quiet]
+    quiet = (lab[:,0,0]>.3)&(lab[:,0,0]<.93)
+    return cand[quiet],lab[quiet]
+
+# %% ../../nbs/09_view/03_palette.ipynb #1345f71d
+def safe_palette(
+    k:int # number of colours
+)->list: # `k` RGB triples, each 0…255
+    "Colours that stay distinct for every kind of colour vision, the first ones most of all"
+    cand,lab = _candidates()
     i,near,res = int(np.abs(cand-(0,114,178)).sum(1).argmin()),np.full(len(cand), np.inf),[]
     for _ in range(k):
         res.append(tuple(int(v) for v in cand[i]))
@@ -45,11 +53,15 @@ def safe_palette(
 
 # %% ../../nbs/09_view/03_palette.ipynb #dfb5170e
 FADED = .12 # weight of a label that is not kept, as a share of the opacity
-LOUDNESS = 1.6 # of who is right, as a multiple of the opacity
-PART_WEIGHTS = (.12,.8,.8,.8,1) # of `PARTS`, as shares of that
+LOUDNESS = 1.6 # weight of a part, as a multiple of the opacity
+PART_WEIGHTS = (.12,.8,.8,.8,1) # of each of `PARTS`, as a share of that
 CURVES = dict(kept='#8a8a8a', precision='#2b8cc4', recall='#e69f00') # quality of kept pseudo labels
 
-def _ramp(name): return (colormaps[name](np.arange(256))[:,:3]*255).round().astype(np.uint8)
+# %% ../../nbs/09_view/03_palette.ipynb #b678318f
+def _ramp(name):
+    "(256,3) uint8 colours of one of matplotlib's colour maps"
+    return (colormaps[name](np.arange(256))[:,:3]*255).round().astype(np.uint8)
+
 RAMPS = dict(confidence=_ramp('cividis'), entropy=_ramp('magma'))
 
 # %% ../../nbs/09_view/03_palette.ipynb #bef9f468
@@ -67,19 +79,20 @@ def part_colours(
 # %% ../../nbs/09_view/03_palette.ipynb #596fc7ec
 def label_table(
     palette,      # (K,3) colours of the classes
-    shown,        # K times whether a class is shown
+    shown,        # K booleans, whether a class is shown
     opacity:float # 0…1
 )->tuple: # (512,3) uint8 and (512,) weights in 0…1
-    "What is mixed for a class, and for a class that is not kept, which is 256 more"
+    "Colours and weights of labels, first those that are kept, then those that are not"
     cols,weights = np.zeros((256,3), np.uint8),np.zeros(256)
     cols[:len(palette)],weights[:len(shown)] = palette,np.multiply(shown, opacity)
     return np.tile(cols, (2,1)),np.concatenate([weights, weights*FADED])
 
+# %% ../../nbs/09_view/03_palette.ipynb #5548cf7a
 def part_table(
     known:bool,   # whether there is ground truth
     opacity:float # 0…1
 )->tuple: # (256,3) uint8 and (256,) weights in 0…1
-    "What is mixed for a part of the pixels"
+    "Colours and weights of the parts of the pixels"
     cols,weights = part_colours(known)
     return cols,weights*min(1, opacity*LOUDNESS)
 
@@ -89,11 +102,12 @@ def blend(
     values, # (…) values of a table
     table   # colours and weights
 )->np.ndarray: # (…,3) uint8
-    "Colours of values over an image, in the whole numbers of the browser"
+    "Mix the colours of values over an image, in the whole numbers of the browser"
     cols,weights = table
     share = np.floor(256*weights+.5).astype(int)[values][...,None]
     return (base.astype(int)*(256-share)+cols.astype(int)[values]*share >> 8).astype(np.uint8)
 
+# %% ../../nbs/09_view/03_palette.ipynb #ecf6080a
 def grey(
     image # (…,3) uint8
 )->np.ndarray: # (…,3) uint8
@@ -105,14 +119,21 @@ def outline(
     image, # (H,W,3) uint8
     hit    # (H,W) bool
 )->np.ndarray: # (H,W,3) uint8
-    "White just inside the border of the pixels that are hit; a quarter of the light of all others"
+    "Draw white just inside the border of the selected pixels, and dim all others to a quarter"
     p = np.pad(hit, 1, constant_values=True) # the edge of the picture is no border
     inner = p[:-2,1:-1]&p[2:,1:-1]&p[1:-1,:-2]&p[1:-1,2:]
     return np.where((hit&~inner)[...,None], 255, np.where(hit[...,None], image, image//4)).astype(np.uint8)
 
 # %% ../../nbs/09_view/03_palette.ipynb #62f0449b
-def _sent(cols, weights): return dict(colours=cols.tobytes(), weights=weights.tolist())
-def _css(rgb): return '#{:02x}{:02x}{:02x}'.format(*rgb)
+def _sent(cols, weights):
+    "A table as the script reads it"
+    return dict(colours=cols.tobytes(), weights=weights.tolist())
 
-LOOK = dict(ignore=IGNORE, faded=FADED, loudness=LOUDNESS, curves=CURVES, disputed=_css(PART_COLORS[4])) # as the scripts name it
-LOOK |= dict(ramps={k:o.tobytes() for k,o in RAMPS.items()}, parts=_sent(*part_colours(True)), disputes=_sent(*part_colours(False)))
+def _css(rgb):
+    "A colour as CSS"
+    return '#{:02x}{:02x}{:02x}'.format(*rgb)
+
+# %% ../../nbs/09_view/03_palette.ipynb #a9b3c3e4
+LOOK = dict(ignore=IGNORE, faded=FADED, loudness=LOUDNESS, curves=CURVES, disputed=_css(PART_COLORS[4]))
+LOOK |= dict(ramps={k:o.tobytes() for k,o in RAMPS.items()})
+LOOK |= dict(parts=_sent(*part_colours(True)), disputes=_sent(*part_colours(False)))

@@ -1,4 +1,4 @@
-"""What the networks taught each other, and where they came to differ: pseudo labels, disagreement and class flow
+"""Pseudo labels, disagreement and class flow: what the networks taught each other, and where they came to differ
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/09_view/pseudo_figures.html.md"""
 
@@ -13,8 +13,27 @@ import numpy as np, seaborn as sns
 from matplotlib.ticker import PercentFormatter
 from ..core.task import Task, IGNORE
 from .charts import epoch_axis
-from .figures import COLUMN, PAGE, fit_text, grid, legend, outside_legend, pair_legend, paint_pair, parts_task, styled, trim_grid
+from .figures import COLUMN, PAGE, fit_text, grid, legend, outside_legend
+from .figures import pair_legend, paint_pair, parts_task, styled, trim_grid
 from .overlay import five_parts, overlay
+
+# %% ../../nbs/09_view/06_pseudo_figures.ipynb #861c803b
+def _rows_of(df, name):
+    "The rows of one class; raises `ValueError` if the table has none"
+    res = df[df['class']==name]
+    if len(res): return res
+    raise ValueError(f'{name=}: no such class in the table; choose from {", ".join(dict.fromkeys(df["class"]))}')
+
+# %% ../../nbs/09_view/06_pseudo_figures.ipynb #a8ee91fa
+def _draw_thresholds(col, rows):
+    "Kept share and precision of one network over epochs, in two axes"
+    taus = sorted(set(rows.threshold))
+    for t,c in zip(taus, sns.color_palette('viridis_r', len(taus))):
+        at = rows[rows.threshold==t].sort_values('epoch')
+        look = dict(color=c, lw=1.2, marker='o' if len(at)==1 else None, ms=4, label=f'{t:g}')
+        for ax,what in zip(col, ('kept','precision')): ax.plot(at.epoch+1, at[what], **look)
+    col[1].set_xlabel('epoch')
+    epoch_axis(col[1], rows.epoch+1)
 
 # %% ../../nbs/09_view/06_pseudo_figures.ipynb #21ec5d52
 @styled
@@ -23,19 +42,14 @@ def pseudo_curves(
     name='all', # class
     width=PAGE  # inches
 ):
-    "Kept share and precision of pseudo labels over epochs, a column a network and a line a threshold; returns the figure, ValueError if nothing was recorded of the class"
-    df = df[df['class']==name]
-    if df.empty: raise ValueError(f'name={name!r}: the table has no such class')
-    nets,taus = list(dict.fromkeys(df.network)),sorted(set(df.threshold))
-    fig,axs = plt.subplots(2, len(nets), figsize=(width, 3), layout='constrained', sharex=True, sharey='row', squeeze=False)
-    for (net,o),col in zip(df.groupby('network', sort=False), axs.T):
-        for t,c in zip(taus, sns.color_palette('viridis_r', len(taus))):
-            at = o[o.threshold==t].sort_values('epoch')
-            for ax,what in zip(col, ('kept','precision')): ax.plot(at.epoch+1, at[what], color=c, lw=1.2, marker='o' if len(at)==1 else None, ms=4, label=f'{t:g}')
+    "Kept share and precision of pseudo labels by epoch; returns the figure, raises `ValueError` for an unknown class"
+    nets = _rows_of(df, name).groupby('network', sort=False)
+    shared = dict(sharex=True, sharey='row', squeeze=False)
+    fig,axs = plt.subplots(2, len(nets), figsize=(width, 3), layout='constrained', **shared)
+    for (net,rows),col in zip(nets, axs.T):
+        _draw_thresholds(col, rows)
         col[0].set_title(net)
-        col[1].set_xlabel('epoch')
-        epoch_axis(col[1], o.epoch+1)
-    for ax,what in zip(axs[:,0], ('kept, % of pixels','right, % of the kept')): ax.set_ylabel(what)
+    for ax,what in zip(axs[:,0], ('kept, % of pixels','precision, % of kept')): ax.set_ylabel(what)
     for ax in axs.flat: ax.yaxis.set_major_formatter(PercentFormatter(1, symbol=''))
     handles,labels = axs[0,0].get_legend_handles_labels()
     outside_legend(fig, handles, [f'confidence ≥ {o}' for o in labels])
@@ -46,8 +60,8 @@ def pair_shares(
     a,     # (…) class numbers of one network
     b,     # of another
     truth  # class numbers, or None
-)->tuple: # shares of pixels, 0…1, that differ, and that are wrong alike; NaN for the second without truth, for both if nothing counts
-    "How much two networks disagree, and how much they err alike"
+)->tuple: # shares of valid pixels, 0…1, that differ, and that are wrong alike
+    "How much two networks disagree, and err alike; NaN for the second without truth, for both without valid pixels"
     a,b = np.asarray(a),np.asarray(b)
     if truth is None: return float((a!=b).mean()),np.nan
     on = np.asarray(truth)!=IGNORE
@@ -56,19 +70,21 @@ def pair_shares(
 
 # %% ../../nbs/09_view/06_pseudo_figures.ipynb #b229d697
 def _shares_text(a, b, truth):
+    "`pair_shares` in words, as far as they are numbers"
     d,w = pair_shares(a, b, truth)
     return '' if np.isnan(d) else f'differ {100*d:.0f} %' + ('' if np.isnan(w) else f'\nwrong alike {100*w:.0f} %')
 
+# %% ../../nbs/09_view/06_pseudo_figures.ipynb #175c43e7
 def disagreement_grid(
     images,  # (H,W,3) uint8 each
     truths,  # (H,W) class numbers each, None for an image without, or None for all
-    stages,  # dict: title, such as an epoch → (label maps of one network, of the other), one an image
+    stages,  # dict: title, such as an epoch → label maps of one network, of the other; one map per image each
     task:Task,
     pair=('senior','junior'), # names of the two
-    names=(),   # one an image
+    names=(),   # one per image
     width=None  # inches, see `grid`
 ):
-    "Image, ground truth where there is any, and who of two networks is right at several times; returns the figure"
+    "Image, ground truth if there is any, and which of two networks is right at several times; returns the figure"
     truths = [None]*len(images) if truths is None else truths
     known = [t for t in truths if t is not None]
     rows = [[im]+[im if t is None else overlay(im, t, task, .75)]*bool(known) for im,t in zip(images, truths)]
@@ -88,23 +104,27 @@ def flow_counts(
     after,  # the same pixels later
     k:int   # number of classes
 )->np.ndarray: # (K,K) pixels, from row to column
-    "How many pixels went from which class to which"
+    "How many pixels moved from which class to which"
     cells = np.ravel(before).astype(np.int64)*k+np.ravel(after)
     return np.bincount(cells, minlength=k*k).reshape(k, k)
 
-# %% ../../nbs/09_view/06_pseudo_figures.ipynb #5b2642de
-def _pooled(flow, task, most):
-    "Flow, names and colours of at most `most` classes and, in grey, of the rest"
-    stay = flow.diagonal()
-    moved = flow.sum(0)+flow.sum(1)-2*stay
+# %% ../../nbs/09_view/06_pseudo_figures.ipynb #2bba422d
+def _moving(flow, most):
+    "Classes with a band of their own, in order, and the others that have pixels"
+    moved = flow.sum(0)+flow.sum(1)-2*flow.diagonal()
     there = np.flatnonzero(flow.sum(0)+flow.sum(1))
     keep = sorted(there[np.argsort(-moved[there], kind='stable')[:most]])
-    rest = [i for i in there if i not in keep]
+    return keep,[i for i in there if i not in keep]
+
+def _pooled(flow, task, most):
+    "Flow, names and colours of at most `most` classes and, in grey, of the rest"
+    keep,rest = _moving(flow, most)
     groups = [[i] for i in keep] + [rest]*bool(rest)
     f = np.array([[flow[np.ix_(a, b)].sum() for b in groups] for a in groups], float)
     names = [task.classes[i] for i in keep]+[f'{len(rest)} others']*bool(rest)
     return f,names,[np.array(task.palette[i])/255 for i in keep]+[np.full(3, .7)]*bool(rest)
 
+# %% ../../nbs/09_view/06_pseudo_figures.ipynb #5b2642de
 def _spread(y, gap, low):
     "Falling positions, at least `gap` apart, none below `low`: pushed down by the one above, then up by the one below"
     y = np.array(y, float)
@@ -115,40 +135,59 @@ def _spread(y, gap, low):
 
 # %% ../../nbs/09_view/06_pseudo_figures.ipynb #7752bfa9
 def _band(ax, left, right, thick, color, alpha):
+    "Draw a smooth band between the heights of its upper edge at both ends"
     x = np.linspace(0, 1, 60)
     y = left+(right-left)*(3*x**2-2*x**3)
     ax.fill_between(.06+.88*x, y-thick, y, color=color, alpha=alpha, lw=0)
 
-def _tops(sizes, gap): return -np.concatenate([[0], np.cumsum(sizes[:-1]+gap)])
+def _tops(sizes, gap):
+    "Upper edges of blocks of these sizes, one below the other"
+    return -np.concatenate([[0], np.cumsum(sizes[:-1]+gap)])
 
+# %% ../../nbs/09_view/06_pseudo_figures.ipynb #2e146213
+def _draw_bands(ax, f, tops, colours):
+    "Draw the flow `f`; `tops` holds the upper edges of the blocks on the left and on the right"
+    for stays in (True, False):
+        left,right = (t.copy() for t in tops)
+        for i,j in np.ndindex(f.shape):
+            alpha = .25 if stays else .85
+            if f[i,j] and (i==j)==stays: _band(ax, left[i], right[j], f[i,j], colours[i], alpha)
+            left[i],right[j] = left[i]-f[i,j],right[j]-f[i,j]
+
+# %% ../../nbs/09_view/06_pseudo_figures.ipynb #0d5d8d02
+def _draw_blocks(ax, x, tops, sizes, labels, colours, step):
+    "Draw the blocks of one side, at `x`=0 or 1, with their labels at least `step` apart"
+    inwards,low = 1-2*x,tops[-1]-sizes[-1]
+    ax.bar([x+.03*inwards]*len(labels), -sizes, .06, tops, color=colours, edgecolor='.3', lw=.4)
+    for y,text in zip(_spread(tops-sizes/2, step, low), labels):
+        ax.text(x-.02*inwards, y, text, ha='left' if x else 'right', va='center', fontsize=6.5)
+
+# %% ../../nbs/09_view/06_pseudo_figures.ipynb #6e6040a6
 @styled
 def class_flow(
     flow,        # (K,K) pixels, from row to column, see `flow_counts`
     task:Task,
-    ends=('before','after'), # what the two sides are
+    ends=('before','after'), # names of the two times
     title='',
     most=10,     # classes that have a band of their own
     width=COLUMN # inches
 ):
-    "Which class became which between two times; returns the figure, ValueError if there are no pixels"
-    flow = np.asarray(flow)
-    if not flow.sum(): raise ValueError('flow: no pixels in it; give the counts of at least one image')
+    "Which class became which between two times; returns the figure, raises `ValueError` if there are no pixels"
+    flow,gap = np.asarray(flow),.012
+    if not flow.sum(): raise ValueError('flow: no pixels; pass the counts of at least one image')
     f,names,colours = _pooled(flow, task, most)
-    f,gap = f/f.sum(),.012
+    f = f/f.sum()
     sides = [f.sum(1), f.sum(0)]
     tops = [_tops(o, gap) for o in sides]
-    fig,ax = plt.subplots(figsize=(width, max(.75*min(width, 4.5), .125*len(names)+.6)), layout='constrained')
-    for stays in (True, False): # what moved lies above what stayed
-        at = [t.copy() for t in tops]
-        for i,j in np.ndindex(f.shape):
-            if f[i,j] and (i==j)==stays: _band(ax, at[0][i], at[1][j], f[i,j], colours[i], .25 if stays else .85)
-            at[0][i],at[1][j] = at[0][i]-f[i,j],at[1][j]-f[i,j]
     height = 1+gap*(len(names)-1)
+    fig,ax = plt.subplots(figsize=(width, max(.75*min(width, 4.5), .125*len(names)+.6)), layout='constrained')
     step = height*.115/(fig.get_figheight()-.5) # a line of text
-    for x,top,size,ha in zip((0,1), tops, sides, ('right','left')):
-        ax.bar([x+.03*(1-2*x)]*len(names), -size, .06, top, color=colours, edgecolor='.3', lw=.4)
-        for y,n,s in zip(_spread(top-size/2, step, -height), names, size): ax.text(x-.02*(1-2*x), y, f'{n} {100*s:.1f} %', ha=ha, va='center', fontsize=6.5)
-    for x,t,ha in zip((0,1), ends, ('left','right')): ax.text(x, .03, t, ha=ha, va='bottom')
-    ax.set(xlim=(-.03, 1.03), ylim=(-height-.01, .1), title=fit_text(title or f'{100*(1-f.trace()):.1f} % of pixels changed class', .8*width))
+    _draw_bands(ax, f, tops, colours)
+    for x,size in enumerate(sides):
+        labels = [f'{n} {100*s:.1f} %' for n,s in zip(names, size)]
+        _draw_blocks(ax, x, tops[x], size, labels, colours, step)
+    for x,end,ha in zip((0,1), ends, ('left','right')): ax.text(x, .03, end, ha=ha, va='bottom')
+    title = title or f'{100*(1-f.trace()):.1f} % of pixels changed class'
+    ax.set(xlim=(-.03, 1.03), ylim=(-height-.01, .1), title=fit_text(title, .8*width))
     ax.axis('off')
     return fig

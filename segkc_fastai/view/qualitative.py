@@ -1,4 +1,4 @@
-"""Qualitative grids by a stated rule
+"""Qualitative grids whose images and boxes follow from a stated rule
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/09_view/qualitative.html.md"""
 
@@ -20,46 +20,62 @@ from .figures import PAGE, grid, legend, outside_legend, trim_grid
 from .overlay import PART_COLORS, overlay
 
 # %% ../../nbs/09_view/07_qualitative.ipynb #2d3784a3
-QUANTILES = (1.,.9,.5,.1,0.)
-
 def image_miou(
     pred,  # (H,W) class numbers
-    truth, # (H,W) class numbers, `IGNORE` where nothing counts
+    truth, # (H,W) class numbers, `IGNORE` at ignored pixels
     k:int  # number of classes
-)->float: # 0…1, NaN if no pixel counts
+)->float: # 0…1, NaN without valid pixels
     "Mean IoU of one image"
     c = Confusion(k)
-    c.update(torch.from_numpy(np.asarray(pred).astype(np.int64)), torch.from_numpy(np.asarray(truth).astype(np.int64)))
+    c.update(*(torch.from_numpy(np.asarray(o).astype(np.int64)) for o in (pred, truth)))
     return c.miou
+
+# %% ../../nbs/09_view/07_qualitative.ipynb #fa3214d4
+QUANTILES = (1.,.9,.5,.1,0.)
 
 def at_quantiles(
     values,             # numbers; NaN is ignored
     quantiles=QUANTILES # 0…1, 1 being the largest value
 )->list: # of (quantile, position in `values`), each position once
-    "Where the given quantiles of some values are found, the nearest value of each"
+    "Positions of the values nearest to some quantiles"
     v = np.asarray(values, float)
     order = [i for i in np.argsort(v, kind='stable') if np.isfinite(v[i])]
     at = {int(order[round(q*(len(order)-1))]):q for q in reversed(quantiles) if order}
     return [(q,i) for i,q in reversed(at.items())]
 
+# %% ../../nbs/09_view/07_qualitative.ipynb #ce1bb01f
+def _only_one_right(a, b, truth):
+    "(H,W) bool: the valid pixels at which exactly one of two predictions is right"
+    a,b,truth = map(np.asarray, (a, b, truth))
+    return ((a==truth)!=(b==truth))&(truth!=IGNORE)
+
+# %% ../../nbs/09_view/07_qualitative.ipynb #603703d6
+def _window_sums(m, h, w):
+    "Sum over each window of `h`×`w` pixels, by its top left corner"
+    s = np.pad(m.cumsum(0).cumsum(1), ((1,0),(1,0)))
+    return s[h:,w:]-s[:-h,w:]-s[h:,:-w]+s[:-h,:-w]
+
+# %% ../../nbs/09_view/07_qualitative.ipynb #a2e6dec3
+def _middle_of_best(count):
+    "Position of the largest count; among equals the one nearest to their mean position"
+    ties = np.argwhere(count==count.max())
+    return tuple(map(int, ties[((ties-ties.mean(0))**2).sum(1).argmin()]))
+
 # %% ../../nbs/09_view/07_qualitative.ipynb #38b005f1
 def difference_boxes(
     a,         # (H,W) class numbers of one network
     b,         # of another
-    truth,     # (H,W) class numbers, `IGNORE` where nothing counts
+    truth,     # (H,W) class numbers, `IGNORE` at ignored pixels
     n:int=2,   # boxes at most
     share=.25  # of the image's height and width
 )->list: # of (top, left, height, width) in pixels
-    "The windows where two networks differ most in being right; fewer where they do not differ"
-    a,b,truth = map(np.asarray, (a, b, truth))
-    one = ((a==truth)!=(b==truth))&(truth!=IGNORE)
+    "The windows with most pixels at which exactly one of two networks is right; fewer where they do not differ"
+    one = _only_one_right(a, b, truth)
     h,w = (max(round(share*o), 1) for o in one.shape)
-    s = np.pad(one.cumsum(0).cumsum(1), ((1,0),(1,0)))
-    count,boxes = s[h:,w:]-s[:-h,w:]-s[h:,:-w]+s[:-h,:-w],[]
+    count,boxes = _window_sums(one, h, w),[]
     for _ in range(n):
         if not count.max(): break
-        ties = np.argwhere(count==count.max())
-        y,x = map(int, ties[((ties-ties.mean(0))**2).sum(1).argmin()])
+        y,x = _middle_of_best(count)
         boxes.append((y,x,h,w))
         count[max(y-h+1, 0):y+h, max(x-w+1, 0):x+w] = 0
     return boxes
@@ -67,35 +83,49 @@ def difference_boxes(
 # %% ../../nbs/09_view/07_qualitative.ipynb #ac941345
 _WINS = dict(ours=np.array(PART_COLORS[1])/255, theirs=np.array(PART_COLORS[2])/255)
 
-def _draw_boxes(axs, a, b, truth, n):
-    "Boxes on all pictures of a row, coloured by who wins in them"
-    for y,x,h,w in difference_boxes(a, b, truth, n):
-        one,other,t = (np.asarray(o)[y:y+h,x:x+w] for o in (a, b, truth))
-        won = ((other==t)&(t!=IGNORE)).sum()>=((one==t)&(t!=IGNORE)).sum()
-        box = dict(fill=False, ec=_WINS['ours' if won else 'theirs'], lw=1.2, path_effects=[pe.withStroke(linewidth=2.4, foreground='w')])
-        for ax in axs: ax.add_patch(Rectangle((x-.5, y-.5), w, h, **box))
+def _winner(a, b, truth, box):
+    "Which of two networks, theirs and ours, gets more pixels of a box right; ours if both get equally many"
+    y,x,h,w = box
+    theirs,ours,t = (np.asarray(o)[y:y+h,x:x+w] for o in (a, b, truth))
+    right = lambda o: ((o==t)&(t!=IGNORE)).sum()
+    return 'ours' if right(ours)>=right(theirs) else 'theirs'
 
+# %% ../../nbs/09_view/07_qualitative.ipynb #00296e94
+def _draw_boxes(axs, a, b, truth, n):
+    "Draw boxes on all pictures of a row, in the colour of the network that is right more often in them"
+    edge = dict(fill=False, lw=1.2, path_effects=[pe.withStroke(linewidth=2.4, foreground='w')])
+    for y,x,h,w in difference_boxes(a, b, truth, n):
+        ec = _WINS[_winner(a, b, truth, (y,x,h,w))]
+        for ax in axs: ax.add_patch(Rectangle((x-.5, y-.5), w, h, ec=ec, **edge))
+
+# %% ../../nbs/09_view/07_qualitative.ipynb #de8e62fa
+def _note(rule, boxes):
+    "The rules in words; each is left out if empty or 0"
+    how = f'Boxes: the {boxes} windows with most pixels that only one of the two networks gets right'
+    return '. '.join([rule]*bool(rule)+[how]*bool(boxes))
+
+# %% ../../nbs/09_view/07_qualitative.ipynb #012b2ad9
 def qualitative_grid(
     images,       # (H,W,3) uint8 each
     truths,       # (H,W) class numbers each
     predictions,  # dict of two: competitor, then ours → list of (H,W) class numbers
     task:Task,
-    names=(),     # one an image
-    boxes:int=2,  # on each image at most
-    rule='',      # by which the images were chosen, written below
+    names=(),     # one per image
+    boxes:int=2,  # per image, at most
+    rule='',      # by which the images were chosen, printed below
     width=PAGE    # inches
 ):
-    "Image, competitor, ours and ground truth, with boxes where being right differs most; returns the figure, ValueError if there are not two networks"
-    if len(predictions)!=2: raise ValueError(f'predictions: found {len(predictions)}; give two, the competitor first')
+    "Image, competitor, ours, ground truth; returns the figure, raises `ValueError` unless two networks predict"
+    if len(predictions)!=2: raise ValueError(f'predictions: found {len(predictions)}; pass two, the competitor first')
     (one,a),(other,b) = predictions.items()
     paint = lambda im,m: overlay(im, m, task, .75)
     rows = [[im, paint(im, x), paint(im, y), paint(im, t)] for im,x,y,t in zip(images, a, b, truths)]
     fig = grid(rows, ['image', one, other, 'ground truth'], names, width)
     for i,o in enumerate(zip(a, b, truths)): _draw_boxes(fig.axes[4*i:4*i+4], *o, boxes)
-    more = [Patch(fill=False, ec=c, lw=1.2, label=f'more right in {k}') for k,c in zip((other, one), _WINS.values())]
-    if boxes: outside_legend(fig, more, loc='outside upper center')
-    note = '. '.join([rule]*bool(rule)+[f'Boxes: the {boxes} windows with most pixels that only one of the two gets right']*bool(boxes))
-    legend(fig, task, [*a, *b, *truths], note=note)
+    wins = zip((other, one), _WINS.values())
+    handles = [Patch(fill=False, ec=c, lw=1.2, label=f'{k} is right more often') for k,c in wins]
+    if boxes: outside_legend(fig, handles, loc='outside upper center')
+    legend(fig, task, [*a, *b, *truths], note=_note(rule, boxes))
     return trim_grid(fig)
 
 # %% ../../nbs/09_view/07_qualitative.ipynb #6d5600f3
@@ -110,9 +140,19 @@ def predict_pairs(
     preds = {k:[read_pixels(net.cpu().eval(), x)[0][0].numpy() for x in xs] for k,net in nets.items()}
     return ims,[None if p.mask is None else read_mask(p.mask, task) for p in pairs],preds
 
+# %% ../../nbs/09_view/07_qualitative.ipynb #caa05e97
 def spaced(o, n):
-    "`n` items of `o`, evenly spaced"
+    "At most `n` items of `o`, evenly spaced, with the first and the last"
     return [o[i] for i in np.unique(np.linspace(0, len(o)-1, min(n, len(o))).round().astype(int))]
+
+# %% ../../nbs/09_view/07_qualitative.ipynb #9e1bd391
+def _gains(nets, pairs, task):
+    "Gain in mIoU of the second network over the first, in points, for each pair"
+    def gain(p):
+        _,(t,),preds = predict_pairs(nets, [p], task)
+        one,other = (image_miou(o, t, len(task)) for (o,) in preds.values())
+        return 100*(other-one)
+    return [gain(p) for p in pairs]
 
 # %% ../../nbs/09_view/07_qualitative.ipynb #9376a7be
 def compare_predictions(
@@ -122,14 +162,13 @@ def compare_predictions(
     most=200,   # images to rank
     width=PAGE  # inches
 ):
-    "`qualitative_grid` of the images at `QUANTILES` of the gain in per-image IoU; returns the figure, ValueError if no image counts"
-    task,pairs,gain = source.task,spaced(source.part(split), most),[]
-    for p in pairs:
-        _,(t,),preds = predict_pairs(nets, [p], task)
-        one,other = (image_miou(o, t, len(task)) for (o,) in preds.values())
-        gain.append(100*(other-one))
+    "`qualitative_grid` at `QUANTILES` of the gain; returns the figure, raises `ValueError` without valid pixels"
+    task,pairs = source.task,spaced(source.part(split), most)
+    gain = _gains(nets, pairs, task)
     chosen = at_quantiles(gain)
-    if not chosen: raise ValueError(f'{source.path}: no pixel of {split} counts, so nothing can be ranked')
+    if not chosen: raise ValueError(f'{source.path}: all pixels of {split} are ignored, so no image can be ranked')
     names = [f'{pairs[i].name}\n{gain[i]:+.1f}' for _,i in chosen]
-    rule = f'Rows: quantiles {", ".join(f"{q:g}" for q,_ in chosen)} of the gain in mIoU of an image (points), over {len(pairs)} images of {split}'
-    return qualitative_grid(*predict_pairs(nets, [pairs[i] for _,i in chosen], task), task, names, rule=rule, width=width)
+    at = ', '.join(f'{q:g}' for q,_ in chosen)
+    rule = f'Rows: quantiles {at} of the per-image gain in mIoU (points) over {len(pairs)} images of {split}'
+    some = [pairs[i] for _,i in chosen]
+    return qualitative_grid(*predict_pairs(nets, some, task), task, names, rule=rule, width=width)

@@ -1,4 +1,4 @@
-"""Every figure that folders of runs allow
+"""Every figure that a run folder or a comparison allows
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/09_view/results.html.md"""
 
@@ -16,7 +16,8 @@ import pandas as pd
 from ..core.kinds import several
 from ..runs.folder import Run, conditions, run_row, share_name
 from ..train.probe import main_pair
-from .charts import arm_bars, class_bars, confusion_map, curves, reliability_diagram, share_lines, size_scatter
+from .charts import arm_bars, class_bars, confusion_map, curves
+from .charts import reliability_diagram, share_lines, size_scatter
 from .figures import FORMATS, prediction_grid, save_figure
 from .pseudo_figures import class_flow, disagreement_grid, flow_counts, pair_shares, pseudo_curves
 from .qualitative import at_quantiles, compare_predictions, predict_pairs, spaced
@@ -26,16 +27,17 @@ def run_grid_figure(
     run,     # `Run`
     n:int=4  # images, evenly spaced over the names of the validation part
 ):
-    "Predictions of a run's networks on validation images; returns the figure, OSError or ValueError if the data cannot be read"
+    "Predictions of a run's networks; returns the figure, raises `OSError` or `ValueError` if the data cannot be read"
     src = run.source()
     pairs = spaced(src.part('val'), n)
     return prediction_grid(*predict_pairs(run.networks(), pairs, src.task), src.task, [p.name for p in pairs])
 
+# %% ../../nbs/09_view/08_results.ipynb #d0517141
 def run_figures(
     run,     # `Run` or its folder
     n:int=4  # images in the grid
-)->list: # paths of what was drawn
-    "Draw `figures/curves.png` and `figures/grid.png` of a run"
+)->list: # paths of the figures
+    "Draw `figures/curves.png` and `figures/grid.png` of a run; warns if the data cannot be read"
     run = run if isinstance(run, Run) else Run(run)
     res = [save_figure(curves(run.history), run.path/'figures'/'curves.png')]
     try: return res+[save_figure(run_grid_figure(run, n), run.path/'figures'/'grid.png')]
@@ -43,73 +45,100 @@ def run_figures(
     return res
 
 # %% ../../nbs/09_view/08_results.ipynb #36b9b061
-def _part(run):
-    "The part of the data that the run's result is of: what was evaluated, or else test, or val where there is no test"
-    evaluated = next((o for o in ('test','val') if run.report(o) is not None), None)
-    return evaluated or ('test' if run.source().test else 'val')
+def _evaluated(run):
+    "The part of the data that a run was evaluated on and the report; or the part to evaluate, and None"
+    for part in ('test','val'):
+        if (rep := run.report(part)) is not None: return part,rep
+    return 'test' if run.source().test else 'val',None
 
-def _result(run, part, evaluate):
-    "The report of the deployed network; ValueError if there is none, and nothing to make one"
-    rep = run.report(part)
+# %% ../../nbs/09_view/08_results.ipynb #8ced4544
+def _report_of(run, part, rep, evaluate):
+    "The report of a run on a part, evaluated if `rep` is None; raises `ValueError` if `evaluate` is None as well"
     if rep is None and evaluate: rep = evaluate(run, part)
-    if rep is None: raise ValueError(f'it was not evaluated on {part}')
+    if rep is None: raise ValueError(f'{run.path} was not evaluated on {part}')
     return rep
 
-# %% ../../nbs/09_view/08_results.ipynb #a93d6d0f
+def _reports(run, evaluate):
+    "Network → report: the deployed one, and the others that were evaluated on the same part"
+    part,rep = _evaluated(run)
+    others = {k:run.report(part, k) for k in run.facts.networks if k!=run.deployed}
+    return {run.deployed:_report_of(run, part, rep, evaluate)} | {k:o for k,o in others.items() if o is not None}
+
+# %% ../../nbs/09_view/08_results.ipynb #e3ffe142
 def _when(probe, i):
+    "Name of record `i`"
     e,s = probe.records[i]
     return f'epoch {e+1}' if sum(o[0]==e for o in probe.records)==1 else f'epoch {e+1}, step {s}'
 
+# %% ../../nbs/09_view/08_results.ipynb #a93d6d0f
+def _flow_between(probe, network, i, j):
+    "Pixels by class in record `i` (rows) and record `j` (columns), summed over the probe images"
+    label = lambda r,m: probe.maps(r, network, m)[0]
+    return sum(flow_counts(label(i, m), label(j, m), len(probe.task)) for m in range(len(probe.names)))
+
+# %% ../../nbs/09_view/08_results.ipynb #f21c0b28
 def probe_flow(
     probe,          # `Probe`
     network=None,   # the deployed one if None
-    records=(0,-1)  # from which to which
+    records=(0,-1)  # positions of the first and the second record
 ):
-    "Class flow of a network between two records of a run; returns the figure, ValueError if there are fewer than two"
+    "Class flow of a network between two records; returns the figure, raises `ValueError` if there are fewer than two"
     net,n = network or probe.deployed,len(probe.records)
-    if n<2: raise ValueError('there are fewer than two records')
+    if n<2: raise ValueError(f'class flow needs two records of the probe images, found {n}')
     i,j = (range(n)[o] for o in records)
-    k = len(probe.task)
-    label = lambda r,m: probe.maps(r, net, m)[0]
-    flow = sum(flow_counts(label(i, m), label(j, m), k) for m in range(len(probe.names)))
-    return class_flow(flow, probe.task, (_when(probe, i), _when(probe, j)), f'{net}: {100*(1-flow.trace()/flow.sum()):.1f} % of pixels changed class')
+    flow = _flow_between(probe, net, i, j)
+    title = f'{net}: {100*(1-flow.trace()/flow.sum()):.1f} % of pixels changed class'
+    return class_flow(flow, probe.task, (_when(probe, i), _when(probe, j)), title)
 
 # %% ../../nbs/09_view/08_results.ipynb #3e34328a
+def _two_labels(probe, pair, record, i):
+    "Label maps of two networks for image `i`"
+    return [probe.maps(record, k, i)[0] for k in pair]
+
+def _disputed(probe, pair):
+    "Positions of the images at `QUANTILES` of disagreement in the last record, most disagreement first"
+    last = len(probe.records)-1
+    share = lambda i: pair_shares(*_two_labels(probe, pair, last, i), probe.truth(i))[0]
+    return [i for _,i in at_quantiles([share(i) for i in range(len(probe.names))])]
+
+# %% ../../nbs/09_view/08_results.ipynb #c8df2431
 def probe_disagreement(
     probe,    # `Probe`
     stages=3  # records, evenly spaced
 ):
-    "Where two networks of a run disagree, over its records; returns the figure, ValueError if there is one network only, or no record"
+    "Disagreement of two networks over time; returns the figure, raises `ValueError` if the probe holds too little"
     pair = main_pair(probe.networks)
-    if len(pair)<2: raise ValueError('there is one network only')
-    if not probe.records: raise ValueError('there is no record of the probe images')
-    both = lambda r,i: [probe.maps(r, k, i)[0] for k in pair]
-    last = len(probe.records)-1
-    chosen = [i for _,i in at_quantiles([pair_shares(*both(last, i), probe.truth(i))[0] for i in range(len(probe.names))])]
-    if not chosen: raise ValueError('no pixel of the probe images counts')
-    cols = {_when(probe, r):tuple(zip(*(both(r, i) for i in chosen))) for r in spaced(range(last+1), stages)}
-    return disagreement_grid([probe.image(i) for i in chosen], [probe.truth(i) for i in chosen], cols, probe.task, pair, [probe.names[i] for i in chosen])
+    if len(pair)<2: raise ValueError(f'disagreement needs two networks, found {len(pair)}')
+    if not probe.records: raise ValueError('disagreement needs a record of the probe images, found none')
+    chosen = _disputed(probe, pair)
+    if not chosen: raise ValueError('all pixels of the probe images are ignored')
+    stage = lambda r: tuple(zip(*(_two_labels(probe, pair, r, i) for i in chosen)))
+    cols = {_when(probe, r):stage(r) for r in spaced(range(len(probe.records)), stages)}
+    images,truths,names = zip(*((probe.image(i), probe.truth(i), probe.names[i]) for i in chosen))
+    return disagreement_grid(images, truths, cols, probe.task, pair, names)
 
 # %% ../../nbs/09_view/08_results.ipynb #0ce2f966
 def _results(out):
-    "The rows of `results.csv`, to the last digit"
+    "The rows of `results.csv`, with all digits of their numbers"
     return pd.read_csv(Path(out)/'results.csv', float_precision='round_trip')
 
+# %% ../../nbs/09_view/08_results.ipynb #50eebca8
 def comparison_figures(
     out,           # folder of a comparison
     split='test',  # part of the data that its results are of
-    published=None # rows of `published()`, to stand beside the runs
-)->list: # paths of what was drawn
-    "Draw `share.png`, mIoU over labelled images, and `size.png`, over the sizes of the networks"
+    published=None # rows of `published()`, to appear beside the runs
+)->list: # paths of the figures
+    "Draw `share.png`, mIoU over labelled images, and `size.png`, mIoU over model size"
     df,title = _results(out),f'mIoU on {split}, last epoch'
     bars = df.labelled_images.nunique()==1 and published is None
     share = arm_bars(df, title) if bars else share_lines(df, title, published)
-    return [save_figure(share, Path(out)/'share.png'), save_figure(size_scatter(df, title, published), Path(out)/'size.png')]
+    files = [save_figure(share, Path(out)/'share.png')]
+    return files + [save_figure(size_scatter(df, title, published), Path(out)/'size.png')]
 
 def ablation_figures(
     out,         # folder of an ablation
     split='test' # part of the data that its results are of
-)->list: # paths of what was drawn
+)->list: # paths of the figures
     "Draw `arms.png`, mIoU of each arm"
     return [save_figure(arm_bars(_results(out), f'mIoU on {split}, last epoch'), Path(out)/'arms.png')]
 
@@ -123,10 +152,11 @@ def demo_grid(
     nets = {k:r.network() for k,r in runs.items()}
     return prediction_grid(*predict_pairs(nets, spaced(src.part('test'), n), src.task), src.task)
 
+# %% ../../nbs/09_view/08_results.ipynb #57a2e862
 def demo_figures(
     runs, # name → `Run`, evaluated on the test part
     out   # folder of the demo
-)->list: # paths of what was drawn
+)->list: # paths of the figures
     "Draw `classes.png` and `grid.png` of a demo, and the figures of its runs"
     bars = class_bars({k:r.report('test') for k,r in runs.items()})
     pics = [save_figure(bars, Path(out)/'classes.png'), save_figure(demo_grid(runs), Path(out)/'grid.png')]
@@ -135,7 +165,9 @@ def demo_figures(
 # %% ../../nbs/09_view/08_results.ipynb #90c1a91d
 class _Folder:
     "Figures of one folder, and why others were left out"
-    def __init__(self, name, path, formats): self.name,self.path,self.formats,self.files,self.left = name,Path(path),formats,[],{}
+    def __init__(self, name, path, formats):
+        self.name,self.path,self.formats = name,Path(path),formats
+        self.files,self.left = [],{}
 
     def add(self, name, draw):
         try: self.files += save_figure(draw(), self.path/name, self.formats)
@@ -144,77 +176,101 @@ class _Folder:
     @property
     def reasons(self): return [f'{self.name}: no {", ".join(v)}, because {k}' for k,v in self.left.items()]
 
+# %% ../../nbs/09_view/08_results.ipynb #6af6f858
 def _pseudo(run):
-    if not (run.path/'pseudo.csv').is_file(): raise FileNotFoundError('there is no pseudo.csv, which is written where unlabelled images have masks')
-    return pseudo_curves(pd.read_csv(run.path/'pseudo.csv'))
+    "Curves of the pseudo labels of a run"
+    file = run.path/'pseudo.csv'
+    why = 'the run has no pseudo.csv, which needs masks of unlabelled images'
+    if not file.is_file(): raise FileNotFoundError(why)
+    return pseudo_curves(pd.read_csv(file))
 
 # %% ../../nbs/09_view/08_results.ipynb #bd71f8e2
-def _reports(run, evaluate):
-    "Reports of the deployed network and of the others that were evaluated on the same part"
-    part = _part(run)
-    others = {k:run.report(part, k) for k in run.facts.networks if k!=run.deployed}
-    return {run.deployed:_result(run, part, evaluate)} | {k:o for k,o in others.items() if o is not None}
-
-def _of_run(run, label, path, formats, evaluate):
-    "Draw what one run allows"
-    res,probe,reports = _Folder(label, path, formats),cache(run.probe),cache(lambda: _reports(run, evaluate))
+def _run_jobs(run, evaluate):
+    "Name of each figure of a run → the function that draws it"
+    probe,reports = cache(run.probe),cache(lambda: _reports(run, evaluate))
     deployed = lambda: reports()[run.deployed]
     jobs = dict(curves=lambda: curves(run.history), grid=lambda: run_grid_figure(run), pseudo=lambda: _pseudo(run))
-    jobs |= dict(classes=lambda: class_bars(reports()), reliability=lambda: reliability_diagram(deployed()), confusion=lambda: confusion_map(deployed()))
-    jobs |= dict(flow=lambda: probe_flow(probe()), disagreement=lambda: probe_disagreement(probe()))
+    jobs |= dict(classes=lambda: class_bars(reports()), reliability=lambda: reliability_diagram(deployed()))
+    jobs |= dict(confusion=lambda: confusion_map(deployed()), flow=lambda: probe_flow(probe()))
+    return jobs | dict(disagreement=lambda: probe_disagreement(probe()))
+
+def _drawn(jobs, *place):
+    "The `_Folder` at `place` with all that could be drawn"
+    res = _Folder(*place)
     for k,f in jobs.items(): res.add(k, f)
     return res
 
 # %% ../../nbs/09_view/08_results.ipynb #9cbc6c09
-def _arm(run): return run.path.name.removesuffix(f'-{share_name(run.config.labelled)}-seed{run.config.seed}')
-
 def _labels(runs):
-    "A name for each run: its folder's, with the one above where two are alike"
+    "A label for each run"
     names = [r.path.resolve().name for r in runs]
     return [n if names.count(n)==1 else '-'.join(r.path.resolve().parts[-2:]) for n,r in zip(names, runs)]
 
-def _same(runs):
-    "ValueError if runs cannot share a figure"
+def _arm(run):
+    "Name of the arm of a grid that a run belongs to"
+    return run.path.name.removesuffix(f'-{share_name(run.config.labelled)}-seed{run.config.seed}')
+
+# %% ../../nbs/09_view/08_results.ipynb #f8fe5588
+def _check_same(runs):
+    "Raise `ValueError` if runs cannot share a figure"
     first,*others = map(conditions, runs)
     for r,c in zip(runs[1:], others):
         for k in ('data','validation images'):
-            if c[k]!=first[k]: raise ValueError(f'{r.path} has other {k} than {runs[0].path}: {c[k]} against {first[k]}')
+            if c[k]!=first[k]: raise ValueError(f'{r.path} and {runs[0].path} differ in {k}: {c[k]} and {first[k]}')
 
-# %% ../../nbs/09_view/08_results.ipynb #9a0c26db
-def _of_runs(runs, labels, path, formats, evaluate):
-    "Draw what compares several runs"
-    res,arms = _Folder('comparison', path, formats),[_arm(r) for r in runs]
-    if len(set(arms))==len(runs): labels = arms
-    def classes():
-        _same(runs)
-        return class_bars({k:_result(r, _part(runs[0]), evaluate) for k,r in zip(labels, runs)})
-    def qualitative():
-        _same(runs)
-        ends = {labels[i]:runs[i] for i in (0,-1)}
-        return compare_predictions({k:r.network() for k,r in ends.items()}, runs[0].source(), _part(runs[0]))
-    def size():
-        _same(runs)
-        part = _part(runs[0])
-        rows = [run_row(r, _arm(r), _result(r, part, evaluate)) for r in runs]
-        return size_scatter(pd.DataFrame(rows), f'{part}, last epoch')
-    for f in (classes, qualitative, size): res.add(f.__name__, f)
-    return res
+# %% ../../nbs/09_view/08_results.ipynb #a2a6f57e
+def _reports_of(runs, evaluate):
+    "The part of the data that the first run's result is of, and the report of each run on it"
+    part,rep = _evaluated(runs[0])
+    reps = [rep, *(r.report(part) for r in runs[1:])]
+    return part,[_report_of(r, part, o, evaluate) for r,o in zip(runs, reps)]
+
+def _run_sizes(runs, evaluate):
+    "mIoU over model size; returns the figure"
+    part,reps = _reports_of(runs, evaluate)
+    rows = [run_row(r, _arm(r), o) for r,o in zip(runs, reps)]
+    return size_scatter(pd.DataFrame(rows), f'{part}, last epoch')
+
+# %% ../../nbs/09_view/08_results.ipynb #b48fde4d
+def _comparison_jobs(runs, labels, evaluate):
+    "Name of each figure that compares several runs → the function that draws it"
+    arms = [_arm(r) for r in runs]
+    names = arms if len(set(arms))==len(runs) else labels
+    ends = {names[i]:runs[i] for i in (0,-1)}
+    nets = lambda: {k:r.network() for k,r in ends.items()}
+    bars = lambda: class_bars(dict(zip(names, _reports_of(runs, evaluate)[1])))
+    grid = lambda: compare_predictions(nets(), runs[0].source(), _evaluated(runs[0])[0])
+    jobs = dict(classes=bars, qualitative=grid, size=lambda: _run_sizes(runs, evaluate))
+    return {k:lambda f=f: (_check_same(runs), f())[1] for k,f in jobs.items()}
+
+# %% ../../nbs/09_view/08_results.ipynb #b2b7e723
+def _check_formats(formats):
+    "Raise `ValueError` unless all are known, and one at least"
+    if not (formats and set(formats)<=set(FORMATS)):
+        raise ValueError(f'formats={",".join(formats)!r}: must be one or more of {", ".join(FORMATS)}')
+
+def _check_out(out):
+    "Raise `FileExistsError` if a folder at `out` cannot be made, because there is a file"
+    for o in (Path(out), *Path(out).parents):
+        if o.exists() and not o.is_dir(): raise FileExistsError(f'{out}: {o} is a file; pass a folder')
 
 # %% ../../nbs/09_view/08_results.ipynb #4fb946bf
 def all_figures(
     runs,            # `Run`s or their folders
-    out:str|Path=None, # folder; by default `figures` in each run, and beside the first one for what compares them
-    formats:several(str)=('png',), # png, pdf or svg, or several of them
-    evaluate=None    # function of a run and a part of its data that gives a `Report`, for what was not evaluated yet
-)->tuple: # paths of what was drawn, and a sentence for each reason why something was not
-    "Draw everything that saved runs allow; FileNotFoundError if one is no run, ValueError for a format that is not known"
-    if not (formats and set(formats)<=set(FORMATS)): raise ValueError(f'formats={",".join(formats)!r}: give some of {", ".join(FORMATS)}')
+    out:str|Path=None, # folder; by default `figures` in each run, and beside the first run for comparisons
+    formats:several(str)=('png',), # one or more of png, pdf, svg
+    evaluate=None    # function of a run and a part of its data that returns a `Report`, for missing results
+)->tuple: # paths of the figures, and one sentence per reason why others are missing
+    "Draw all figures of saved runs; raises `FileNotFoundError` if a run is missing, `ValueError` for an unknown format"
+    _check_formats(formats)
     runs = [r if isinstance(r, Run) else Run(r) for r in runs]
-    for o in (Path(out), *Path(out).parents) if out else ():
-        if o.exists() and not o.is_dir(): raise FileExistsError(f'{out}: {o} is a file; give a folder')
+    if out: _check_out(out)
     labels = _labels(runs)
-    if len(set(labels))<len(labels): raise ValueError(f'runs: {max(labels, key=labels.count)} is given twice')
+    twice = max(labels, key=labels.count, default=None)
+    if labels.count(twice)>1: raise ValueError(f'runs: {twice} occurs twice; pass each run once')
     place = lambda r,k: r.path/'figures' if out is None else Path(out)/k if len(runs)>1 else Path(out)
-    done = [_of_run(r, k, place(r, k), formats, evaluate) for r,k in zip(runs, labels)]
-    if len(runs)>1: done.append(_of_runs(runs, labels, out or runs[0].path.parent/'figures', formats, evaluate))
+    done = [_drawn(_run_jobs(r, evaluate), k, place(r, k), formats) for r,k in zip(runs, labels)]
+    if len(runs)>1:
+        jobs = _comparison_jobs(runs, labels, evaluate)
+        done.append(_drawn(jobs, 'comparison', out or runs[0].path.parent/'figures', formats))
     return [p for o in done for p in o.files],[s for o in done for s in o.reasons]
