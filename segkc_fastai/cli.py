@@ -275,6 +275,19 @@ def _lab(run, /, **kw):
     from segkc_fastai.view.lab import lab
     sys.exit(lab(run, **kw))
 
+# %% ../nbs/10_cli.ipynb #c7474aa5
+@command('segkc predict runs/first photos --out masks --overlay',
+    'deploy.predict:Predictor.load', 'deploy.predict_folder:predict_folder', but='p')
+def _predict(path, folder, /, out, device, tile, **kw):
+    "Predict masks for all images below a folder; run again to resume; exit status 1 if an image could not be read"
+    from segkc_fastai.deploy.predict import Predictor
+    from segkc_fastai.deploy.predict_folder import predict_folder
+    done = predict_folder(Predictor.load(path, device, tile), folder, out, **kw)
+    print(f'{done.written} images predicted into {out}, {done.skipped} were there already')
+    if not done.failed: return
+    why = [f'segkc: {len(done.failed)} images could not be predicted:', *(f'  {f}: {why}' for f,why in done.failed)]
+    sys.exit('\n'.join(why))
+
 # %% ../nbs/10_cli.ipynb #4befcbda
 @command('segkc export runs/first --to onnx --int8 data/street',
     'deploy.export:export', 'deploy.export:quantise', but='tolerance data n weights')
@@ -293,19 +306,6 @@ def _export(path, /, *, to,
     if not int8: return
     r = quantise(file, int8, split=split, dynamic=dynamic, weights=network_file(path))
     print(f'{r["file"]}: mIoU {r["int8"]:.2f} %, and {r["float"]:.2f} % before, on {split} of {int8}')
-
-# %% ../nbs/10_cli.ipynb #c7474aa5
-@command('segkc predict runs/first photos --out masks --overlay',
-    'deploy.predict:Predictor.load', 'deploy.predict_folder:predict_folder', but='p')
-def _predict(path, folder, /, out, device, tile, **kw):
-    "Predict masks for all images below a folder; run again to resume; exit status 1 if an image could not be read"
-    from segkc_fastai.deploy.predict import Predictor
-    from segkc_fastai.deploy.predict_folder import predict_folder
-    done = predict_folder(Predictor.load(path, device, tile), folder, out, **kw)
-    print(f'{done.written} images predicted into {out}, {done.skipped} were there already')
-    if not done.failed: return
-    why = [f'segkc: {len(done.failed)} images could not be predicted:', *(f'  {f}: {why}' for f,why in done.failed)]
-    sys.exit('\n'.join(why))
 
 # %% ../nbs/10_cli.ipynb #f4f3216e
 if __name__=='__main__': main()

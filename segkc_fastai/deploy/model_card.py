@@ -80,7 +80,7 @@ import torch
 net = torch.export.load('{name}').module() # (B,3,H,W) uint8 → (B,{k},H,W)
 ```'''
 
-def _usage(file, k):
+def _use_section(file, k):
     "How to use a network of `k` classes, by the ending of its file"
     text = _PROGRAM if file.suffix=='.pt2' else _LOAD+_ONNX if file.suffix=='.onnx' else _LOAD
     return text.format(name=file.name, k=k)
@@ -95,7 +95,7 @@ def model_card(
     f,file = weights_facts(weights),Path(file or weights)
     k,table = len(f['task']['classes']),markdown_table(('',''), (_fact_rows(f, file) | facts).items(), left=(0,1))
     title,what = f'# {file.stem}: {f["task"]["name"]}',f'Semantic segmentation into {k} classes.'
-    sections = dict(Use=_usage(file, k), Training=_training_section(weights), Limits=_LIMITS)
+    sections = dict(Use=_use_section(file, k), Training=_training_section(weights), Limits=_LIMITS)
     return '\n\n'.join([_HEAD, title, what, table, *(f'## {h}\n\n{text}' for h,text in sections.items())]) + '\n'
 
 # %% ../../nbs/08_deploy/03_model_card.ipynb #6386cec5
