@@ -6,7 +6,7 @@ from conftest import CNN, SMALL, train
 from segkc_fastai.cli import main
 from segkc_fastai.runs.evaluating import evaluate_run, result
 from segkc_fastai.runs.folder import run_row
-from segkc_fastai.runs.grid import grid_table
+from segkc_fastai.runs.tables import results_table
 from segkc_fastai.runs.folder import Run
 
 CAMVID = Path(os.environ.get('SEGKC_CAMVID', Path(__file__).parents[2]/'shared'/'data'/'camvid'))
@@ -67,7 +67,7 @@ def test_why_cards_cannot_be_compared(runs, capsys):
 
 def test_family_in_tables(runs):
     df = pd.DataFrame([run_row(runs['a'], 'a', result(runs['a']))])
-    assert 'Labelled images: drawn at random.' in grid_table(df)
+    assert 'Labelled images: drawn at random.' in results_table(df)
 
 def test_quality_of_pseudo_labels(runs):
     "The run writes the same numbers as counted here by hand"
