@@ -39,7 +39,7 @@ class Shape:
     def __add__(self, o): return Shape(*(getattr(self, f.name)+getattr(o, f.name) for f in fields(self)))
 
     def measures(self):
-        "What `make shape` prints, by name"
+        "The measures that `make shape` prints, by name"
         lines,n = sum(self.exported),len(self.widths)
         over = lambda k, values: sum(o>k for o in values)
         cells = {'exported cells':len(self.exported), 'exported lines':lines, 'lines an exported cell, median':median(self.exported), 'longest exported cell':max(self.exported),

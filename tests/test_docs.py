@@ -40,7 +40,7 @@ def test_links_to_the_repository():
 
 @cache
 def names(module):
-    "What `from module import …` finds, None if there is no such module: submodules, and what the module's own statements define"
+    "Names that `from module import …` finds: submodules, and those that the module's own statements define; None for a missing module"
     path = root.joinpath(*module.split('.'))
     file = path/'__init__.py' if path.is_dir() else path.with_suffix('.py')
     if not file.is_file(): return None

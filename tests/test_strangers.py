@@ -1,4 +1,4 @@
-"What comes from a stranger is refused in one sentence that names the file: nothing in it runs, leads out of its folder or fills the memory"
+"Untrusted files raise one sentence that names the file: nothing in them runs, leads out of its folder or fills the memory"
 import io, json, os, pickle, shutil, tarfile, zipfile, zlib
 from pathlib import Path
 import numpy as np, pytest, torch
@@ -199,7 +199,7 @@ STATES = {'no numbers':dict(where={}), 'words for numbers':dict(where=dict(epoch
 
 @pytest.mark.parametrize('odd', STATES)
 def test_states_that_hold_anything(run, odd):
-    "What of a state can be left out, such as the scaler of another precision, is; all else is refused"
+    "Optional parts of a state, such as the scaler of another precision, may be missing; any other part raises"
     d = run.parent/'cut'
     before = {o:o.read_bytes() for o in d.rglob('*') if o.is_file()}
     f = d/'checkpoint'/'state.safetensors'

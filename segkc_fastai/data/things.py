@@ -1,4 +1,4 @@
-"""Whatever stands in a street or moves along it: trees, poles, people and cars
+"""Trees, poles, people and cars: objects that stand in a street or move along it
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/things.html.md"""
 

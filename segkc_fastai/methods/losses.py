@@ -19,7 +19,7 @@ def cross_entropy(
     target:torch.Tensor,   # (B,H,W) class numbers, `IGNORE` on ignored pixels
     count=None             # denominator, a tensor; the number of valid pixels if None
 )->torch.Tensor: # scalar
-    "Cross-entropy, averaged over valid pixels; 0 if there are none"
+    "Cross-entropy, averaged over valid pixels; 0 without any"
     logits,target = plain_tensor(logits),plain_tensor(target)
     n = (target!=IGNORE).sum() if count is None else count
     return F.cross_entropy(logits, target, ignore_index=IGNORE, reduction='sum')/denominator(n)

@@ -101,7 +101,7 @@ class RunConfig(MachineSettings, ScheduleSettings, MethodSettings, NetworkSettin
 # %% ../../nbs/07_runs/01_config.ipynb #94f33dc6
 @dataclass
 class RunFacts:
-    "What a run found at its start"
+    "Facts that a run records at its start"
     task:dict            # as returned by `Task.to_dict`
     source_layout:str    # layout that was recognised
     split:str            # how the labelled images were chosen, in words

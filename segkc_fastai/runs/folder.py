@@ -156,7 +156,7 @@ def not_comparable(
     a:Run,
     b:Run
 )->list: # of reasons; empty if the two can be compared
-    "What makes the results of two runs incomparable"
+    "The differences that make the results of two runs incomparable"
     x,y = conditions(a),conditions(b)
     diff = [f'different {k}: {x[k]} and {y[k]}' for k in x if x[k]!=y[k]]
     if len(diff)!=1 or 'images of the split' not in diff[0]: return diff

@@ -16,7 +16,7 @@ from ..core.markdown import markdown_table
 def read_results(
     path:str|Path # CSV file, or a folder that contains `results.csv`
 )->pd.DataFrame: # one row per run: `arm`, `labelled`, `seed`, `miou` in %, and the columns of `run_row` and `card_row`
-    "Read the results of several runs; raises `FileNotFoundError` if there are none"
+    "Read the results of several runs; raises `FileNotFoundError` for a missing file"
     path = Path(path)
     return pd.read_csv(path/'results.csv' if path.is_dir() else path, float_precision='round_trip')
 
@@ -75,7 +75,7 @@ def _pairs(d, between=' '): return ', '.join(f'{k}{between}{v}' for k,v in d.ite
 def card_row(
     f:dict # see `card_facts`
 )->dict: # column → text or number
-    "What a run's card says, as columns of `results.csv`"
+    "The content of a run's card as columns of `results.csv`"
     data,how,last = f['data'],f['training'],f['results']['last']
     what = dict(recipe=f['recipe'], arguments=_pairs(f['method_args'], '=') or 'defaults', network=f['deployed'])
     nets = dict(networks='; '.join(f'{k} {_network(v)}' for k,v in f['networks'].items()))

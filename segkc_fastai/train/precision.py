@@ -85,7 +85,7 @@ def nonfinite_message(
     files,  # labelled, unlabelled → file names
     path=None # of the checkpoint to resume from, if it exists
 )->str:
-    "What is not finite, where, and what to do"
+    "Say what is not finite, where, and what to do"
     bad = {k:v for k,v in values.items() if not math.isfinite(v)}
     what = ', '.join(f'{k} ({v})' for k,v in bad.items() if k!='loss' or len(bad)==1)
     where = '; '.join(f'{k} {", ".join(v)}' for k,v in files.items())

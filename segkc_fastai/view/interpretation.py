@@ -38,7 +38,7 @@ def _fitting_task(shape, task):
     task = task or Task([f'class {i}' for i in range(k)])
     if len(task)==k: return task
     names = ', '.join(task.classes[:9])
-    raise ValueError(f'the learner predicts {k} classes, but {len(task)} are named: {names}; pass task=Task([...])')
+    raise ValueError(f'the learner predicts {k} classes, but the task has {len(task)}: {names}; pass task=Task([...])')
 
 # %% ../../nbs/09_view/09_interpretation.ipynb #3906ab00
 def _loss_ignores(f):

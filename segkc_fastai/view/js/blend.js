@@ -47,7 +47,7 @@ export function outline(out, hit, W) {
   }
 }
 
-// The edge of the picture does not count as a border
+// The edge of the picture is not a border
 function onBorder(hit, k, W) {
   const x = k % W
   return (x > 0 && !hit[k - 1]) || (x + 1 < W && !hit[k + 1]) || hit[k - W] === 0 || hit[k + W] === 0
