@@ -31,7 +31,7 @@ def binary(d, **kw):
     recode(d, lambda a: np.uint8(a>3)*255)
     task(d, classes=['background','thing'], palette=[], **kw)
 
-# What users do to a folder
+# Changes that users make to a folder
 
 def nothing(d): pass
 def no_folder(d): shutil.rmtree(d)

@@ -258,7 +258,7 @@ def _draw_findings(a, findings, at, n):
 # %% ../../nbs/02_data/15_audit.ipynb #67a15159
 @dataclass
 class Audit(Inspected):
-    "What a data folder contains, and its problems"
+    "The content of a data folder, and its problems"
     findings: list = field(default_factory=list)   # `Finding`s, errors first
     duplicates: list = field(default_factory=list) # pictures of val and test also found elsewhere, most similar first
     distinct: dict = field(default_factory=dict)   # val, test → number of visibly different pictures

@@ -149,7 +149,7 @@ def _stops_training(stage, part):
 def rejected_files(
     a:Inspected
 ): # iterator of `Finding`s
-    "What readers reject, one finding per kind of message"
+    "Files that readers reject, one finding per kind of message"
     kinds = {}
     for o in a.looks:
         for stage,f,text in o.said:
