@@ -18,10 +18,12 @@ NEAR = 48 # bits of 256
 def perceptual_hash(
     im:Image.Image
 )->np.ndarray|None: # 4 uint64; None for a uniform picture
-    "256 bits that hardly change when a picture is coded, resized or lit differently"
+    "256 bits that hardly change when a picture is encoded, resized or lit differently"
     g = im.convert('L').resize((64,64), Image.BOX)
-    return np.packbits(phash(g, hash_size=16).hash).view(np.uint64) if np.asarray(g, np.float32).std()>=2 else None
+    if np.asarray(g, np.float32).std()<2: return None
+    return np.packbits(phash(g, hash_size=16).hash).view(np.uint64)
 
+# %% ../../nbs/02_data/12_duplicates.ipynb #4b546fb1
 def _bits(a, b): return sum(np.bitwise_count(a[...,k]^b[...,k]).astype(np.uint16) for k in range(4))
 
 # %% ../../nbs/02_data/12_duplicates.ipynb #4d785287
@@ -29,12 +31,13 @@ def nearest_hash(
     a:np.ndarray, # (n,4) hashes
     b:np.ndarray  # (m,4)
 )->tuple: # (m,) index into `a`, (m,) bits that differ
-    "The hash in `a` nearest to each of `b`, in blocks of bounded memory"
+    "The hash in `a` nearest to each in `b`"
     res = [((d := _bits(a, b[i:i+16,None])).argmin(1), d.min(1)) for i in range(0, len(b), 16)]
     return tuple(np.concatenate(o) for o in zip(*res))
 
+# %% ../../nbs/02_data/12_duplicates.ipynb #54e50a6c
 def distinct(a:np.ndarray, near:int=NEAR)->np.ndarray:
-    "Which of the hashes (n,4) differ from all kept ones before them, (n,) bool"
+    "Do hashes (n,4) differ from all kept ones before them? (n,) bool"
     keep = np.ones(len(a), bool)
     for i in range(len(a)):
         if keep[i]: keep[i+1:] &= _bits(a[i+1:], a[i])>near

@@ -166,7 +166,7 @@ def rejected_files(
 # %% ../../nbs/02_data/14_findings.ipynb #b813424b
 def task_line(
     seen # all values or colours in the masks of the folder
-)->str: # JSON; empty without colours, or with too many
+)->str: # JSON; empty without values, or with too many
     "Content for `task.json` that decodes these masks"
     t = suggest_task(seen)
     if not t: return ''

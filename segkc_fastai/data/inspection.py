@@ -1,4 +1,4 @@
-"""What one image and its mask hold, whatever state they are in
+"""The contents of one image and its mask, whatever state they are in
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/inspection.html.md"""
 
@@ -19,65 +19,79 @@ from .duplicates import perceptual_hash
 from .labels import decode_mask, load_mask, read_image
 from .sources import IMAGE_TYPES, Pair, check_sizes
 
+# %% ../../nbs/02_data/13_inspection.ipynb #883b577b
+def _colours(m):
+    "Colours (n,c) of an image with several channels, and pixels of each; those of a sample beyond 65536 colours"
+    found = m.getcolors(65536)
+    if found is not None: return np.array([v for _,v in found], np.uint8),np.array([n for n,_ in found])
+    a = np.asarray(m)[::16,::16]
+    return np.unique(a.reshape(-1, a.shape[2]), axis=0, return_counts=True)
+
 # %% ../../nbs/02_data/13_inspection.ipynb #bfa259b3
 def mask_values(
     m:Image.Image # decoded
 )->tuple: # values (n,) or colours (n,3), pixels of each (n,)
-    "The values in a mask, of any mode"
+    "The values in a mask of any mode"
     a = np.asarray(m)
-    if a.ndim==3:
-        found = m.getcolors(65536)
-        if found is None: return np.unique(a[::16,::16].reshape(-1, a.shape[2]), axis=0, return_counts=True)
-        return np.array([v for _,v in found], np.uint8),np.array([n for n,_ in found])
+    if a.ndim==3: return _colours(m)
     if a.dtype!=np.uint8: return np.unique(a, return_counts=True)
     n = np.bincount(a.ravel(), minlength=256)
     return (v := n.nonzero()[0]).astype(np.uint8),n[v]
 
-# %% ../../nbs/02_data/13_inspection.ipynb #198e4971
-def suggest_task(
-    seen # values, or colours, that occur in masks
-)->Task|None: # None if there are none or too many
-    "A task that would read such masks, with names to be replaced"
-    cols,vals = {v[:3] for v in seen if isinstance(v, tuple)},sorted(v for v in seen if not isinstance(v, tuple))
-    if not 0<len(cols or vals)<IGNORE: return None
-    if cols: return Task([f'class {i}' for i in range(len(cols))], sorted(cols), (), 'rgb')
+# %% ../../nbs/02_data/13_inspection.ipynb #9b5ca4cb
+def _number_task(vals):
+    "A task that reads masks of the values `vals`, in ascending order"
     if vals==[0,IGNORE]: return Task(['background','object'], ignore=(), masks={0:0, IGNORE:1})
     vals = [v for v in vals if v!=IGNORE] or [0]
     plain = vals[0]==0 and vals[-1]<2*len(vals) # a class or two may be absent
     n = vals[-1]+1 if plain else len(vals)
     return Task([f'class {i}' for i in range(n)], masks='index' if plain else {v:i for i,v in enumerate(vals)})
 
+# %% ../../nbs/02_data/13_inspection.ipynb #198e4971
+def suggest_task(
+    seen # values, or colours, that occur in masks
+)->Task|None: # None without values, or with too many
+    "A task that reads masks with these values; its names are placeholders"
+    cols,vals = {v[:3] for v in seen if isinstance(v, tuple)},sorted(v for v in seen if not isinstance(v, tuple))
+    if not 0<len(cols or vals)<IGNORE: return None
+    return Task([f'class {i}' for i in range(len(cols))], sorted(cols), (), 'rgb') if cols else _number_task(vals)
+
 # %% ../../nbs/02_data/13_inspection.ipynb #18c1d6b1
 @dataclass
 class Look:
-    "What an image and its mask hold"
+    "Facts about an image and its mask"
     part: str
     pair: Pair
-    size: tuple = None                         # width and height, upright; None where the image cannot be read
+    size: tuple = None                         # width and height, upright; None if the image cannot be read
     mode: str = None
-    turned: bool = False                       # stored sideways
+    turned: bool = False                       # stored sideways?
     pixels: tuple = None                       # equal for equal pictures
-    hash: bytes = None                         # of `perceptual_hash`
+    hash: bytes = None                         # from `perceptual_hash`
     mask_size: tuple = None
     mask_mode: str = None
-    values: dict = field(default_factory=dict) # value or colour → pixels, 1000 at most
-    counts: dict = None                        # class → pixels; None where the task does not know the values
-    said: list = field(default_factory=list)   # (stage, file, text) of readers that refused
+    values: dict = field(default_factory=dict) # value or colour → pixels, at most 1000 of them
+    counts: dict = None                        # class → pixels; None if the task does not know the values
+    said: list = field(default_factory=list)   # (stage, file, text) for each reader that refused
 
 # %% ../../nbs/02_data/13_inspection.ipynb #0868f3ce
 @contextmanager
 def hearing(said, stage, file=''):
-    "Collect what goes wrong in the block as (stage, file, text)"
+    "Append errors raised in the block to `said` as (stage, file, text)"
     try: yield
     except Exception as e: said.append((stage, str(file), str(e).removeprefix(f'{file}: ')))
 
+# %% ../../nbs/02_data/13_inspection.ipynb #031dc43f
 def _inspect_image(o, path):
+    "Fill in the facts about the image"
     im = read_image(path)
     with Image.open(path) as f: o.mode,o.turned = f.mode,f.getexif().get(0x0112, 1)!=1
-    o.size,o.pixels,bits = im.size,(im.size, hashlib.blake2b(im.tobytes(), digest_size=16).digest()),perceptual_hash(im)
+    o.size,o.pixels = im.size,(im.size, hashlib.blake2b(im.tobytes(), digest_size=16).digest())
+    bits = perceptual_hash(im)
     if bits is not None: o.hash = bits.tobytes()
 
+# %% ../../nbs/02_data/13_inspection.ipynb #41c77c7e
 def _inspect_mask(o, path, task):
+    "Fill in the facts about the mask"
     m = load_mask(path)
     o.mask_size,o.mask_mode = m.size,m.mode
     vals,n = mask_values(m.convert('RGB') if task and task.masks=='rgb' else m)
@@ -90,9 +104,9 @@ def _inspect_mask(o, path, task):
 # %% ../../nbs/02_data/13_inspection.ipynb #510bc491
 def look(
     item,          # (part, `Pair`)
-    task:Task|None # counts classes; None if it is not known
+    task:Task|None # counts classes; None if it is unknown
 )->Look:
-    "Open an image and its mask; what readers refuse is collected"
+    "Open an image and its mask, and collect the complaints of the readers"
     o,p = Look(*item),item[1]
     with hearing(o.said, 'image', p.image): _inspect_image(o, p.image)
     if p.mask is None: return o
@@ -101,20 +115,30 @@ def look(
         with hearing(o.said, 'size', p.mask): check_sizes([p])
     return o
 
-# %% ../../nbs/02_data/13_inspection.ipynb #42e22075
-_MASK_NAME = re.compile(r'(?i)(?:^|[_\-. ])(?:mask|label|label_?ids|gt|seg|segmentation\w*|annotation|target)s?(?:$|[_\-. ])')
+# %% ../../nbs/02_data/13_inspection.ipynb #271fb0ab
+_MASK_WORD = r'mask|label|label_?ids|gt|seg|segmentation\w*|annotation|target'
+_MASK_NAME = re.compile(rf'(?i)(?:^|[_\-. ])(?:{_MASK_WORD})s?(?:$|[_\-. ])')
 
+def _is_mask(f, dirs, photos):
+    "Is file `f` in folders `dirs` a mask? `photos` are paths of JPEG files without suffix"
+    if f.suffix.lower()=='.png' and f.with_suffix('') in photos: return True
+    return any(_MASK_NAME.search(d) for d in (*dirs, f.stem))
+
+# %% ../../nbs/02_data/13_inspection.ipynb #3e2dee16
+def _part_by_folder(dirs): return next((k for k in ('val','test') for d in dirs if d.lower().startswith(k)), 'train')
+
+# %% ../../nbs/02_data/13_inspection.ipynb #42e22075
 def find_pairs(
     path:Path # folder in any state
-)->tuple: # part → `Pair`s, and the masks that no image goes with
-    "Pairs from wherever images and masks lie"
+)->tuple: # part → `Pair`s, and the masks without an image
+    "Pairs of images and masks from anywhere in a folder"
     files = [f for f in sorted(path.rglob('*')) if f.suffix.lower() in IMAGE_TYPES and not f.name.startswith('.')]
     photos = {f.with_suffix('') for f in files if f.suffix.lower() in ('.jpg','.jpeg')}
-    dirs = lambda f: f.relative_to(path).parts[:-1]
-    part = lambda f: next((k for k in ('val','test') for d in dirs(f) if d.lower().startswith(k)), 'train')
-    is_mask = lambda f: any(_MASK_NAME.search(d) for d in (*dirs(f), f.stem)) or (f.suffix.lower()=='.png' and f.with_suffix('') in photos)
-    masks = {(part(f), _MASK_NAME.sub('', f.stem)):f for f in files if is_mask(f)}
-    pairs = {k:[] for k in ('train','val','test')}
+    masks,pairs,images = {},{k:[] for k in ('train','val','test')},[]
     for f in files:
-        if not is_mask(f): pairs[part(f)].append(Pair(f, masks.pop((part(f), f.stem), None)))
+        dirs = f.relative_to(path).parts[:-1]
+        part = _part_by_folder(dirs)
+        if _is_mask(f, dirs, photos): masks[part,_MASK_NAME.sub('', f.stem)] = f
+        else: images.append((part, f))
+    for part,f in images: pairs[part].append(Pair(f, masks.pop((part, f.stem), None)))
     return pairs,list(masks.values())
