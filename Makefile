@@ -53,7 +53,7 @@ readme: $(READY) ## write the tables of nbs/results into the notebooks, and READ
 	$(BIN)/python .ci/docs.py readme
 
 shape: $(READY) ## compare the notebooks with fastcore's: lines, examples, assertions, prose
-	$(BIN)/python .ci/shape.py
+	@$(BIN)/python .ci/shape.py $(NB)
 
 bench: $(READY) ## time each method against a hand-written loop, metrics, loading, the probe recorder, ONNX against PyTorch
 	$(BIN)/python tests/bench.py

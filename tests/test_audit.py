@@ -31,7 +31,7 @@ def binary(d, **kw):
     recode(d, lambda a: np.uint8(a>3)*255)
     task(d, classes=['background','thing'], palette=[], **kw)
 
-# What users do to a folder
+# Changes that users make to a folder
 
 def nothing(d): pass
 def no_folder(d): shutil.rmtree(d)
@@ -151,7 +151,7 @@ TRAPS = [ # what was done, arguments, level, words of the finding or its remedy,
     (nothing,         {}, 'note', ['palette images'], 32),
     (no_folder,       {}, 'error', ['no such folder'], 0),
     (no_task,         {}, 'error', ['no task.json'], 0),
-    (no_task,         {}, 'note', ['masks hold 8 value(s): 0, 1, 2','task.json with the real names: `{"classes": ["class 0"'], 0),
+    (no_task,         {}, 'note', ['masks contain 8 value(s): 0, 1, 2','task.json with the real names: `{"classes": ["class 0"'], 0),
     (no_task_binary,  {}, 'note', ['2 value(s): 0, 255','"masks": {"0": 0, "255": 1}','"ignore": []'], 0),
     (broken_task,     {}, 'error', ['task.json: not readable as JSON'], 0),
     (flat,            {}, 'error', ['val: no image with a mask','--val 0.2'], 0),
@@ -184,7 +184,7 @@ TRAPS = [ # what was done, arguments, level, words of the finding or its remedy,
     (binary_split,    {}, 'error', ['value 255 is outside','"masks": {"0": 0, "255": 1}, "ignore": []'], 16),
     (one_from_one,    {}, 'error', ['value 8 is outside','"ignore": [8]'], None),
     (photos_as_masks, {}, 'error', ['a colour mask','colours: edges are smoothed, or these are photographs'], 32),
-    (from_one,        {}, 'error', ['value 8 is outside','no mask holds 0','"masks": {"1": 0, "2": 1'], None),
+    (from_one,        {}, 'error', ['value 8 is outside','no mask contains 0','"masks": {"1": 0, "2": 1'], None),
     (forgotten,       {}, 'error', ['value 12 is outside','"ignore": [12]','add their names'], None),
     (forgotten_unlabelled, {}, 'warning', ['value 12 is outside'], 1),
     (rgb,             {}, 'error', ['a colour mask','"masks": "rgb"','all colours are in the palette'], 32),
@@ -194,18 +194,18 @@ TRAPS = [ # what was done, arguments, level, words of the finding or its remedy,
     (ignored_one,     {}, 'warning', ['every pixel is ignored (labelled)'], 1),
     (ignored_all,     {}, 'error', ['every pixel is ignored (labelled)','"ignore"'], 8),
     (never,           {}, 'warning', ['no mask at all shows unicorn'], 0),
-    (never_labelled,  {}, 'warning', ['labelled masks never show tree, unlabelled does','labelled='], None),
-    (never_val,       {}, 'note', ['val never shows tree','IoU'], None),
-    (half_masks,      {}, 'error', ['48×32 pixels','all by the factor 2.0','NEAREST'], 32),
+    (never_labelled,  {}, 'warning', ['no labelled mask shows tree, but masks of unlabelled do','labelled='], None),
+    (never_val,       {}, 'note', ['no mask of val shows tree','IoU'], None),
+    (half_masks,      {}, 'error', ['48×32 pixels','each image is 2.0 times the size of its mask','NEAREST'], 32),
     (turned_masks,    {}, 'error', ['64×96 pixels','width and height are swapped'], 32),
     (sideways,        {}, 'error', ['96×64 pixels','EXIF'], 28),
     (half_test_mask,  {}, 'warning', ['96×32 pixels','NEAREST'], 1),
     (small,           {}, 'warning', ['24 of 24 training images are smaller','size=40,60'], 24),
     (many_sizes,      {}, 'note', ['val has images of 4 sizes','val_bs=1'], 0),
-    (same_in_val,     {}, 'warning', ['1 of 5 images of val are in train too: 1 with the same pixels','group='], 1),
-    (near_in_test,    {}, 'warning', ['1 of 5 images of test are in train too: 0 with the same pixels, 1 nearly'], 1),
-    (val_is_test,     {}, 'warning', ['4 of 4 images of test are in val too'], 4),
-    (film,            {}, 'warning', ['13 images show 5 different pictures','from sequences that train has too: scene','group='], 8)]
+    (same_in_val,     {}, 'warning', ['1 of 5 images of val are also in train: 1 with identical pixels','group='], 1),
+    (near_in_test,    {}, 'warning', ['1 of 5 images of test are also in train: 0 with identical pixels, 1 nearly identical'], 1),
+    (val_is_test,     {}, 'warning', ['4 of 4 images of test are also in val'], 4),
+    (film,            {}, 'warning', ['13 images show 5 different pictures','from sequences that are also in train: scene','group='], 8)]
 
 def trains(d, **kwargs):
     "Whether every batch of one epoch can be made"
@@ -245,7 +245,7 @@ def test_clean(clean):
     (rgb,            dict(masks='rgb')),
 ])
 def test_remedy_for_the_task(folder, spoil, mend):
-    "What the remedy says, word for word, mends it"
+    "Following a remedy word for word fixes the problem"
     spoil(folder)
     said = ' '.join(o.mend for o in audit(folder, **ARGS).findings)
     for k,v in mend.items(): assert f'"{k}": {json.dumps(v)}' in said
@@ -289,8 +289,8 @@ def test_camvid():
     a = audit(CAMVID)
     assert a.ok and [a.table(k)['images'] for k in a.parts]==[46,321,101,233]
     val = next(o for o in a.findings if o.what.startswith('val: 101 images show'))
-    assert val.level=='warning' and '101 are from sequences that train has too: 0016E5' in val.what
+    assert val.level=='warning' and '101 are from sequences that are also in train: 0016E5' in val.what
     test = next(o for o in a.findings if o.what.startswith('test: 233 images show'))
-    assert test.level=='note' and '62 are from sequences that train has too: 0001TP' in test.what
+    assert test.level=='note' and '62 are from sequences that are also in train: 0001TP' in test.what
     assert a.distinct['val']<40 and a.distinct['test']>150
     assert not [o for o in a.duplicates if o['part']=='test']

@@ -47,7 +47,7 @@ def _on_device(net, device):
     import torch
     try: return net.to(device or torch.accelerator.current_accelerator(True) or 'cpu')
     except (AssertionError, RuntimeError) as e:
-        why = str(e).splitlines()[0][:150]
+        why = (str(e) or type(e).__name__).splitlines()[0][:150]
         raise ValueError(f'device={device!r}: not available ({why}); pass cpu or an available device') from None
 
 # %% ../../nbs/08_deploy/01_predict.ipynb #343884b3

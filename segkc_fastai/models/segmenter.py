@@ -83,7 +83,7 @@ def _parts_and_origin(encoder, decoder, width, pretrained, kw):
     try:
         with without_retries(): return *_parts(encoder, decoder, width, True, kw),True
     except (OSError, RuntimeError) as e:
-        why = str(e).splitlines()[0][:120]
+        why = (str(e) or type(e).__name__).splitlines()[0][:120]
         warnings.warn(f'encoder {encoder!r}: no pretrained weights found ({why}); it starts from random weights')
         return *_parts(encoder, decoder, width, False, kw),False
 

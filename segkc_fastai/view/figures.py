@@ -158,7 +158,8 @@ AGREE_TASK = Task(('agree','disagree'), (PART_COLORS[0], PART_COLORS[2]), name='
 
 def parts_task(a:str, b:str)->Task:
     "The parts of `five_parts` for two networks of these names"
-    names = [o.replace('senior', a).replace('junior', b) for o in PARTS_TASK.classes]
+    by = dict(senior=a, junior=b)
+    names = [re.sub('senior|junior', lambda m: by[m[0]], o) for o in PARTS_TASK.classes]
     return Task(names, PARTS_TASK.palette, name=PARTS_TASK.name)
 
 # %% ../../nbs/09_view/04_figures.ipynb #3ca4ffc0
