@@ -16,7 +16,7 @@ from ..core.task import IGNORE
 
 # %% ../../nbs/02_data/10_views.ipynb #d6c1bad9
 def _whole(start, length, step, n):
-    "First and last pixel of `n` in the source for `length` pixels from `start`, each `step` wide in the source"
+    "(first, last+1) of `n` source pixels, for `length` pixels from `start` that are each `step` source pixels wide"
     a = min(round(start*step), n-1)
     return a,max(round((start+length)*step), a+1)
 
@@ -73,9 +73,10 @@ def _hue_matrix(angle):
     c,s,z = angle.cos(),angle.sin(),torch.zeros_like(angle)
     return inv @ torch.stack([z+1,z,z, z,c,-s, z,s,c], -1).view(-1,3,3) @ yiq
 
-# %% ../../nbs/02_data/10_views.ipynb #fb151d27
+# %% ../../nbs/02_data/10_views.ipynb #380ad6fe
 def _uniform(n, lo, hi, device): return torch.empty(n, device=device).uniform_(lo, hi)
 
+# %% ../../nbs/02_data/10_views.ipynb #fb151d27
 def jitter(
     x:torch.Tensor,                                     # (B,3,H,W), values 0…1
     brightness=.5, contrast=.5, saturation=.5, hue=.25, # strengths, as in torchvision's `ColorJitter`
@@ -93,6 +94,11 @@ def jitter(
     mean = f.mean(-1) @ g
     return ((M*(c*b)[:,None,None]) @ f + ((1-c)*b*mean)[:,None,None]).clamp(0, 1).view_as(x)
 
+# %% ../../nbs/02_data/10_views.ipynb #56500290
+def _gaussian(sigma, r):
+    "(B,2r+1) kernels of widths `sigma` (B,), in pixels; each sums to 1"
+    return torch.softmax(-torch.arange(-r, r+1, device=sigma.device)**2/(2*sigma[:,None]**2), 1)
+
 # %% ../../nbs/02_data/10_views.ipynb #9054f639
 def blur(
     x:torch.Tensor,  # (B,3,H,W)
@@ -103,7 +109,7 @@ def blur(
     B,C,H,W = x.shape
     r = min(max(math.ceil(3*sigma[1]), 1), H-1, W-1)
     s = torch.where(torch.rand(B, device=x.device)<p, _uniform(B, *sigma, x.device), 1e-2)
-    k = torch.softmax(-torch.arange(-r, r+1, device=x.device)**2/(2*s[:,None]**2), 1).repeat_interleave(C, 0)[:,None]
+    k = _gaussian(s, r).repeat_interleave(C, 0)[:,None]
     o = F.pad(x.reshape(1,B*C,H,W), (r,r,r,r), mode='reflect')
     o = F.conv2d(F.conv2d(o, k[:,:,None], groups=B*C), k[...,None], groups=B*C)
     return o.view_as(x)
@@ -152,5 +158,5 @@ def cutmix(
     x:torch.Tensor,   # (B,H,W) or (B,C,H,W)
     box:torch.Tensor  # (B,H,W) bool
 )->torch.Tensor:
-    "The batch's mirror image of `x` inside the box, `x` outside"
+    "Paste the mirrored batch into the box: `x.flip(0)` inside, `x` outside"
     return torch.where(box if x.ndim==3 else box[:,None], x.flip(0), x)
