@@ -37,13 +37,14 @@ _step = lambda o: f'{o.median():.3g}'
 _gib = lambda o: f'{o.max():.1f}'
 _FURTHER = [ # column, its heading, its figure for several runs
     ('val','on val',_mean_of), ('val_best','best on val †',_mean_of), ('step','s per step',_step), ('gib','GiB',_gib),
-    ('deployed','M deployed',_millions), ('trained','M trained',_millions)]
+    ('deployed','M params deployed',_millions), ('trained','M params trained',_millions)]
 BEST = """† the mean over seeds of each run's best epoch, chosen on the validation split itself: flattering, no result.
 All else is of the last epoch."""
 
 # %% ../../nbs/07_runs/07_tables.ipynb #23d6d55c
 def results_table(
-    df:pd.DataFrame # results, see `read_results`; columns that it lacks are left out
+    df:pd.DataFrame, # results, see `read_results`; columns that it lacks are omitted
+    of='arm'         # heading of the first column
 )->str: # Markdown
     "mIoU of each arm in %: mean ± standard deviation, each seed, what it costs"
     seeds,several = sorted(set(df.seed)),df.labelled.nunique()>1
@@ -55,7 +56,7 @@ def results_table(
         return [arm, *[labelled]*several, *[mean_std(o.miou)]*mean, *each, *(f(o[k]) for k,_,f in further)]
     rows = [row(*k, o) for k,o in df.groupby(['arm','labelled'], sort=False)]
     each = [f'seed {s}' for s in seeds] if mean else [f'mIoU %, seed {seeds[0]}']
-    heads = ['arm', *['labelled']*several, *['mIoU % ± std']*mean, *each, *(h for _,h,_ in further)]
+    heads = [of, *['labelled']*several, *['mIoU % ± std']*mean, *each, *(h for _,h,_ in further)]
     return '\n\n'.join([markdown_table(heads, rows, left=range(1+several)), *_notes(df)])
 
 def _notes(df):
