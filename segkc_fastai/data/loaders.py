@@ -181,7 +181,7 @@ class SemiDataLoaders(DataLoaders):
         return self.valid.new(SegDataset(items, self.task), shuffle=False, num_workers=num_workers)
 
 # %% ../../nbs/02_data/11_loaders.ipynb #7dfe50a5
-def _repeated(items, n): return (list(items)*ceil(n/len(items)))[:n]
+def _cycled(items, n): return (list(items)*ceil(n/len(items)))[:n]
 
 # %% ../../nbs/02_data/11_loaders.ipynb #3b8179ca
 def train_datasets(
@@ -190,7 +190,7 @@ def train_datasets(
 )->list: # one or two `SegDataset`s of equal length
     "Training images with their weak views, each list repeated to the length of the longer one"
     n = max(len(labelled), len(unlabelled))
-    parts = [_repeated(o, n) for o in (labelled, unlabelled) if len(o)]
+    parts = [_cycled(o, n) for o in (labelled, unlabelled) if len(o)]
     return [SegDataset(o, task, WeakView(size, scale), seed=seed*2+i) for i,o in enumerate(parts)]
 
 # %% ../../nbs/02_data/11_loaders.ipynb #580133ac
