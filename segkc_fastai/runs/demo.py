@@ -39,8 +39,8 @@ def demo_result(
     "The table, and the difference between the arms in one sentence"
     reports = {k:result(r) for k,r in runs.items()}
     a,b = (r.miou for r in reports.values())
-    gain = (f'Trained with a senior, the junior differs by {b-a:+.1f} points of mIoU from the same junior trained '
-        f'labelled-only (seed {seed}, last epoch).')
+    gain = (f'Training with a senior changes the mIoU of the junior by {b-a:+.1f} points, compared with labelled-only '
+        f'training of the same junior (seed {seed}, last epoch).')
     return f'{table(reports)}\n\n{gain}\n'
 
 # %% ../../nbs/07_runs/11_demo.ipynb #4e86ac7a

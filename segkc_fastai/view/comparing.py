@@ -187,7 +187,7 @@ class CompareExplorer(RunsExplorer):
         g = self.gains()
         if g.isna().all(): raise ValueError('gain: unknown for these images, which have no masks')
         i = int(getattr(g, which)())
-        self.nav.note = f'{self.pair[1]} against {self.pair[0]}: {100*g[i]:+.1f} % of the pixels are right'
+        self.nav.note = f'{self.pair[1]} compared with {self.pair[0]}: {100*g[i]:+.1f} points of pixel accuracy'
         return i
 
     def results(self)->pd.DataFrame: # one row per run; mIoU in percent
