@@ -24,7 +24,7 @@ def pair_counts(
     b,     # (H,W) uint8, labels of the other
     truth, # (H,W) uint8, or None
     k:int  # number of classes
-)->list: # 7 arrays of `k`: the five parts by true class, pixels that both and that either label so
+)->list: # 7 arrays of `k`: the five parts by true class, pixels to which both, and to which either, assign the class
     "Pixels of an image in each part and class"
     n = lambda o: np.bincount(o.ravel(), minlength=256)[:k]
     part = np.full_like(a, IGNORE) if truth is None else five_parts(a, b, truth)
