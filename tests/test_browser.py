@@ -479,5 +479,5 @@ def test_comparing(workbench):
     lit = {o:~(full[o]//4==now[o]).all(-1) for o in now}
     assert 0<lit['image'].mean()<1 and all(np.array_equal(lit['image'], o) for o in lit.values())
     was,now = after(lambda: page.click(f'{cell(COMPARE)} button:text("largest gain")'))
-    assert 'supervised against cps' in page.inner_text(f'{cell(COMPARE)} .note')
+    assert 'supervised compared with cps' in page.inner_text(f'{cell(COMPARE)} .note')
     assert not workbench.errors, workbench.errors
