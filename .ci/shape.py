@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from statistics import median
 from fastcore.nbio import read_nb
+from nbdev.doclinks import nbglob
 
 nbs = Path(__file__).parents[1]/'nbs'
 
@@ -24,7 +25,22 @@ def parsed(source):
     except SyntaxError: return ast.parse('')
 
 def checks(source): return sum(map(is_check, ast.walk(parsed(source))))
-def definitions(source): return sum(isinstance(o, (ast.FunctionDef,ast.ClassDef)) for o in parsed(source).body)
+def definitions(source): return [o.name for o in parsed(source).body if isinstance(o, (ast.FunctionDef,ast.ClassDef))]
+
+def code_cells(nb):
+    "(number, lines of code, is it exported?, names that it exports, source) of each cell with code"
+    for i,c in enumerate(nb.cells):
+        code = code_of(c.source) if c.cell_type=='code' else []
+        exported = re.search(r'^#\|\s*exports?i?\b', c.source, flags=re.M) is not None
+        if code: yield i,code,exported,definitions(c.source) if exported else [],c.source
+
+def without_example(nb):
+    "Names of exported definitions without an example before the next exported definition"
+    res,waiting = [],[]
+    for _,_,exported,defs,_ in code_cells(nb):
+        if defs: res,waiting = res+waiting,defs
+        elif not exported: waiting = []
+    return res+waiting
 
 @dataclass
 class Shape:
@@ -49,22 +65,14 @@ class Shape:
 
 def shape(path):
     "Shape of the notebook at `path`"
-    res,waiting = Shape(),0 # waiting: definitions without an example so far
-    for c in read_nb(path).cells:
-        if c.cell_type=='markdown': res.words += len(c.source.split())
-        if c.cell_type!='code': continue
-        code = code_of(c.source)
-        res.widths += map(len, code)
-        if re.search(r'^#\|\s*exports?i?\b', c.source, flags=re.M):
-            if n := definitions(c.source): waiting = n
-            res.exported.append(len(code))
-            res.defs += definitions(c.source)
-        elif code:
-            res.checks += checks(c.source)
-            res.shown,waiting = res.shown+waiting,0
-    return res
+    nb = read_nb(path)
+    cells = list(code_cells(nb))
+    defs = sum(len(names) for *_,names,_ in cells)
+    return Shape([len(code) for _,code,exported,*_ in cells if exported], [len(o) for _,code,*_ in cells for o in code],
+        sum(checks(source) for *_,exported,_,source in cells if not exported), defs, defs-len(without_example(nb)),
+        sum(len(c.source.split()) for c in nb.cells if c.cell_type=='markdown'))
 
-def notebooks(folder=nbs): return sorted(o for o in Path(folder).rglob('*.ipynb') if not any(k[0] in '._' for k in o.relative_to(folder).parts))
+def notebooks(folder=nbs): return sorted(map(Path, nbglob(folder)))
 
 def total(paths):
     "Shape of all notebooks together that export something"
@@ -77,18 +85,12 @@ FASTCORE = {'exported cells':661, 'exported lines':5375, 'lines an exported cell
 
 def worst(path):
     "Print what of a notebook is furthest from the bounds"
-    waiting = []
-    for i,c in enumerate(read_nb(path).cells):
-        code = code_of(c.source) if c.cell_type=='code' else []
-        exported = bool(code) and re.search(r'^#\|\s*exports?i?\b', c.source, flags=re.M)
-        defs = [o.name for o in parsed(c.source).body if isinstance(o, (ast.FunctionDef,ast.ClassDef))] if exported else []
-        if defs and waiting: print(f'  no example before the next definition: {", ".join(waiting)}')
-        if defs: waiting = defs
-        elif code and not exported: waiting = []
+    nb = read_nb(path)
+    if lone := without_example(nb): print(f'  no example before the next definition: {", ".join(lone)}')
+    for i,code,exported,defs,_ in code_cells(nb):
         if exported and len(code)>20: print(f'  cell {i}: {len(code)} lines exported, {", ".join(defs)}')
         for o in code:
             if len(o)>120: print(f'  cell {i}: {len(o)} characters: {o.strip()[:60]}…')
-    if waiting: print(f'  no example: {", ".join(waiting)}')
 
 def main(*paths):
     if not paths:

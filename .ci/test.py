@@ -9,6 +9,7 @@ root = Path(__file__).parents[1]
 sys.path.insert(0, str(root))
 import pytest, segkc_fastai, torch
 from nbdev.config import get_config
+from nbdev.doclinks import nbglob
 from nbdev.test import test_nb
 
 AT_ONCE = os.cpu_count()+1 # one more than the number of cores, to use the time in which a test waits
@@ -20,7 +21,7 @@ def import_all():
     gc.freeze() # every collection would traverse half a million objects of libraries
     assert not torch.get_num_threads()>1, 'a copy of a process with several computing threads would wait for them forever'
 
-def notebooks(): return sorted(o for o in (root/'nbs').rglob('*.ipynb') if not any(k[0] in '._' for k in o.relative_to(root).parts))
+def notebooks(): return sorted(map(Path, nbglob(root/'nbs')))
 def test_files(): return sorted((root/'tests').glob('test_*.py'))
 
 def long_first(path): return next((i for i,k in enumerate(LONG) if k in path.stem), len(LONG))
