@@ -15,7 +15,7 @@ from pathlib import Path
 from textwrap import fill, shorten
 import matplotlib.pyplot as plt, numpy as np
 from fastcore.parallel import num_cpus, parallel
-from ..core.console import is_watched
+from ..core.console import first_few, is_watched
 from ..core.kinds import Size, Whole
 from ..core.markdown import markdown_table
 from ..core.task import Task, load_task
@@ -23,7 +23,7 @@ from .labels import read_image, read_mask
 from .sources import IMAGE_TYPES, Source
 from .benchmarks import load_source
 from .duplicates import NEAR, distinct, nearest_hash
-from .findings import LEVELS, PARTS, Finding, Inspected, first_few, known_values, message_kind
+from .findings import LEVELS, PARTS, Finding, Inspected, known_values, message_kind
 from .findings import mask_values_found, missing_classes, rejected_files, unfit_sizes, unused_files
 from .findings import value_order
 from .inspection import find_pairs, hearing, look

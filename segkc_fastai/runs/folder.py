@@ -6,7 +6,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/07_runs/folder.html.md"""
 
 # %% auto #0
 __all__ = ['read_history', 'has_checkpoint', 'Run', 'run_loaders', 'run_results', 'conditions', 'not_comparable', 'share_name',
-           'run_row']
+           'run_row', 'read_results']
 
 # %% ../../nbs/07_runs/02_folder.ipynb #3604a887
 import math
@@ -186,3 +186,11 @@ def run_row(
     where = dict(family=f.split_family, layout=f.source_layout, path=str(run.path))
     what = dict(arm=arm, labelled=c.labelled, seed=c.seed, miou=report.miou)
     return what | vals | size | dict(step=h['step'].median(), gib=h['gib'].max()) | images | where
+
+# %% ../../nbs/07_runs/02_folder.ipynb #4683759a
+def read_results(
+    path:str|Path # CSV file, or a folder that contains `results.csv`
+)->pd.DataFrame: # one row per run: `arm`, `labelled`, `seed`, `miou` in %, and the columns of `run_row` and `card_row`
+    "Read the results of several runs; raises `FileNotFoundError` for a missing file"
+    path = Path(path)
+    return pd.read_csv(path if path.suffix=='.csv' else path/'results.csv', float_precision='round_trip')

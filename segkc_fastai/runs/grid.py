@@ -21,8 +21,7 @@ from ..models.segmenter import segmenter
 from .config import RECORDS, RunConfig
 from .evaluating import result
 from .folder import Run, has_checkpoint, run_row, share_name
-from .run_card import card_facts
-from .tables import card_row
+from .run_card import card_facts, card_row
 from .training import resume_run, settled, train_run
 
 # %% ../../nbs/07_runs/08_grid.ipynb #64e1ba0b

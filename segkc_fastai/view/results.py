@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 import pandas as pd
 from ..core.kinds import several
-from ..runs.folder import Run, conditions, run_row, share_name
+from ..runs.folder import Run, read_results, conditions, run_row, share_name
 from ..train.probe import main_pair
 from .charts import arm_bars, class_bars, confusion_map, curves
 from .charts import reliability_diagram, share_lines, size_scatter
@@ -117,11 +117,6 @@ def probe_disagreement(
     images,truths,names = zip(*((probe.image(i), probe.truth(i), probe.names[i]) for i in chosen))
     return disagreement_grid(images, truths, cols, probe.task, pair, names)
 
-# %% ../../nbs/09_view/08_results.ipynb #0ce2f966
-def _results(out):
-    "The rows of `results.csv`, with all digits of their numbers"
-    return pd.read_csv(Path(out)/'results.csv', float_precision='round_trip')
-
 # %% ../../nbs/09_view/08_results.ipynb #50eebca8
 def comparison_figures(
     out,           # folder of a comparison
@@ -129,7 +124,7 @@ def comparison_figures(
     published=None # rows of `published()`, to appear beside the runs
 )->list: # paths of the figures
     "Draw `share.png`, mIoU over labelled images, and `size.png`, mIoU over model size"
-    df,title = _results(out),f'mIoU on {split}, last epoch'
+    df,title = read_results(out),f'mIoU on {split}, last epoch'
     bars = df.labelled_images.nunique()==1 and published is None
     share = arm_bars(df, title) if bars else share_lines(df, title, published)
     files = [save_figure(share, Path(out)/'share.png')]
@@ -140,7 +135,7 @@ def ablation_figures(
     split='test' # part of the data that its results are of
 )->list: # paths of the figures
     "Draw `arms.png`, mIoU of each arm"
-    return [save_figure(arm_bars(_results(out), f'mIoU on {split}, last epoch'), Path(out)/'arms.png')]
+    return [save_figure(arm_bars(read_results(out), f'mIoU on {split}, last epoch'), Path(out)/'arms.png')]
 
 # %% ../../nbs/09_view/08_results.ipynb #bdfdba3a
 def demo_grid(
