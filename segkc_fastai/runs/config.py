@@ -41,7 +41,7 @@ class NetworkSettings:
     "Networks"
     junior:str='mobilenetv4_conv_small' # network to deploy, as encoder+decoder:width, such as resnet18+fpn:64
     senior:str|None=None      # network that learns with the junior; by default resnet50, if the method trains a senior
-    pretrained:bool=True      # start from timm's weights
+    pretrained:bool=True      # start from pretrained weights
     frozen:several(str)=()    # networks whose encoder is not trained, such as senior
 
 # %% ../../nbs/07_runs/01_config.ipynb #730d4cbd
@@ -113,7 +113,7 @@ class RunFacts:
     streams:list         # which images a step takes: labelled, unlabelled
     deployed:str         # name of the network that is deployed
     note:str             # of the method
-    networks:dict        # name → spec, params, pretrained, follows (if an EMA copy), frozen
+    networks:dict        # name → spec, params, pretrained (origin of the weights), follows (if an EMA copy), frozen
     versions:dict        # package → version
     hardware:str
 
@@ -139,7 +139,7 @@ def _checked(cls, d, file, part):
     return cls(**d)
 
 # %% ../../nbs/07_runs/01_config.ipynb #e5f7c1f0
-_NETWORK = dict(spec=str, params=int, pretrained=bool, follows=str|None, frozen=bool)
+_NETWORK = dict(spec=str, params=int, pretrained=bool|str, follows=str|None, frozen=bool)
 
 def _check_network(name, d, file):
     "Raise `ValueError` unless `d` describes a network, under a name without a folder"

@@ -9,7 +9,7 @@ __all__ = ['card_facts', 'card', 'card_row', 'compare_cards']
 
 # %% ../../nbs/07_runs/03_run_card.ipynb #ba67cca4
 from ..core.markdown import markdown_table
-from .folder import not_comparable, run_results
+from .folder import not_comparable, run_results, start_of
 
 # %% ../../nbs/07_runs/03_run_card.ipynb #c6c57474
 def _card_data(f):
@@ -52,7 +52,7 @@ def _arguments(d, between='='): return ', '.join(f'{k}{between}{v}' for k,v in d
 # %% ../../nbs/07_runs/03_run_card.ipynb #f6b98b57
 def _start(v):
     if v['follows']: return f'EMA of {v["follows"]}'
-    return ('pretrained' if v['pretrained'] else 'from random weights') + (', encoder frozen' if v['frozen'] else '')
+    return f'from {start_of(v["pretrained"])}' + (', encoder frozen' if v['frozen'] else '')
 
 # %% ../../nbs/07_runs/03_run_card.ipynb #1c7b0b68
 def _network_words(networks):

@@ -157,7 +157,7 @@ def dual_learner(
     junior='mobilenetv4_conv_small', # the network to deploy: "encoder+decoder:width", or a `Segmenter`
     senior=None,        # the network that it learns with; None for single-network methods
     method=None,        # a `Method`; by default `cps()` with a senior, else `supervised()`
-    pretrained=True,    # start from timm's weights
+    pretrained=True,    # start from pretrained weights
     frozen=(),          # names of networks whose encoder is not trained
     metrics=(),         # further fastai metrics, or one, for the deployed network
     cbs=(),             # further callbacks, or one
