@@ -45,7 +45,8 @@ class Prediction(namedtuple('Prediction', 'mask conf image task')):
 def _on_device(net, device):
     "The network on a device, by default torch's accelerator, else the CPU; raises `ValueError` if it is not available"
     import torch
-    try: return net.to(device or torch.accelerator.current_accelerator(True) or 'cpu')
+    from segkc_fastai.core.tensors import place
+    try: return place(net, device or torch.accelerator.current_accelerator(True) or 'cpu')
     except (AssertionError, RuntimeError) as e:
         why = (str(e) or type(e).__name__).splitlines()[0][:150]
         raise ValueError(f'device={device!r}: not available ({why}); pass cpu or an available device') from None

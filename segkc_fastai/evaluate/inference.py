@@ -17,7 +17,7 @@ from ..data.benchmarks import load_source
 from ..data.labels import open_image
 from ..data.loaders import SegDataset
 from ..data.sources import Source, check_sizes
-from ..core.tensors import plain_tensor
+from ..core.tensors import place, plain_tensor
 from ..models.segmenter import Segmenter
 from ..train.metrics import BoundaryIoU, Calibration, Confusion
 
@@ -144,4 +144,4 @@ def evaluate_folder(
     if k!=n: raise ValueError(f'{src.path}: {n} classes, but the network has {k}')
     pairs,device = src.part(split),device or default_device()
     check_sizes(pairs)
-    return evaluate_pairs(net.to(device).eval(), pairs, src.task, bs, device, mode, **kwargs)
+    return evaluate_pairs(place(net, device).eval(), pairs, src.task, bs, device, mode, **kwargs)

@@ -114,8 +114,8 @@ def _hub_name(encoder, kw):
     return f'timm {cfg.architecture}.{cfg.tag}' if cfg.tag else f'timm {encoder}'
 
 def _parts_and_origin(encoder, decoder, width, pretrained, kw):
-    "`_parts`, and the origin of pretrained weights in words; empty for random ones"
-    random = lambda: (*_parts(encoder, decoder, width, False, kw),'')
+    "`_parts`, and the origin of pretrained weights in words; False for random ones"
+    random = lambda: (*_parts(encoder, decoder, width, False, kw),False)
     if not pretrained: return random()
     try:
         with without_retries(): return *_parts(encoder, decoder, width, True, kw),_hub_name(encoder, kw)

@@ -77,7 +77,7 @@ class MachineSettings:
     precision:Literal['fp32','bf16','fp16']='fp32'
     accumulate:Count=1        # batches per step of the optimiser
     clip:Above0|None=None     # largest norm of the gradient
-    channels_last:bool=False  # use the memory layout that tensor cores prefer for convolutions
+    channels_last:bool=False  # use the memory layout that tensor cores prefer for convolutions; always used on a CPU
     compile:bool=False        # compile the networks; takes minutes, once
     skip_nonfinite:bool=False # skip and count batches whose loss is not finite, instead of stopping
     sync_bn:bool=False        # synchronise BatchNorm statistics over all GPUs

@@ -110,10 +110,10 @@ class RunHistory(Callback):
 
 # %% ../../nbs/07_runs/04_training.ipynb #d3c5e278
 def hardware()->str:
-    "Device, threads and number of processes, in words"
+    "Device, threads, number of processes and memory layout, in words"
     n = f', {num_distrib()} processes'*(num_distrib()>1)
     if torch.cuda.is_available(): return f'{torch.cuda.get_device_name()}, {torch.cuda.device_count()} device(s){n}'
-    return f'CPU, {platform.machine()}, {torch.get_num_threads()} threads{n}'
+    return f'CPU, {platform.machine()}, {torch.get_num_threads()} threads{n}, channels-last'
 
 # %% ../../nbs/07_runs/04_training.ipynb #f9ddfd3d
 def versions()->dict: # package → version

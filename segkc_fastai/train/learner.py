@@ -23,6 +23,7 @@ from fastcore.basics import patch
 from fastcore.foundation import L
 from fastprogress.fastprogress import ConsoleMasterBar, MasterBar, ProgressBar
 from ..core.console import is_watched
+from ..core.tensors import place
 from ..models.segmenter import Segmenter, segmenter, check_crop
 from ..models.cohort import Cohort, encoder_split
 from ..methods.step import SemiStep, SegLoss, UnlabelledBatch
@@ -170,7 +171,7 @@ def dual_learner(
     _check_given(method, given, frozen)
     nets = _make_networks(method, given, dls.c, pretrained, frozen)
     if getattr(dls, 'size', None): check_crop(nets, dls.size, _smallest_batch(method, dls.train.bs))
-    cohort,step,seg = _make_cohort(method, nets),SemiStep(),SegMetrics()
+    cohort,step,seg = place(_make_cohort(method, nets), dls.device),SemiStep(),SegMetrics()
     guard = [] if any(isinstance(cb, FiniteLoss) for cb in L(cbs)) else [FiniteLoss()]
     cols = [ValueMetric(partial(step.mean, k), k) for k in method.names] + seg.metrics(cohort)
     learn = DualLearner(dls, cohort, SegLoss(), splitter=encoder_split, metrics=[*cols, *L(metrics)],

@@ -212,7 +212,7 @@ def step_callbacks(
     precision='fp32',          # fp32, bf16 or fp16
     accumulate:int=1,          # batches whose gradients make one step
     clip:float=None,           # largest norm of the gradient of all networks together
-    channels_last:bool=False,  # memory layout of convolutions that suits tensor cores
+    channels_last:bool=False,  # memory layout of convolutions that suits tensor cores; always used on a CPU
     compile:bool=False,        # compile the networks
     skip_nonfinite:bool=False, # skip and count batches whose loss is not finite
     path=None                  # of the checkpoints
