@@ -7,6 +7,11 @@ names of BENCHES or of methods.
 around them. Also the number of host-device synchronisations that our own code requests per step, as far as they are
 visible among dispatched operations (unlike `.cpu()` or `tolist`); and the duration of a SegKC step in CPS steps.
 
+`laptop`: a SegKC step of 4 labelled and 4 unlabelled crops of 160 × 208 pixels on one and two cores: plain, channels-last,
+and channels-last compiled or in bf16. The four alternate in one process; reported are medians, and the median ratio of the
+plain step to the others. Also the time until the first compiled step, which compiles, and the labels of the weak view under
+`no_grad` and `inference_mode`.
+
 `metrics`: from logits to counts, against the argmax alone, fastai and torchmetrics, in turn in one process; medians.
 
 `loading`: decoding and weak view of scenes of 500 × 375 pixels, labelled and unlabelled in turn, in two processes, against
@@ -237,6 +242,48 @@ def bench_methods(names=tuple(METHODS), rounds=2):
         print(f'| {name} | {ours:.0f} | {bare:.0f} | {statistics.median(a/b for a,b in t):.3f} | {len(t)} | {len(syncs[name])} {", ".join(syncs[name])} |')
     if {'cps','segkc'}<=set(names): print('\nDuration of a segkc step in cps steps:', round(statistics.median(a for a,_ in times['segkc'])/statistics.median(a for a,_ in times['cps']), 3))
 
+PAIRS = [('tf_efficientnet_lite0+segformer:64','tf_efficientnet_lite2+segformer:128'), ('mobilenetv4_conv_small+segformer:64','resnet18d+segformer:64')]
+
+def timed(f, *args):
+    t = perf_counter()
+    f(*args)
+    return perf_counter()-t
+
+def step_variants(cohort, strong):
+    "The bare loop of SegKC in several memory layouts and precisions: name → function of a batch"
+    make = {k:Bare('segkc', cohort, strong) for k in ('plain','channels-last','compiled','bf16')}
+    for k,bare in make.items():
+        layout = torch.contiguous_format if k=='plain' else torch.channels_last
+        for net in [*bare.nets.values(), *bare.adapt.values()]: net.to(memory_format=layout)
+        if k=='compiled':
+            for net in bare.nets.values(): net.encoder.compile(), net.decoder.compile()
+    def in_bf16(*batch):
+        with torch.autocast('cpu', torch.bfloat16): return make['bf16'](*batch)
+    return make | dict(bf16=in_bf16)
+
+def reading(net, x, mode):
+    with mode(): net(x)
+
+def bench_laptop(rounds=9, size=(160,208)):
+    data = write_scenes(Path(tempfile.mkdtemp())/'scenes', n_train=16, n_val=2, n_test=1, size=size)
+    dls = SemiDataLoaders.from_folder(data, labelled=8, size=size, bs=4, device='cpu')
+    batch,threads = [o.as_subclass(torch.Tensor) for dl in (dls.train, dls.unlabelled) for o in next(iter(dl))],torch.get_num_threads()
+    print('| junior, senior | cores | step | seconds | plain / this | first step, s |\n|---|---:|---|---:|---:|---:|')
+    for n in (1,2):
+        for pair in PAIRS:
+            torch.set_num_threads(n)
+            torch._dynamo.reset()
+            set_seed(0)
+            cohort = dual_learner(dls, *pair, make_method('segkc', warmup=0, ramp=0), pretrained=False).model
+            work = step_variants(cohort, dls.strong)
+            first = {k:timed(f, *batch) for k,f in work.items()}
+            times = [{k:timed(f, *batch) for k,f in work.items()} for _ in range(rounds)][1:]
+            for k in work: print(f'| {", ".join(o.split("+")[0] for o in pair)} | {n} | {k} | {statistics.median(t[k] for t in times):.3f} | {statistics.median(t["plain"]/t[k] for t in times):.2f} | {first[k]:.0f} |', flush=True)
+            net,modes = cohort['senior'].eval(),(torch.no_grad, torch.inference_mode)
+            read = [[timed(reading, net, batch[2], m) for m in modes] for _ in range(rounds)][1:]
+            print(f'labels under no_grad / inference_mode: {statistics.median(a/b for a,b in read):.2f}', flush=True)
+    torch.set_num_threads(threads)
+
 def bench_metrics(rounds=11):
     set_seed(0)
     k = 21
@@ -344,7 +391,7 @@ def bench_export(rounds=7):
         ours,theirs = (1e3*statistics.median(o) for o in zip(*times[1:]))
         print(f'| {spec_of(net)} | {ours:.0f} | {theirs:.0f} | {statistics.median(b/a for a,b in times[1:]):.2f} | {onnx.stat().st_size/2**20:.1f} |')
 
-BENCHES = dict(methods=bench_methods, metrics=bench_metrics, loading=bench_loading, probe=bench_probe, export=bench_export)
+BENCHES = dict(methods=bench_methods, laptop=bench_laptop, metrics=bench_metrics, loading=bench_loading, probe=bench_probe, export=bench_export)
 
 if __name__=='__main__':
     warnings.filterwarnings('ignore')
