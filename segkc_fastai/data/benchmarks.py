@@ -1,4 +1,4 @@
-"""Pascal VOC 2012, Cityscapes, ADE20K, COCO-Stuff and CamVid as they come out of their archives
+"""Pascal VOC 2012, Cityscapes, ADE20K, COCO-Stuff, CamVid and nuclei as they come out of their archives
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/benchmarks.html.md"""
 
@@ -6,11 +6,12 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/benchmarks.html.md"""
 
 # %% auto #0
 __all__ = ['VOC', 'VOC_GET', 'SBD_GET', 'CITYSCAPES', 'CITY_GET', 'ADE20K', 'ADE_GET', 'COCO_STUFF', 'COCO_GET', 'CAMVID',
-           'CAMVID_GET', 'SEGNET_GET', 'LAYOUTS', 'FAMILIES', 'voc_source', 'write_sbd', 'cityscapes_source',
-           'ade20k_source', 'coco_stuff_source', 'camvid_source', 'camvid_segnet_source', 'load_source']
+           'CAMVID_GET', 'SEGNET_GET', 'NUCLEI', 'NUCLEI_GET', 'LAYOUTS', 'FAMILIES', 'voc_source', 'write_sbd',
+           'cityscapes_source', 'ade20k_source', 'coco_stuff_source', 'camvid_source', 'camvid_segnet_source',
+           'write_nuclei', 'load_source']
 
 # %% ../../nbs/02_data/03_benchmarks.ipynb #c0f3eebe
-import shutil, warnings
+import shutil, warnings, zlib
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,8 +19,9 @@ import numpy as np
 from PIL import Image
 from scipy.io import loadmat
 from ..core.console import progress
-from ..core.files import plain_name, replacing, write_text
+from ..core.files import plain_name, replacing, write_json, write_text
 from ..core.task import Task
+from .labels import load_mask, read_image
 from .sources import Pair, Source, folder_source
 
 # %% ../../nbs/02_data/03_benchmarks.ipynb #972f0a44
@@ -294,6 +296,53 @@ def camvid_segnet_source(
     path = Path(path)
     part = lambda k: _paired(path/k, '*.png', lambda f: path/f'{k}annot'/f.name, SEGNET_GET)
     return Source(path, CAMVID, train=part('train'), val=part('val'), test=part('test'))
+
+# %% ../../nbs/02_data/03_benchmarks.ipynb #6e20b142
+NUCLEI = Task(['background','nucleus'], [(40,40,48), (240,160,40)], name='Nuclei')
+NUCLEI_GET = ('get stage1_train.zip of BBBC038 from the Broad Bioimage Benchmark Collection, '
+    'unpack it into a folder and pass that folder, which holds one folder per image')
+
+# %% ../../nbs/02_data/03_benchmarks.ipynb #91531e75
+def _part_of(name):
+    "train, val or test, for about 60, 10 and 30 % of all names"
+    i = zlib.crc32(name.encode())%10
+    return 'train' if i<6 else 'val' if i==6 else 'test'
+
+# %% ../../nbs/02_data/03_benchmarks.ipynb #e6a86dca
+def _united(image, size):
+    "Union of the nuclei of an image file of `size`, as a palette image"
+    folder,found = image.parents[1]/'masks',np.zeros(size[::-1], bool)
+    files = sorted(folder.glob('*.png'))
+    if not files: raise FileNotFoundError(f'{folder}: no *.png in this folder; {NUCLEI_GET}')
+    for f in files:
+        m = load_mask(f).convert('L')
+        if m.size!=size:
+            sizes = f'{m.width}×{m.height} pixels, but {image} has {size[0]}×{size[1]}'
+            raise ValueError(f'{f}: {sizes}; masks must have the size of their image')
+        found |= np.asarray(m)>0
+    im = Image.fromarray(found.astype(np.uint8))
+    im.putpalette(sum(NUCLEI.palette, ()))
+    return im
+
+# %% ../../nbs/02_data/03_benchmarks.ipynb #19db90fd
+def write_nuclei(
+    stage1:str|Path, # stage1_train as unpacked: one folder per image
+    out:str|Path     # new general folder, with train, val and test
+)->int: # images
+    "Unite the masks of BBBC038v1 and divide its images; the `FileNotFoundError` of a missing file states what to get"
+    stage1,out = Path(stage1),Path(out)
+    top = next((d for d in (stage1, stage1/'stage1_train') if next(d.glob('*/images'), None)), stage1)
+    names = sorted(d.parent.name for d in top.glob('*/images'))
+    if not names: raise FileNotFoundError(f'{stage1}: no */images in this folder; {NUCLEI_GET}')
+    for n in progress(names):
+        part,f = out/_part_of(n),top/n/'images'/f'{n}.png'
+        image,mask = (part/k/f'{n}.png' for k in ('images','masks'))
+        if image.is_file() and mask.is_file(): continue
+        with warnings.catch_warnings(action='ignore'): im = read_image(f) # of the opaque fourth channel
+        with replacing(mask) as o: _united(f, im.size).save(o, format='PNG')
+        with replacing(image) as o: im.save(o, format='PNG')
+    write_json(out/'task.json', NUCLEI.to_dict())
+    return len(names)
 
 # %% ../../nbs/02_data/03_benchmarks.ipynb #24616201
 LAYOUTS = dict(folder=folder_source, voc=voc_source, voc_blended=partial(voc_source, blended=True))

@@ -24,7 +24,7 @@ from torchvision.datasets import SBDataset, VOCSegmentation
 from torchvision.datasets.utils import check_md5, extract_archive
 from torchvision.datasets.voc import DATASET_YEAR_DICT
 from ..core.console import progress
-from .benchmarks import CITY_GET, write_sbd
+from .benchmarks import CITY_GET, write_nuclei, write_sbd
 
 # %% ../../nbs/02_data/04_download.ipynb #bb4a3788
 _MB = 1<<20
@@ -133,13 +133,15 @@ def _get_camvid(path):
     return out
 
 # %% ../../nbs/02_data/04_download.ipynb #e8651228
-_SITES = dict(ade='http://data.csail.mit.edu/places/ADEchallenge', coco='http://images.cocodataset.org/zips',
-    stuff='https://calvin.inf.ed.ac.uk/wp-content/uploads/data/cocostuffdataset')
+_SITES = dict(ade='http://data.csail.mit.edu/places/ADEchallenge', coco='http://images.cocodataset.org/zips')
+_SITES['stuff'] = 'https://calvin.inf.ed.ac.uk/wp-content/uploads/data/cocostuffdataset'
+_SITES['bbbc'] = 'https://data.broadinstitute.org/bbbc/BBBC038'
 _ZIPS = '''
 ade20k     .                         ADEChallengeData2016  ade/ADEChallengeData2016.zip
 coco_stuff coco_stuff/images         train2017             coco/train2017.zip
 coco_stuff coco_stuff/images         val2017               coco/val2017.zip
 coco_stuff coco_stuff/stuffthingmaps val2017               stuff/stuffthingmaps_trainval2017.zip
+nuclei     stage1_train              .                     bbbc/stage1_train.zip
 '''
 
 # %% ../../nbs/02_data/04_download.ipynb #8bc7dd79
@@ -150,6 +152,12 @@ def _get_zips(path, name, out):
         _fetch_unpacked(f'{_SITES[site]}/{file}', path/file, path/into/made, unpack)
     return path/out
 
+# %% ../../nbs/02_data/04_download.ipynb #3d1ee6a4
+def _get_nuclei(path):
+    out = path/'nuclei'
+    if not (out/'task.json').is_file(): write_nuclei(_get_zips(path, 'nuclei', 'stage1_train'), out)
+    return out
+
 # %% ../../nbs/02_data/04_download.ipynb #4180fd44
 def _by_hand(path):
     if all((path/k).is_dir() for k in ('leftImg8bit','gtFine')): return path
@@ -159,11 +167,11 @@ def _by_hand(path):
 DOWNLOADS = dict(voc=_get_voc, sbd=_get_sbd, camvid=_get_camvid)
 DOWNLOADS['ade20k'] = partial(_get_zips, name='ade20k', out='ADEChallengeData2016')
 DOWNLOADS['coco_stuff'] = partial(_get_zips, name='coco_stuff', out='coco_stuff')
-DOWNLOADS['cityscapes'] = _by_hand
+DOWNLOADS |= dict(nuclei=_get_nuclei, cityscapes=_by_hand)
 
 # %% ../../nbs/02_data/04_download.ipynb #3b794157
 def download(
-    name:Literal['voc','sbd','camvid','ade20k','coco_stuff','cityscapes'], # sbd includes voc
+    name:Literal['voc','sbd','camvid','ade20k','coco_stuff','nuclei','cityscapes'], # sbd includes voc
     path:str|Path='data' # folder for archives and data
 )->Path: # the folder to pass to `load_source`
     "Download and unpack a benchmark, skipping completed steps; cityscapes must be downloaded by hand"
