@@ -140,10 +140,10 @@ def _adapted(r, method):
 
 # %% ../nbs/10_cli.ipynb #e0536a8a
 def _scenes(config):
-    if config.recipe!='scenes': return
+    size = config.recipe and recipe(config.recipe).scene
+    if not size: return
     from segkc_fastai.data.scenes import write_scenes
-    from segkc_fastai.runs.demo import SCENES
-    write_scenes(config.data, **SCENES)
+    write_scenes(config.data, size=size)
 
 # %% ../nbs/10_cli.ipynb #687ae6aa
 def _show_run(run):

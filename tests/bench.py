@@ -42,7 +42,6 @@ from segkc_fastai.data.loaders import SegDL, SegDataset, SemiDataLoaders
 from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.data.sources import Pair, folder_source
 from segkc_fastai.data.views import WeakView, cutmix, cutmix_box
-from segkc_fastai.runs.demo import SCENES
 from segkc_fastai.runs.recipes import Scenes
 from segkc_fastai.deploy.export import Deployed, export
 from segkc_fastai.deploy.predict import OnnxNet
@@ -229,7 +228,7 @@ def small_learner(data, name, cbs):
 
 def bench_methods(names=tuple(METHODS), rounds=2):
     names,times,syncs = list(names),{},{}
-    data = write_scenes(ROOT/'data'/'scenes', **SCENES)
+    data = write_scenes(ROOT/'data'/'scenes', size=Scenes.scene)
     for name in names*rounds:
         with (learn := small_learner(data, name, [alt := Alternate(name)])).no_logging(), learn.no_bar(): learn.fit(1)
         times[name] = times.get(name, [])+alt.pairs[3:]
@@ -341,7 +340,7 @@ def waiting(method):
         def after_train(self): self.took,self.waited = perf_counter()-self.start,sum(spent)
     SegDL.__iter__ = timed
     try:
-        with (learn := small_learner(write_scenes(ROOT/'data'/'scenes', **SCENES), method, [e := Epoch()])).no_logging(), learn.no_bar(): learn.fit(1)
+        with (learn := small_learner(write_scenes(ROOT/'data'/'scenes', size=Scenes.scene), method, [e := Epoch()])).no_logging(), learn.no_bar(): learn.fit(1)
     finally: SegDL.__iter__ = plain
     return e.waited/e.took
 
@@ -365,7 +364,7 @@ class TimedRecorder(ProbeRecorder):
 
 def bench_probe(epochs=2):
     "Uses the recipe of the scenes; the duration of an epoch is `seconds` in history.csv"
-    data,out,n = write_scenes(ROOT/'data'/'scenes', **SCENES),Path(tempfile.mkdtemp())/'run',16
+    data,out,n = write_scenes(ROOT/'data'/'scenes', size=Scenes.scene),Path(tempfile.mkdtemp())/'run',16
     watch = TimedRecorder(out, n)
     with redirect_stdout(io.StringIO()): run = train_run(out, Scenes(data, epochs=epochs, probe=0), watch, device='cpu')
     probe = Probe(run)
