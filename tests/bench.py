@@ -12,6 +12,9 @@ and channels-last compiled or in bf16. The four alternate in one process; report
 plain step to the others. Also the time until the first compiled step, which compiles, and the labels of the weak view under
 `no_grad` and `inference_mode`.
 
+`demo`: the two arms of `make demo` with three seeds, into runs/demo-seeds, where an interrupted comparison resumes; and
+the mean gain of the junior.
+
 `metrics`: from logits to counts, against the argmax alone, fastai and torchmetrics, in turn in one process; medians.
 
 `loading`: decoding and weak view of scenes of 500 × 375 pixels, labelled and unlabelled in turn, in two processes, against
@@ -37,12 +40,13 @@ from fastai.torch_core import set_seed
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchmetrics.classification import MulticlassConfusionMatrix
 from segkc_fastai.core.task import Task, IGNORE
-from segkc_fastai.runs.compare import method_arms
+from segkc_fastai.runs.compare import compare, method_arms
 from segkc_fastai.data.loaders import SegDL, SegDataset, SemiDataLoaders
 from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.data.sources import Pair, folder_source
 from segkc_fastai.data.views import WeakView, cutmix, cutmix_box
-from segkc_fastai.runs.recipes import Scenes
+from segkc_fastai.runs.recipes import Demo, Scenes
+from segkc_fastai.runs.tables import results_table
 from segkc_fastai.deploy.export import Deployed, export
 from segkc_fastai.deploy.predict import OnnxNet
 from segkc_fastai.methods.gta import assistant_loss
@@ -283,6 +287,14 @@ def bench_laptop(rounds=9, size=(160,208)):
             print(f'labels under no_grad / inference_mode: {statistics.median(a/b for a,b in read):.2f}', flush=True)
     torch.set_num_threads(threads)
 
+def bench_demo(seeds=(0,1,2)):
+    data = write_scenes(ROOT/'data'/'demo', size=Demo.scene)
+    with redirect_stdout(io.StringIO()): df = compare(Demo(data), ROOT/'runs'/'demo-seeds', ['supervised','segkc'], seeds=seeds)
+    print(results_table(df))
+    miou = df.pivot(index='seed', columns='arm', values='miou')
+    gain = miou.segkc-miou.supervised
+    print(f'\nGain of the junior: {gain.mean():+.1f} points, seed by seed {", ".join(f"{o:+.1f}" for o in gain)}')
+
 def bench_metrics(rounds=11):
     set_seed(0)
     k = 21
@@ -390,7 +402,7 @@ def bench_export(rounds=7):
         ours,theirs = (1e3*statistics.median(o) for o in zip(*times[1:]))
         print(f'| {spec_of(net)} | {ours:.0f} | {theirs:.0f} | {statistics.median(b/a for a,b in times[1:]):.2f} | {onnx.stat().st_size/2**20:.1f} |')
 
-BENCHES = dict(methods=bench_methods, laptop=bench_laptop, metrics=bench_metrics, loading=bench_loading, probe=bench_probe, export=bench_export)
+BENCHES = dict(methods=bench_methods, laptop=bench_laptop, demo=bench_demo, metrics=bench_metrics, loading=bench_loading, probe=bench_probe, export=bench_export)
 
 if __name__=='__main__':
     warnings.filterwarnings('ignore')
