@@ -9,7 +9,7 @@ from segkc_fastai.methods.gta import gta
 from segkc_fastai.methods.losses import cross_entropy
 from segkc_fastai.methods.mean_teacher import mean_teacher
 from segkc_fastai.methods.mkd import ClassCovariance, augmented, halve, mkd
-from segkc_fastai.methods.step import Term
+from segkc_fastai.methods.step import CutMix, Term
 from segkc_fastai.methods.supervised import Supervised
 from segkc_fastai.methods.registry import METHODS, make_method
 from segkc_fastai.methods.unimatch import unimatch
@@ -186,6 +186,21 @@ def test_unimatch_shows_two_complementary_views(scenes):
         one,two = m[n:].chunk(2)
         assert m.shape==(n+2*b,width) and (m[:n]==1).all() and torch.equal(one+two, torch.full_like(one, 2.)) and set(one.unique().tolist())<={0.,1.,2.}
         assert int((one==1).all(1).sum())==b//2
+
+def test_unimatch_mixes_each_view_with_its_own_mirror_image(scenes):
+    class Before(Callback):
+        order,run_valid = CutMix.order-.5,False
+        def before_batch(self):
+            s = self.learn.semi_step
+            self.x,self.label,self.valid = s.x_s,s.pseudo['teacher'].label,s.valid
+    learn = make(scenes, unimatch(**NOW), [Before()])
+    learn.cut_mix.box = dict(p=1.)
+    s,was = one_step(learn).semi_step,learn.before
+    for now,then in ((s.x_s,was.x), (s.pseudo['teacher'].label,was.label), (s.valid,was.valid)):
+        box = s.box if now.ndim==3 else s.box[:,None]
+        views = zip(*(o.chunk(2) for o in (now, then, box)))
+        assert all(torch.equal(a, torch.where(m, b.flip(0), b)) for a,b,m in views)
+    assert s.box.flatten(1).any(1).all() and not torch.equal(s.box[0], s.box[len(s.x_w)])
 
 def test_plain_transformers_share_one_mask():
     c = Cohort(dict(junior=vit()), 'junior')

@@ -155,8 +155,10 @@ def cutmix_box(
 
 # %% ../../nbs/02_data/10_views.ipynb #a94fdb55
 def cutmix(
-    x:torch.Tensor,   # (B,H,W) or (B,C,H,W)
-    box:torch.Tensor  # (B,H,W) bool
+    x:torch.Tensor,   # (nB,H,W) or (nB,C,H,W): one view of all images after the other
+    box:torch.Tensor, # (nB,H,W) bool
+    n:int=1           # number of views
 )->torch.Tensor:
-    "Paste the mirrored batch into the box: `x.flip(0)` inside, `x` outside"
-    return torch.where(box if x.ndim==3 else box[:,None], x.flip(0), x)
+    "Paste the mirror image of the batch into the box, view by view: `x.flip(0)` inside, `x` outside"
+    mirror = x.unflatten(0, (n,-1)).flip(1).flatten(0, 1)
+    return torch.where(box if x.ndim==3 else box[:,None], mirror, x)

@@ -75,6 +75,7 @@ class EpochMeans(Callback):
 class SemiStep(EpochMeans):
     "The state of the current step: views, pseudo labels, outputs, named terms"
     order,run_valid = MixedPrecision.order+1,False
+    views = 1 # strong ones of each image
     epochs = 0 # that this learner has trained, over all fits: each has fresh views
     resumable = ('epochs','sums')
 
@@ -89,9 +90,10 @@ class SemiStep(EpochMeans):
         self.whole,self.labelled,self.unlabelled = None,None,None # or the last step's would stay in memory
         self.soft,self.pseudo = {},{}
 
-    def mix(self, t):
-        "Apply the step's CutMix to a tensor aligned with the strong views, (B,H,W) or (B,C,H,W)"
-        return t if self.box is None else cutmix(t, self.box)
+    def mix(self, t, box=None):
+        "Apply the step's CutMix, or its `box` on another grid, to (nB,H,W) or (nB,C,H,W) aligned with the strong views"
+        box = self.box if box is None else box
+        return t if box is None else cutmix(t, box, self.views)
 
     def part(self, on):
         "Outputs and valid pixels of the images in `on` (labelled, unlabelled, both); None if the step has none of them"
@@ -146,7 +148,9 @@ class StrongViews(StepCallback):
     def __init__(self, n:int=1): self.n = n
     def before_batch(self):
         s = self.step
-        if s.x_w is not None: s.x_s,s.valid = self.dls.strong(for_views(s.x_w, self.n)),for_views(s.valid, self.n)
+        if s.x_w is None: return
+        s.views = self.n
+        s.x_s,s.valid = self.dls.strong(for_views(s.x_w, s.views)),for_views(s.valid, s.views)
 
 # %% ../../nbs/04_methods/02_step.ipynb #e86c0170
 class PseudoLabels(StepCallback):
@@ -157,13 +161,13 @@ class PseudoLabels(StepCallback):
         s = self.step
         if s.x_w is None: return
         with evaluating(self.cohort) as c: z = {k:o.logits for k,o in c.outputs(s.x_w, self.labellers).items()}
-        n = len(s.x_s)//len(s.x_w)
-        for k,v in z.items(): s.pseudo[k] = pseudo_label(v, s.valid[:len(v)]).map(lambda t: for_views(t, n), s.valid)
-        if self.soft: s.soft = {k:for_views(v.softmax(1), n) for k,v in z.items()}
+        repeat = lambda t: for_views(t, s.views)
+        for k,v in z.items(): s.pseudo[k] = pseudo_label(v, s.valid[:len(v)]).map(repeat, s.valid)
+        if self.soft: s.soft = {k:repeat(v.softmax(1)) for k,v in z.items()}
 
 # %% ../../nbs/04_methods/02_step.ipynb #f4188a43
 class CutMix(StepCallback):
-    "Paste a box of the mirrored batch into strong views and pseudo labels"
+    "Paste a box of the mirrored batch into each strong view, and into its pseudo labels"
     order = PseudoLabels.order+1
     def __init__(self, **box): self.box = box # arguments of `cutmix_box`
     def before_batch(self):
