@@ -14,6 +14,7 @@ from segkc_fastai.methods.supervised import Supervised
 from segkc_fastai.methods.registry import METHODS, make_method
 from segkc_fastai.methods.unimatch import unimatch
 from segkc_fastai.models.cohort import Cohort, ema_decay, encoder_split
+from segkc_fastai.models.segmenter import DECODERS, Segmenter
 
 NOW = dict(warmup=0)
 TAUGHT = dict(mean_teacher=mean_teacher(**NOW), gta=gta(**NOW), mkd=mkd(**NOW), unimatch=unimatch(**NOW))
@@ -37,14 +38,41 @@ def test_gta_keeps_pseudo_labels_and_ground_truth_apart(scenes):
     m = one_step(make(scenes, gta(**NOW), [Gradients()])).gradients.moved
     assert m['assistant']['assistant']>0==m['assistant']['junior'] and m['sup']['junior']>0==m['sup']['assistant']
 
-def test_gta_hands_over_features_alone(scenes):
-    method = gta(**NOW)
+def behind_the_last_join(net, maps):
+    "Parameters of the modules that read one map, without which no map of the encoder reaches the logits"
+    maps,found = [o.detach().requires_grad_() for o in maps],set()
+    cut = lambda xs: tuple(x.detach() if isinstance(x, torch.Tensor) else x for x in xs)
+    for m in [*net.decoder.modules(), net.classifier]:
+        inputs = []
+        def hook(m, xs):
+            inputs.append(sum(isinstance(x, torch.Tensor) for x in xs))
+            return cut(xs)
+        handle = m.register_forward_pre_hook(hook)
+        z = net.classifier(net.decoder([*maps])).sum()
+        handle.remove()
+        grads = torch.autograd.grad(z, maps, allow_unused=True)
+        if inputs==[1] and all(g is None or not g.numel() for g in grads): found |= set(m.parameters())
+    return found
+
+@pytest.mark.parametrize('encoder', ['test_resnet','mobilenetv4_conv_small','convnext_atto','pvt_v2_b0'])
+@pytest.mark.parametrize('decoder', DECODERS)
+def test_the_mask_predictor_is_all_that_follows_the_last_join(encoder, decoder):
+    if decoder=='deeplabv3plus' and encoder=='pvt_v2_b0' or decoder=='dpt' and encoder!='test_resnet': return
+    net = vit() if decoder=='dpt' else Segmenter(encoder, decoder, 8, width=32, pretrained=False)
+    net.eval()
+    assert set().union(*(m.parameters() for m in net.predictor))==behind_the_last_join(net, net.encode(torch.rand(1,3,64,96)))
+
+@pytest.mark.parametrize('junior', ['test_efficientnet+deeplabv3plus:32','test_resnet+unet:8',CNN])
+@pytest.mark.parametrize('private', ['predictor','classifier'])
+def test_gta_hands_over_features_alone(scenes, private, junior):
+    method = gta(private=private, **NOW)
     method.cbs = [cb for cb in method.cbs if not isinstance(cb, Supervised)]
-    learn = make(scenes, method)
+    learn = make(scenes, method, junior=junior)
+    own = [p for m in (learn.model['junior'].predictor if private=='predictor' else [learn.model['junior'].classifier]) for p in m.parameters()]
     before = {k:v.clone() for k,v in learn.model['junior'].named_parameters()}
     fit(learn)
     moved = {k for k,v in learn.model['junior'].named_parameters() if not torch.equal(v, before[k])}
-    assert moved=={k for k in before if not k.startswith('classifier.')}
+    assert moved=={k for k,p in learn.model['junior'].named_parameters() if not any(p is o for o in own)}
     assert not {p.data_ptr() for p in learn.model['junior'].parameters()} & {p.data_ptr() for p in learn.model['assistant'].parameters()}
 
 def test_gta_starts_assistant_and_teacher_from_the_student(scenes):

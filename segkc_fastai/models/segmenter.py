@@ -16,6 +16,7 @@ from collections import namedtuple
 from pathlib import Path
 import timm, torch, torch.nn.functional as F
 from torch import nn
+from fastcore.basics import patch
 import segmentation_models_pytorch as smp
 from safetensors.torch import save_file, load_file
 from torch.func import functional_call
@@ -205,6 +206,23 @@ class Segmenter(nn.Module):
         return SegOutput(z[..., :size[0], :size[1]], tuple(f[-len(self.widths):]), e, {})
 
     def forward(self, x:torch.Tensor)->SegOutput: return self.decode(self.encode(x), x.shape[-2:])
+
+# %% ../../nbs/03_models/03_segmenter.ipynb #67f05727
+def _last_skip(channels):
+    "Position of the block of a U-Net that joins the last skip connection, from the widths of all maps, finest first"
+    skips = channels[-2:0:-1] # the first map is the image, the last one enters the first block
+    return max(i for i,c in enumerate(skips) if c)
+
+# %% ../../nbs/03_models/03_segmenter.ipynb #fafe27b0
+_AFTER_JOIN = dict(deeplabv3plus=lambda enc,dec: [dec.block2], fpn=lambda enc,dec: [])
+_AFTER_JOIN |= dict(upernet=lambda enc,dec: [dec.fusion_block], segformer=lambda enc,dec: [dec.fuse_stage])
+_AFTER_JOIN |= dict(unet=lambda enc,dec: [*dec.blocks[_last_skip(enc.out_channels):]])
+_AFTER_JOIN |= dict(dpt=lambda enc,dec: [dec.fuse[0].joined, dec.fuse[0].out, dec.last])
+
+@patch(as_prop=True)
+def predictor(self:Segmenter)->list:
+    "Modules of the mask predictor: those after the last join of the decoder, then the classifier"
+    return [*_AFTER_JOIN[self.config['decoder']](self.encoder, self.decoder), self.classifier]
 
 # %% ../../nbs/03_models/03_segmenter.ipynb #d9076d15
 def _near_sizes(size, m):
