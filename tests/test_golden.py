@@ -1,10 +1,11 @@
 "The losses and the metric reproduce vectors computed by the official releases"
+from types import SimpleNamespace
 import pytest, torch
 from segkc_fastai.data.views import cutmix
 from segkc_fastai.evaluate.inference import sliding
 from segkc_fastai.methods.gta import assistant_loss
 from segkc_fastai.methods.losses import OHEM, pseudo_label_loss
-from segkc_fastai.methods.mkd import ClassCovariance, augmented, strength_at
+from segkc_fastai.methods.mkd import ClassCovariance, augmented, on_loss_grid, strength_at
 from segkc_fastai.methods.step import pseudo_label
 from segkc_fastai.train.metrics import Confusion
 
@@ -49,13 +50,15 @@ def test_mkd_class_covariance(golden):
 
 def test_mkd(golden):
     g = tensors(golden('mkd_loss'))
-    names,half = ('student1','student2','teacher1','teacher2'),lambda t: torch.nn.functional.interpolate(t, scale_factor=.5, mode='bilinear')
+    names = ('student1','student2','teacher1','teacher2')
     cov = {k:ClassCovariance(7, 6) for k in names}
     unlabelled,all_ = torch.ones(2,12,10)>0,torch.ones(3,12,10)
     for i in (0,1):
         z = {k:g[f'logits_{k}'].clone().requires_grad_(k.startswith('student')) for k in names}
         strength = strength_at(g[f'step_{i}']/g['total_steps'], 1.5)
-        zs = {k:augmented(half(z[k]), half(g[f'features_{k}']), g['gt'], unlabelled, g[f'weight_{k}'], cov[k], strength) for k in names}
+        outs,grid,_ = on_loss_grid({k:SimpleNamespace(coarse=z[k], embedding=g[f'features_{k}']) for k in names}, [(24,20)]*4)
+        assert grid==(12,10)
+        zs = {k:augmented(*outs[k], g['gt'], unlabelled, g[f'weight_{k}'], cov[k], strength) for k in names}
         learn = lambda a,b: pseudo_label_loss(zs[a], zs[b].argmax(1), all_, all_>0)
         loss = 1.5*(learn('student1','teacher2')+learn('student2','teacher1')) + learn('student1','student2')+learn('student2','student1')
         close(strength, g[f'ratio_{i}'][0], **VALUE)

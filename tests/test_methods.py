@@ -8,7 +8,7 @@ from segkc_fastai.data.views import cutmix
 from segkc_fastai.methods.gta import gta
 from segkc_fastai.methods.losses import cross_entropy
 from segkc_fastai.methods.mean_teacher import mean_teacher
-from segkc_fastai.methods.mkd import ClassCovariance, augmented, halve, mkd
+from segkc_fastai.methods.mkd import ClassCovariance, augmented, mkd
 from segkc_fastai.methods.step import CutMix, Term
 from segkc_fastai.methods.supervised import Supervised
 from segkc_fastai.methods.registry import METHODS, make_method
@@ -168,16 +168,18 @@ def test_teachers_stay_out_of_training(scenes, tmp_path, name):
 def test_mkd_is_cps_and_cross_teachers(scenes, strength, monkeypatch):
     "Plain terms without augmentation; with it, terms of logits shifted by each network's own statistics and classifier"
     monkeypatch.setattr('segkc_fastai.methods.mkd.strength_at', lambda t,end: end)
+    half = lambda t: torch.nn.functional.interpolate(t, scale_factor=.5, mode='bilinear', align_corners=False)
     class ByHand(Callback):
         order,run_valid = Term.order-.5,False
         def after_pred(self):
             s,n,c = self.learn.semi_step,len(self.learn.semi_step.x_l),self.model
-            gt,mixed = s.y_l[:,::2,::2],s.valid[:,::2,::2]
+            gt,mixed = s.y_l[:,::8,::8],s.valid[:,::8,::8] # FPN has a cell for 4 × 4 pixels
             valid,z = torch.cat([gt!=IGNORE, mixed]),{}
             for k,o in (s.whole|s.taught).items():
-                read = halve(o, (64,96), (64,96))
-                if k in s.taught: read = [torch.cat([t[:n], cutmix(t[n:], s.box[:,::2,::2])]) for t in read]
-                w = c[k].classifier.weight.flatten(1)
+                net,e = c[k],o.embedding.detach()
+                read = [half(net.classifier(o.embedding)), half(e)]
+                if k in s.taught: read = [torch.cat([t[:n], cutmix(t[n:], s.box[:,::8,::8])]) for t in read]
+                w = net.classifier.weight.flatten(1)
                 z[k] = augmented(*read, gt, mixed, w, ClassCovariance(*w.shape), strength) if strength else read[0]
             ce = lambda a,b: cross_entropy(z[a], torch.where(valid, z[b].argmax(1), IGNORE))
             self.cps,self.across = ce('senior','junior')+ce('junior','senior'),ce('senior','junior_teacher')+ce('junior','senior_teacher')
@@ -186,6 +188,14 @@ def test_mkd_is_cps_and_cross_teachers(scenes, strength, monkeypatch):
     torch.testing.assert_close(t['mkd_students'][0], learn.by_hand.cps)
     torch.testing.assert_close(t['mkd_teachers'][0], learn.by_hand.across)
     assert (t['mkd_students'][1],t['mkd_teachers'][1])==(.5,.75)
+
+@pytest.mark.parametrize('grid, cells', [(.5,(8,12)), (1.,(16,24)), (.25,(4,6))])
+def test_mkd_measures_branches_of_different_grids_on_the_coarsest(scenes, grid, cells):
+    "FPN has 16 × 24 cells for 64 × 96 pixels, DPT with patches of 16 has 32 × 48"
+    learn = one_step(learner(scenes, senior=vit, method=mkd(grid=grid, **NOW)))
+    s,n = learn.semi_step,64//cells[0]
+    seen = (s.y_l[:,::n,::n]!=IGNORE).sum()+s.valid[:,::n,::n].sum()
+    assert s.valid[:,::n,::n].shape[1:]==cells and [int(o.amount.sum()) for o in learn.model.statistics.values()]==4*[int(seen)]
 
 def test_mkd_augments_the_chosen_networks(scenes):
     learn = make(scenes, mkd(augment='students'))

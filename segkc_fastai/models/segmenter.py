@@ -32,8 +32,8 @@ def _cut(o, s):
     return tuple(_cut(v, s) for v in o) if isinstance(o, (tuple,list)) else o[s]
 
 # %% ../../nbs/03_models/03_segmenter.ipynb #0930b6e7
-class SegOutput(namedtuple('SegOutput', 'logits features embedding adapted')):
-    "Output of a network: logits, encoder features by stage, embedding, features adapted to other members"
+class SegOutput(namedtuple('SegOutput', 'logits features embedding coarse adapted')):
+    "Output of a network: logits, encoder features by stage, the classifier's input and output, adapted features"
     __slots__ = ()
     def __new__(cls, *o): return super().__new__(cls, *(o[0] if len(o)==1 else o)) # fastai passes one list
     def batch(self, s): return SegOutput([_cut(o, s) for o in self])
@@ -202,8 +202,9 @@ class Segmenter(nn.Module):
     def decode(self, f:list, size)->SegOutput:
         "Result of `encode`, and height and width of the image → `SegOutput`"
         e = self.decoder(f)
-        z = F.interpolate(self.classifier(e).float(), self.padded(size), mode='bilinear')
-        return SegOutput(z[..., :size[0], :size[1]], tuple(f[-len(self.widths):]), e, {})
+        c = self.classifier(e).float()
+        z = F.interpolate(c, self.padded(size), mode='bilinear')
+        return SegOutput(z[..., :size[0], :size[1]], tuple(f[-len(self.widths):]), e, c, {})
 
     def forward(self, x:torch.Tensor)->SegOutput: return self.decode(self.encode(x), x.shape[-2:])
 
