@@ -13,9 +13,10 @@ import pandas as pd
 # %% ../../nbs/07_runs/10_published.ipynb #06e5f705
 def _read_series(line):
     "Numbers of one line as dicts"
-    method,backbone,m,values = (o.strip() for o in line.split('|'))
+    method,backbone,m,values,*remarks = (o.strip() for o in line.split('|'))
     base = dict(method=method, backbone=backbone, params_m=None if m=='–' else float(m))
-    return [base | dict(labelled=int(n), miou=float(v)) for n,v in (o.split('=') for o in values.split())]
+    pairs,said = (o.split('=') for o in values.split()),dict(o.split(': ', 1) for o in remarks)
+    return [base | dict(labelled=int(n), miou=float(v), remark=said.get(n, '')) for n,v in pairs]
 
 # %% ../../nbs/07_runs/10_published.ipynb #2d1ebb28
 _RULES = dict(ema='best epoch of the EMA teacher on val', student='best epoch on val')
@@ -33,7 +34,8 @@ _NUMBERS['voc','original'] = """
 # unknown | arXiv 2503.10693, abstract and figure 1
 SegKC | backbone not stated | 24.8 | 366=87.1 732=89.2 1464=89.8
 # ema | logs of UniMatch V2's release
-UniMatch V2 | DINOv2-S, DPT | 24.8 | 92=79.03 183=85.50 366=85.85 732=86.69 1464=87.82
+UniMatch V2 | DINOv2-S, DPT | 24.8 | 92=79.03 183=85.50 366=85.85 732=86.69 1464=87.82 \
+    | 92: users report above 83 (issue 9 of LiheYoung/UniMatch-V2)
 UniMatch V2 | DINOv2-B, DPT | 97.5 | 92=86.29 183=87.92 366=88.86 732=89.98 1464=90.80
 UniMatch V2 | DINOv2-L, DPT | 335.6 | 92=86.44 183=87.56 366=90.29 732=91.13 1464=91.21
 FixMatch | DINOv2-B, DPT | 97.5 | 92=83.83 183=87.37 366=88.21 732=89.88 1464=90.21
@@ -88,7 +90,7 @@ CPS | ResNet-101, DeepLabV3+ | – | 186=69.78 372=74.31 744=74.58 1488=76.81
 """
 
 # %% ../../nbs/07_runs/10_published.ipynb #c7a68ad7
-_COLUMNS = 'method backbone params_m dataset family rule source labelled miou'.split()
+_COLUMNS = 'method backbone params_m dataset family rule source labelled miou remark'.split()
 
 def _published_rows():
     for (dataset,family),text in _NUMBERS.items():
@@ -99,7 +101,7 @@ def published(
     dataset=None, # voc or cityscapes; all by default
     family=None,  # original or blended (voc), fine (cityscapes); all by default
     method=None   # name of a method; all by default
-)->pd.DataFrame: # method, backbone, params_m, dataset, family, rule, source, labelled, miou
+)->pd.DataFrame: # method, backbone, params_m, dataset, family, rule, source, labelled, miou, remark
     "Published results, one row per number; raises `ValueError` if nothing matches"
     df = pd.DataFrame(_published_rows(), columns=_COLUMNS)
     for k,v in dict(dataset=dataset, family=family, method=method).items():

@@ -247,12 +247,17 @@ def _check_family(theirs, ours):
         'pass numbers of the same data and splits')
 
 # %% ../../nbs/09_view/05_charts.ipynb #c8e1a696
+def _series_label(method, backbone, rule, rows):
+    "Label of a published series, with a line for each remark"
+    said = [f'\n{n} labelled: {r}' for n,r in zip(rows.labelled, rows.remark) if r]
+    return f'{method}, {backbone} (published, {rule})' + ''.join(said)
+
 def _published_series(df, published):
     "Pairs of label and rows, one per published series"
     if published is None or published.empty: return []
     _check_family(set(zip(published.dataset, published.family)), {FAMILIES.get(o) for o in df.layout})
     series = published.groupby(['method','backbone','rule'], sort=False)
-    return [(f'{m}, {b} (published, {r})', o.sort_values('labelled')) for (m,b,r),o in series]
+    return [(_series_label(*k, o), o.sort_values('labelled')) for k,o in series]
 
 # %% ../../nbs/09_view/05_charts.ipynb #f9f46d3c
 def _arm_stats(df):
