@@ -49,7 +49,7 @@ from segkc_fastai.runs.recipes import Demo, Scenes
 from segkc_fastai.runs.tables import results_table
 from segkc_fastai.deploy.export import Deployed, export
 from segkc_fastai.deploy.predict import OnnxNet
-from segkc_fastai.methods.gta import assistant_loss
+from segkc_fastai.methods.gta import assistant_loss, feature_parameters
 from segkc_fastai.methods.losses import class_map
 from segkc_fastai.methods.mkd import ClassCovariance, augmented
 from segkc_fastai.methods.registry import METHODS, make_method
@@ -90,6 +90,7 @@ class Bare:
         self.cov = {k:ClassCovariance(len(c.amount), c.mean.shape[1]) for k,c in cohort.statistics.items()}
         self.opt = torch.optim.AdamW([p for m in [*self.nets.values(), *self.adapt.values()] for p in m.parameters()], lr=1e-4, weight_decay=.01)
         self.follows,self.strong,self.work = cohort.follows,strong,getattr(self, name)
+        self.shared = [feature_parameters(m, 'predictor') for k in ('junior','assistant') if (m := self.nets.get(k))]
 
     def __call__(self, *batch):
         loss = self.work(*batch)
@@ -102,13 +103,12 @@ class Bare:
     def after(self):
         for k,e in self.ema.items(): follow(e, self.nets[self.follows[k]], .9)
         if 'assistant' not in self.nets: return
-        s,a = ([p for k,p in self.nets[m].named_parameters() if not k.startswith('classifier.')] for m in ('junior','assistant'))
-        with torch.no_grad(): torch._foreach_lerp_(s, a, .001)
+        with torch.no_grad(): torch._foreach_lerp_(*self.shared, .001)
 
     def views(self, u, pad, n=1):
         u,valid = u.repeat(n, 1, 1, 1),(pad!=IGNORE).repeat(n, 1, 1)
         box = cutmix_box(valid.shape)
-        return cutmix(self.strong(u), box),cutmix(valid, box),box
+        return cutmix(self.strong(u), box, n),cutmix(valid, box, n),box
 
     def supervised(self, x, y, u, pad): return ce(self.nets['junior'](x).logits, y)
 
@@ -122,7 +122,7 @@ class Bare:
     def fixmatch(self, x, y, u, pad, n=1):
         conf,label = read(self.ema['teacher'], u).logits.softmax(1).max(1)
         s,valid,box = self.views(u, pad, n)
-        conf,label = (cutmix(t.repeat(n, 1, 1), box) for t in (conf, label))
+        conf,label = (cutmix(t.repeat(n, 1, 1), box, n) for t in (conf, label))
         z = self.forward(torch.cat([x, s]), len(x), len(u), n)
         return ce(z[:len(x)], y) + (F.cross_entropy(z[len(x):], label, reduction='none')*(valid&(conf>=.95))).sum()/valid.sum()
 
@@ -165,12 +165,12 @@ class Bare:
         taught = {k:read(e, torch.cat([x, u])) for k,e in self.ema.items()}
         s,valid,box = self.views(u, pad)
         out = {k:net(torch.cat([x, s])) for k,net in self.nets.items()}
-        half = lambda t: F.interpolate(t, [d//2 for d in x.shape[-2:]], mode='bilinear')
-        mix = lambda t: torch.cat([t[:n], cutmix(t[n:], box[:,::2,::2])])
-        gt,valid = y[:,::2,::2],valid[:,::2,::2]
+        half = lambda t: F.interpolate(t, scale_factor=.5, mode='bilinear')
+        mix = lambda t: torch.cat([t[:n], cutmix(t[n:], box[:,::8,::8])])
+        gt,valid = y[:,::8,::8],valid[:,::8,::8]
         both,zs = torch.cat([gt!=IGNORE, valid]),{}
         for k,o in (out|taught).items():
-            z,f,net = half(o.logits),F.interpolate(o.embedding, gt.shape[-2:], mode='bilinear'),(self.nets|self.ema)[k]
+            z,f,net = half(o.coarse),half(o.embedding.detach()),(self.nets|self.ema)[k]
             if k in taught: z,f = mix(z),mix(f)
             zs[k] = augmented(z, f, gt, valid, net.classifier.weight[:,:,0,0], self.cov[f'{k}_classes'], .5)
         loss = sum(.5*ce(out[a].logits[:n], y) for a,_ in pairs)

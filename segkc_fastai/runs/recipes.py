@@ -20,7 +20,7 @@ class Recipe(RunConfig):
     labelled:str=''              # required: a published list, or a share
     method:str='segkc'           # reconstructed
     junior:str='vit_small_patch14_dinov2+dpt'    # SegKC, figure 1: 24.8 M parameters are deployed
-    senior:str|None='vit_base_patch14_dinov2+dpt' # not published; the next larger of the family
+    senior:str|None='vit_base_patch14_dinov2+dpt' # not known to us; the next larger of the family
     lr:Above0=2e-4               # UniMatch V2: decoders
     lr_ratio:Above0|None=40      # UniMatch V2: encoders at 5e-6
     schedule:Literal['one_cycle','poly']='poly' # UniMatch V2: AdamW (0.9, 0.999), weight decay 0.01, power 0.9
