@@ -257,7 +257,7 @@ def step_variants(cohort, strong):
     make = {k:Bare('segkc', cohort, strong) for k in ('plain','channels-last','compiled','bf16')}
     for k,bare in make.items():
         layout = torch.contiguous_format if k=='plain' else torch.channels_last
-        for net in [*bare.nets.values(), *bare.adapt.values()]: net.to(memory_format=layout)
+        for net in bare.nets.values(): net.to(memory_format=layout)
         if k=='compiled':
             for net in bare.nets.values(): net.encoder.compile(), net.decoder.compile()
     def in_bf16(*batch):
