@@ -54,11 +54,12 @@ def behind_the_last_join(net, maps):
         if inputs==[1] and all(g is None or not g.numel() for g in grads): found |= set(m.parameters())
     return found
 
-@pytest.mark.parametrize('encoder', ['test_resnet','mobilenetv4_conv_small','convnext_atto','pvt_v2_b0'])
+@pytest.mark.parametrize('encoder', ['test_resnet','convnext_atto']) # with and without a stage of stride 2
 @pytest.mark.parametrize('decoder', DECODERS)
 def test_the_mask_predictor_is_all_that_follows_the_last_join(encoder, decoder):
-    if decoder=='deeplabv3plus' and encoder=='pvt_v2_b0' or decoder=='dpt' and encoder!='test_resnet': return
-    net = vit() if decoder=='dpt' else Segmenter(encoder, decoder, 8, width=32, pretrained=False)
+    if decoder=='dpt' and encoder!='test_resnet': return
+    width = 32 if decoder=='fpn' else 8 # its normalisation has 32 groups
+    net = vit() if decoder=='dpt' else Segmenter(encoder, decoder, 8, width=width, pretrained=False)
     net.eval()
     assert set().union(*(m.parameters() for m in net.predictor))==behind_the_last_join(net, net.encode(torch.rand(1,3,64,96)))
 
