@@ -103,8 +103,8 @@ def _from_package(encoder, decoder, width, kw):
     if _WEIGHTS & set(kw) or not (found := package_weights(encoder)): return None
     weights,origin = found
     parts = _parts(encoder, decoder, width, False, kw)
-    net = parts[0].model
-    net.load_state_dict({k:v for k,v in weights.items() if k in net.state_dict()})
+    net,own = parts[0].model,parts[0].model.state_dict()
+    net.load_state_dict({k:v for k,v in weights.items() if k in own})
     return *parts,origin
 
 # %% ../../nbs/03_models/03_segmenter.ipynb #b35f96fc

@@ -76,7 +76,7 @@ def demo(
     "Render scenes, train both arms, write and print `result.md`; raises if `out` contains anything but an earlier demo"
     out,r = Path(out),Demo if pretrained else Scenes
     _remove_demo(out)
-    config = r(data or ('data/demo' if pretrained else 'data/scenes'), **settings or {})
+    config = r(data or f'data/{r.recipe}', **settings or {})
     check_pretrained(config)
     write_scenes(config.data, **dict(size=r.scene) | (scenes or {}))
     out.mkdir(parents=True, exist_ok=True)
