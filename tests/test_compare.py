@@ -122,8 +122,8 @@ def test_a_failed_run_does_not_stop_the_others(scenes, tmp_path, capsys):
 def test_all_methods_from_a_recipe(scenes, tmp_path, capsys):
     config = Scenes(scenes, junior=CNN, senior=SENIOR, labelled=8, epochs=1)
     df = compare(config.comparison(), tmp_path/'c', seeds=(0,), device='cpu').set_index('arm')
-    assert list(df.index)==['supervised','mean_teacher','fixmatch','unimatch','cps','segkc','gta','mkd'] and df.deployed.nunique()==1
-    assert (df.trained>df.deployed).to_dict()==dict.fromkeys(df.index, False) | dict(cps=True, segkc=True, gta=True, mkd=True)
+    assert list(df.index)==['supervised','mean_teacher','fixmatch','unimatch','self_training','cps','segkc','gta','mkd'] and df.deployed.nunique()==1
+    assert (df.trained>df.deployed).to_dict()==dict.fromkeys(df.index, False) | dict(self_training=True, cps=True, segkc=True, gta=True, mkd=True)
     runs = {a:Run(p) for a,p in df.path.items()}
     args = runs['cps'].config.method_args
     assert len({r.facts.split_hash for r in runs.values()})==1 and args['weight']==.6 and 'weight_senior' not in args

@@ -8,6 +8,7 @@ from segkc_fastai.data.views import cutmix
 from segkc_fastai.methods.gta import gta
 from segkc_fastai.methods.losses import cross_entropy
 from segkc_fastai.methods.mean_teacher import mean_teacher
+from segkc_fastai.train.precision import Accumulate
 from segkc_fastai.methods.mkd import ClassCovariance, augmented, mkd
 from segkc_fastai.methods.step import CutMix, Term
 from segkc_fastai.methods.supervised import Supervised
@@ -122,10 +123,9 @@ def test_gta_rests_its_assistant_in_a_later_warmup(scenes):
 @pytest.mark.parametrize('t', [0,1,10,10_000])
 @pytest.mark.parametrize('name', TAUGHT)
 def test_teachers_move_as_scheduled(scenes, name, t):
-    learn = make(scenes, make_method(name, **NOW))
-    cap,state = learn.move_ema.cap if name!='gta' else learn.hand_over.cap,{}
-    alpha = min(1-1/(t+1), cap)
-    assert ema_decay(t, cap)==alpha
+    learn,state = make(scenes, make_method(name, cap=.9, **NOW)),{}
+    alpha = min(1-1/(t+1), .9)
+    assert ema_decay(t, .9)==alpha
     class Watch(Callback):
         run_valid = False
         def before_batch(self):
@@ -138,6 +138,19 @@ def test_teachers_move_as_scheduled(scenes, name, t):
     one_step(learn)
     assert learn.model.moves==t+1
     for copy,followed in state.values(): torch.testing.assert_close(copy, alpha*.5+(1-alpha)*followed, rtol=1e-5, atol=1e-6)
+
+@pytest.mark.parametrize('name, most', [('mean_teacher',.99),('fixmatch',.996),('unimatch',.996),('gta',.999)])
+def test_decays_follow_the_number_of_steps(scenes, name, most):
+    learn = make(scenes, make_method(name))
+    cb,late = learn.hand_over if name=='gta' else learn.move_ema,{}
+    for epochs in (30,500,50_000): # of 4 steps
+        learn.n_epoch = epochs
+        late[epochs] = cb.late(None, cb.most)
+    assert late=={30:pytest.approx(1-1/2.4), 500:pytest.approx(1-1/40), 50_000:most}
+    assert cb.late(.5, cb.most)==.5
+    learn.add_cb(Accumulate(2))
+    learn.n_epoch = 500
+    assert cb.late(None, cb.most)==pytest.approx(1-1/20)
 
 @pytest.mark.parametrize('name', TAUGHT)
 def test_teachers_stay_out_of_training(scenes, tmp_path, name):

@@ -64,7 +64,7 @@ class Kept(StepCallback):
 def fixmatch(
     weight:float=1.,        # λ_u, of the pseudo labels
     threshold:float=.95,    # τ: pseudo labels of lower confidence are dropped
-    cap:float=.996,         # decay of the teacher late in training
+    cap:float=None,         # decay of the teacher late in training, see `MoveEMA`; the release's is .996
     cutmix:bool=True,       # paste boxes between unlabelled images
     warmup:float=0.,        # share of the training on labelled images alone
     ramp:float=0.,          # share of the training over which the weight then grows

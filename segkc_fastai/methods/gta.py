@@ -85,9 +85,9 @@ def copy_state(to, frm):
 # %% ../../nbs/04_methods/09_gta.ipynb #182237c2
 class HandOver(MoveEMA):
     "After each step move the teacher towards the student, then the student's features towards the assistant's"
-    def __init__(self, features=.999, cap=.999, warmup=0., private='predictor'):
-        super().__init__(cap, warmup)
-        if not 0<=features<=1: raise ValueError(f'{features=}: must be a decay from 0 to 1')
+    def __init__(self, features=None, cap=None, warmup=0., private='predictor'):
+        super().__init__(cap, warmup, most=.999)
+        if features is not None and not 0<=features<=1: raise ValueError(f'{features=}: must be a decay from 0 to 1')
         if private not in PRIVATE: raise ValueError(f'{private=}: must be {" or ".join(PRIVATE)}')
         self.features,self.private = features,private
 
@@ -103,15 +103,15 @@ class HandOver(MoveEMA):
             for p in self.cohort['assistant'].parameters(): p.grad = None
 
     def move(self):
-        decay = ema_decay(self.cohort.moves, self.features)
+        decay = ema_decay(self.cohort.moves, self.late(self.features, self.most))
         super().move()
         if self.step.x_w is not None: move_features(*(self.cohort[k] for k in ('junior','assistant')), decay, self.private)
 
 # %% ../../nbs/04_methods/09_gta.ipynb #78b7590c
 def gta(
     drop:float=.2,      # share of the least confident pseudo labels, which are dropped
-    features:float=.999,# α, decay of the student's features towards the assistant's late in training
-    cap:float=.999,     # β, decay of the teacher late in training
+    features:float=None,# α, decay of the student's features towards the assistant's, see `MoveEMA`; the release's is .999
+    cap:float=None,     # β, decay of the teacher late in training; the release's is .999
     weight:float=1.,    # of the assistant's loss
     cutmix:bool=True,   # paste boxes between unlabelled images
     warmup:float=.1,    # share of the training in which the student learns alone

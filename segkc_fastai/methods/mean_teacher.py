@@ -19,9 +19,9 @@ def probability_distance(
     logits:torch.Tensor, # (B,K,H,W) of the student
     probs:torch.Tensor,  # (B,K,H,W) of the teacher, in 0…1
     valid:torch.Tensor   # (B,H,W) bool
-)->torch.Tensor: # scalar, 0…2/K
-    "Squared error of class probabilities, averaged over valid pixels and classes"
-    return ((logits.softmax(1)-probs).pow(2).mean(1)*valid).sum()/denominator(valid.sum())
+)->torch.Tensor: # scalar, 0…2
+    "Squared error of class probabilities, summed over classes and averaged over valid pixels"
+    return ((logits.softmax(1)-probs).pow(2).sum(1)*valid).sum()/denominator(valid.sum())
 
 # %% ../../nbs/04_methods/04_mean_teacher.ipynb #0ac6cbd1
 class Consistency(Term):
@@ -40,8 +40,8 @@ class Consistency(Term):
 
 # %% ../../nbs/04_methods/04_mean_teacher.ipynb #66475bb8
 def mean_teacher(
-    consistency:float=100., # weight of the term; `weight` elsewhere is that of pseudo labels, of another magnitude
-    cap:float=.99,      # decay of the teacher late in training
+    consistency:float=5., # weight of the term; `weight` elsewhere is that of pseudo labels, of another magnitude
+    cap:float=None,     # decay of the teacher late in training, see `MoveEMA`; .99 in the release of CPS
     cutmix:bool=True,   # paste boxes between unlabelled images
     warmup:float=.1,    # share of the training on labelled images alone
     ramp:float=.2,      # share of the training over which the weight then grows
@@ -50,5 +50,5 @@ def mean_teacher(
     "Mean teacher (arXiv 1703.01780): a student, the junior, agrees with its EMA; the teacher is deployed"
     views = [UnlabelledBatch(warmup), StrongViews(), PseudoLabels('teacher', soft=True), *[CutMix()]*cutmix]
     term = Consistency(weight=consistency, warmup=warmup, ramp=ramp)
-    cbs = [*views, OneForward(), Supervised(criterion), term, MoveEMA(cap, warmup)]
+    cbs = [*views, OneForward(), Supervised(criterion), term, MoveEMA(cap, warmup, most=.99)]
     return Method('mean_teacher', cbs, ('junior',), 'teacher', dict(teacher='junior'))

@@ -139,7 +139,7 @@ class Cohort(Members):
         statistics=None   # name → module without parameters, updated by the callback that needs it
     ):
         super().__init__(members, ema)
-        self.deployed = deployed
+        self.deployed,self.resting = deployed,() # names of members that training leaves out at present
         self.adaptors = nn.ModuleDict({f'{a.frm}_{"into" if a.fuse else "to"}_{a.to}':a for a in adaptors})
         self.statistics = nn.ModuleDict(statistics or {})
         e = f'deployed={deployed!r}'
@@ -152,7 +152,7 @@ class Cohort(Members):
 
     def forward(self, x, masks=None):
         if not self.training: return self[self.deployed](x).logits
-        outs = self.outputs(x, self.members, masks)
+        outs = self.outputs(x, [k for k in self.members if k not in self.resting], masks)
         for a in self.adaptors.values():
             if not a.fuse: outs[a.frm].adapted[a.to] = a(outs[a.frm].features[a.at[a.frm]])
         return outs

@@ -184,7 +184,7 @@ def run_row(
     arm:str, # name of its settings
     report   # `Report` of the deployed network on the split of the table
 )->dict: # column → value
-    "A run as a row: mIoU in percent, parameters, seconds per step, GiB"
+    "A run as a row: mIoU with its 95 % interval and IoU by class in percent, parameters, seconds per step, GiB"
     c,f,h = run.config,run.facts,run.history
     val = 100*h[f'{f.deployed}_miou']
     size = dict(deployed=f.networks[f.deployed]['params'])
@@ -192,7 +192,9 @@ def run_row(
     vals = dict(val=val.iloc[-1], val_best=val.max(), best_epoch=_best_row(val)+1)
     images = {f'{k}_images':f.images[k] for k in ('labelled','unlabelled')}
     where = dict(family=f.split_family, layout=f.source_layout, path=str(run.path))
-    what = dict(arm=arm, labelled=c.labelled, seed=c.seed, miou=report.miou)
+    low,high = report.miou_interval or (None,None)
+    what = dict(arm=arm, labelled=c.labelled, seed=c.seed, miou=report.miou, low=low, high=high)
+    what |= dict(classes=', '.join(f'{k} {v:.1f}' for k,v in report.iou.items() if v is not None))
     return what | vals | size | dict(step=h['step'].median(), gib=h['gib'].max()) | images | where
 
 # %% ../../nbs/07_runs/02_folder.ipynb #4683759a

@@ -98,7 +98,7 @@ class Scenes(Recipe):
     schedule:Literal['one_cycle','poly']='one_cycle'
     method_args:Arguments=field(default_factory=_CONSULTED.copy)
     scene = (64,96)
-    others = {'cap':.97, 'mean_teacher.consistency':10.} | _MKD # found by trial
+    others = {'cap':.97, 'mean_teacher.consistency':1.25} | _MKD # found by trial
 
 # %% ../../nbs/07_runs/05_recipes.ipynb #bd1936a8
 @dataclass
