@@ -64,6 +64,12 @@ compare: $(READY) ## train all methods on the built-in scenes with three seeds: 
 	run='$(BIN)/segkc compare --recipe scenes --data data/scenes --out runs/comparison'; \
 	$$run > runs/comparison-beside.log 2>&1 & trap "kill $$!" INT TERM; $$run; code=$$?; wait; exit $$code
 
+# Resumes, and shares the runs between two processes, as above
+evidence: $(READY) ## train the methods on real images with three seeds, into nbs/results; many hours on two cores
+	@mkdir -p runs; export OMP_NUM_THREADS=$$(( ($$(getconf _NPROCESSORS_ONLN)+1)/2 )); \
+	run='$(BIN)/python tests/evidence.py'; \
+	$$run > runs/evidence-beside.log 2>&1 & trap "kill $$!" INT TERM; $$run; code=$$?; wait; exit $$code
+
 soak: export OMP_NUM_THREADS = 1
 soak: $(READY) ## kill runs at 20 random moments, finish them and check that they are bit-identical (under 10 minutes); then a long run of two processes
 	$(BIN)/python -W ignore tests/soak.py
@@ -76,4 +82,4 @@ clean: ## remove build products; keep .venv, data and runs
 	rm -rf build dist _proc _docs .pytest_cache *.egg-info
 	find nbs segkc_fastai tests -name __pycache__ -prune -exec rm -r {} +
 
-.PHONY: help setup demo test browser quick same lab docs readme shape bench compare soak dist clean
+.PHONY: help setup demo test browser quick same lab docs readme shape bench compare evidence soak dist clean

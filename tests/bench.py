@@ -54,6 +54,7 @@ from segkc_fastai.methods.losses import class_map
 from segkc_fastai.methods.mkd import ClassCovariance, augmented
 from segkc_fastai.methods.registry import METHODS, make_method
 from segkc_fastai.methods.unimatch import complementary_masks
+from segkc_fastai.models.cohort import own_statistics
 from segkc_fastai.models.segmenter import save_segmenter, segmenter, spec_of
 from segkc_fastai.train.learner import dual_learner
 from segkc_fastai.train.metrics import Confusion
@@ -110,45 +111,57 @@ class Bare:
         box = cutmix_box(valid.shape)
         return cutmix(self.strong(u), box, n),cutmix(valid, box, n),box
 
+    def both(self, k, x, s):
+        o = self.nets[k](x)
+        with own_statistics(self.nets[k]): return o,self.nets[k](s)
+
     def supervised(self, x, y, u, pad): return ce(self.nets['junior'](x).logits, y)
 
     def mean_teacher(self, x, y, u, pad):
         q = read(self.ema['teacher'], u).logits.softmax(1)
         s,valid,box = self.views(u, pad)
-        z = self.nets['junior'](torch.cat([x, s])).logits
-        d = (z[len(x):].softmax(1)-cutmix(q, box)).pow(2).mean(1)
-        return ce(z[:len(x)], y) + (d*valid).sum()/valid.sum()
+        z,zs = (o.logits for o in self.both('junior', x, s))
+        d = (zs.softmax(1)-cutmix(q, box)).pow(2).sum(1)
+        return ce(z, y) + (d*valid).sum()/valid.sum()
+
+    def self_training(self, x, y, u, pad):
+        conf,label = read(self.nets['senior'], u).logits.softmax(1).max(1)
+        s,valid,box = self.views(u, pad)
+        z,zs = (o.logits for o in self.both('junior', x, s))
+        return ce(z, y) + (F.cross_entropy(zs, cutmix(label, box), reduction='none')*(valid&(cutmix(conf, box)>=0))).sum()/valid.sum()
 
     def fixmatch(self, x, y, u, pad, n=1):
         conf,label = read(self.ema['teacher'], u).logits.softmax(1).max(1)
         s,valid,box = self.views(u, pad, n)
         conf,label = (cutmix(t.repeat(n, 1, 1), box, n) for t in (conf, label))
-        z = self.forward(torch.cat([x, s]), len(x), len(u), n)
-        return ce(z[:len(x)], y) + (F.cross_entropy(z[len(x):], label, reduction='none')*(valid&(conf>=.95))).sum()/valid.sum()
+        z,zs = self.nets['junior'](x).logits,self.strong_logits(s, len(u), n)
+        return ce(z, y) + (F.cross_entropy(zs, label, reduction='none')*(valid&(conf>=.95))).sum()/valid.sum()
 
     def unimatch(self, *batch): return self.fixmatch(*batch, n=2)
 
-    def forward(self, x, nl, nu, n):
+    def strong_logits(self, x, nu, n):
         net = self.nets['junior']
-        if n==1: return net(x).logits
-        f,k = net.encode(x),len(net.widths)
-        masks = {c:torch.cat([torch.ones(nl, c), complementary_masks(nu, c)]) for c in set(net.widths)}
-        f[-k:] = [o*masks[o.shape[1]][:,:,None,None] for o in f[-k:]]
-        return net.decode(f, x.shape[-2:]).logits
+        with own_statistics(net):
+            if n==1: return net(x).logits
+            f,k = net.encode(x),len(net.widths)
+            masks = {c:complementary_masks(nu, c) for c in set(net.widths)}
+            f[-k:] = [o*masks[o.shape[1]][:,:,None,None] for o in f[-k:]]
+            return net.decode(f, x.shape[-2:]).logits
 
     def cps(self, x, y, u, pad):
         pseudo = {k:read(net, u).logits.softmax(1).max(1) for k,net in self.nets.items()}
         s,valid,box = self.views(u, pad)
-        out = {k:net(torch.cat([x, s])) for k,net in self.nets.items()}
-        loss,n,both = 0,len(x),torch.cat([y!=IGNORE, valid])
+        out = {k:self.both(k, x, s) for k in self.nets}
+        loss,both = 0,torch.cat([y!=IGNORE, valid])
         for k,o in zip(self.nets, reversed(self.nets)):
             conf,label = (cutmix(t, box) for t in pseudo[o])
-            z = out[k].logits
-            loss = loss + .5*ce(z[:n], y) + .5*(F.cross_entropy(z[n:], label, reduction='none')*(valid&(conf>=0))).sum()/valid.sum()
+            z,zs = (p.logits for p in out[k])
+            loss = loss + .5*ce(z, y) + .5*(F.cross_entropy(zs, label, reduction='none')*(valid&(conf>=0))).sum()/valid.sum()
             if not self.adapt: continue
-            f,g = self.adapt[k](out[k].features[-1]),out[o].features[-1].detach()
+            f,g = torch.cat([self.adapt[k](p.features[-1]) for p in out[k]]),torch.cat([p.features[-1].detach() for p in out[o]])
             share = F.adaptive_avg_pool2d(both.float(), g.shape[-2:])
-            loss = loss + .1*((1-F.cosine_similarity(f, g))*share).sum()/share.sum() + .1*kl(z, out[o].logits, both)
+            logits = [torch.cat([p.logits for p in out[j]]) for j in (k, o)]
+            loss = loss + .1*((1-F.cosine_similarity(f, g))*share).sum()/share.sum() + .1*kl(*logits, both)
         return loss
 
     segkc = cps
@@ -156,15 +169,14 @@ class Bare:
     def gta(self, x, y, u, pad):
         conf,label = read(self.ema['teacher'], u).logits.softmax(1).max(1)
         s,valid,box = self.views(u, pad)
-        both,n = torch.cat([x, s]),len(x)
-        a,z = (self.nets[k](both).logits for k in ('assistant','junior'))
-        return ce(z[:n], y) + assistant_loss(a[n:], cutmix(label, box), cutmix(conf, box), valid)
+        (_,a),(z,_) = ([o.logits for o in self.both(k, x, s)] for k in ('assistant','junior'))
+        return ce(z, y) + assistant_loss(a, cutmix(label, box), cutmix(conf, box), valid)
 
     def mkd(self, x, y, u, pad):
         n,pairs = len(x),(('senior','junior'),('junior','senior'))
         taught = {k:read(e, torch.cat([x, u])) for k,e in self.ema.items()}
         s,valid,box = self.views(u, pad)
-        out = {k:net(torch.cat([x, s])) for k,net in self.nets.items()}
+        out = {k:o[0].join(o[1]) for k in self.nets for o in [self.both(k, x, s)]}
         half = lambda t: F.interpolate(t, scale_factor=.5, mode='bilinear')
         mix = lambda t: torch.cat([t[:n], cutmix(t[n:], box[:,::8,::8])])
         gt,valid = y[:,::8,::8],valid[:,::8,::8]
@@ -224,7 +236,7 @@ class StopCounting(Callback):
 
 def small_learner(data, name, cbs):
     set_seed(0)
-    c = Scenes(data, method_args=dict(warmup=0, ramp=0))
+    c = Scenes(data, method_args={'warmup':0, 'ramp':0, 'self_training.first':0})
     dls = SemiDataLoaders.from_folder(data, labelled=c.labelled, size=c.size, bs=c.bs, scale=c.scale, device='cpu')
     dls.loaders[1] = dls.valid.new(dls.valid.dataset, n=8)
     arm = method_arms(['segkc', name], c)[name]

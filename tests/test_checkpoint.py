@@ -34,7 +34,7 @@ def small(scenes, method='mean_teacher', seed=0, cbs=(), workers=0, labelled=8, 
     "A learner with 4 steps per epoch"
     set_seed(seed)
     dls = SemiDataLoaders.from_folder(scenes, labelled=labelled, size=(64,96), bs=4, device='cpu', num_workers=workers)
-    m = make_method(method, **{} if method=='supervised' else dict(warmup=.2))
+    m = make_method(method, **dict(supervised={}, self_training={}).get(method, dict(warmup=.2)))
     return dual_learner(dls, CNN, CNN if 'senior' in m.members else None, m, pretrained=False, cbs=list(cbs), **kwargs)
 
 def fit(learn, epochs=2, how='fit_one_cycle', cbs=()):

@@ -25,7 +25,7 @@ from segkc_fastai.runs.training import resume_run
 
 STEPS = 52 if SOAK else 12
 RAMPS = ('mean_teacher','cps','segkc')
-EARLY = {k:dict(warmup=.2) for k in METHODS if k!='supervised'} | {k:dict(warmup=.2, ramp=.2) for k in RAMPS} # all ramps begin within the steps
+EARLY = {k:dict(warmup=.2) for k in METHODS if k!='supervised'} | {k:dict(warmup=.2, ramp=.2) for k in RAMPS} | dict(self_training={}) # all ramps begin within the steps
 PLAIN = {k:dict(warmup=0, cutmix=False) for k in ('fixmatch','gta','mkd')} | {k:dict(warmup=0, ramp=0, cutmix=False) for k in RAMPS} # without random numbers
 PLAIN |= {f'{k}, warming up':dict(warmup=.5, cutmix=False) for k in ('segkc','gta')} # adaptors and assistant have nothing to do yet
 PLAIN['fixmatch'] |= dict(threshold=.1455) # keeps a part of the pixels

@@ -232,12 +232,19 @@ def test_unimatch_shows_two_complementary_views(scenes):
         def after_pred(self): self.seen = self.learn.semi_step
     learn = one_step(make(scenes, unimatch(**NOW), [Watch()]))
     s = learn.watch.seen
-    n,b = len(s.x_l),len(s.x_w)
+    b = len(s.x_w)
     assert len(s.x_s)==len(s.valid)==len(s.pseudo['teacher'].label)==2*b and not torch.equal(s.x_s[:b], s.x_s[b:])
     for m,width in zip(s.masks['junior'], learn.model['junior'].widths):
-        one,two = m[n:].chunk(2)
-        assert m.shape==(n+2*b,width) and (m[:n]==1).all() and torch.equal(one+two, torch.full_like(one, 2.)) and set(one.unique().tolist())<={0.,1.,2.}
+        one,two = m.chunk(2)
+        assert m.shape==(2*b,width) and torch.equal(one+two, torch.full_like(one, 2.)) and set(one.unique().tolist())<={0.,1.,2.}
         assert int((one==1).all(1).sum())==b//2
+
+@pytest.mark.parametrize('name', ['mean_teacher','unimatch','segkc','gta','mkd'])
+def test_strong_views_leave_batchnorm_statistics_alone(scenes, name):
+    "The running statistics after a step are those of a step on labelled images alone"
+    def running(method): return {k:v for k,v in one_step(make(scenes, method)).model['junior'].named_buffers() if 'running' in k}
+    a,b = running(make_method(name, **NOW)),running(make_method('supervised'))
+    assert len(a) and all(torch.equal(v, b[k]) for k,v in a.items())
 
 def test_unimatch_mixes_each_view_with_its_own_mirror_image(scenes):
     class Before(Callback):

@@ -25,7 +25,8 @@ def data(tmp_path_factory): return write_scenes(tmp_path_factory.mktemp('data')/
 def method_of(name):
     "All terms from the first step on"
     now = dict(warmup=0, ramp=0)
-    return make_method(name, **dict(supervised={}, gta=dict(warmup=0), fixmatch=dict(now, threshold=0), unimatch=dict(now, threshold=0)).get(name, now))
+    own = dict(supervised={}, self_training=dict(first=0), gta=dict(warmup=0)) | dict.fromkeys(('fixmatch','unimatch'), dict(now, threshold=0))
+    return make_method(name, **own.get(name, now))
 def make(data, method, cbs=(), junior=CNN, senior=SENIOR, **kw): return learner(data, junior, senior if 'senior' in method.members else None, method, cbs, **kw)
 def fit(learn, n=1, **kw):
     with learn.no_bar(), learn.no_logging(): learn.fit(n, 1e-3, **kw)

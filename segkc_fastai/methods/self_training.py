@@ -26,7 +26,7 @@ class Stages(StepCallback):
     "The junior rests during the first share of the training, the senior after it"
     order = ParamScheduler.order+1 # whose rates it replaces
     def __init__(self, first=.5):
-        if not 0<first<1: raise ValueError(f'{first=}: must be a share of the training, between 0 and 1')
+        if not 0<=first<1: raise ValueError(f'{first=}: must be a share of the training, from 0 to below 1')
         self.first = first
 
     def before_batch(self):
@@ -42,13 +42,14 @@ class Stages(StepCallback):
 
 # %% ../../nbs/04_methods/11_self_training.ipynb #0fc55eda
 def self_training(
-    first:float=.5,         # share of the training in which the senior learns; the junior learns in the rest
+    first:float=.5,         # share of the training in which the senior learns, 0 if it comes trained; the rest is the junior's
     weight:float=1.,        # of the pseudo labels
     threshold:float=0.,     # τ: pseudo labels of lower confidence are dropped
     cutmix:bool=True,       # paste boxes between unlabelled images
     criterion='ce'          # for labelled images, see `supervised`
 )->Method:
     "Self-training in two stages, as in ST++ (arXiv 2106.05095) without its selection of images; the junior is deployed"
+    stages = Stages(first)
     views = [UnlabelledBatch(first), StrongViews(), PseudoLabels('senior'), *[CutMix()]*cutmix, OneForward()]
     term = PseudoSupervision('senior', 'junior', threshold=threshold, weight=weight, warmup=first)
-    return Method('self_training', [*views, Supervised(criterion), term, Kept('senior', threshold=threshold), Stages(first)])
+    return Method('self_training', [*views, Supervised(criterion), term, Kept('senior', threshold=threshold), stages])

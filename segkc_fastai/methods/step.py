@@ -6,8 +6,8 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/04_methods/step.html.md"""
 
 # %% auto #0
 __all__ = ['WINDOW', 'ramp_up', 'PseudoLabel', 'pseudo_label', 'EpochMeans', 'SemiStep', 'StepCallback', 'UnlabelledBatch',
-           'for_views', 'StrongViews', 'PseudoLabels', 'CutMix', 'split_outputs', 'OneForward', 'check_schedule',
-           'Term', 'SegLoss', 'decay_over', 'MoveEMA', 'Method']
+           'for_views', 'StrongViews', 'PseudoLabels', 'CutMix', 'OneForward', 'check_schedule', 'Term', 'SegLoss',
+           'decay_over', 'MoveEMA', 'Method']
 
 # %% ../../nbs/04_methods/02_step.ipynb #0fc7ff91
 from dataclasses import dataclass, field
@@ -87,13 +87,19 @@ class SemiStep(EpochMeans):
         super().before_batch()
         self.x_l,self.y_l = plain_tensor(self.learn.x),plain_tensor(self.learn.y)
         self.x_w,self.x_s,self.valid,self.box,self.masks = None,None,None,None,None
-        self.whole,self.labelled,self.unlabelled = None,None,None # or the last step's would stay in memory
+        self.labelled,self.unlabelled,self._whole = None,None,None # or the last step's would stay in memory
         self.soft,self.pseudo = {},{}
 
     def mix(self, t, box=None):
         "Apply the step's CutMix, or its `box` on another grid, to (nB,H,W) or (nB,C,H,W) aligned with the strong views"
         box = self.box if box is None else box
         return t if box is None else cutmix(t, box, self.views)
+
+    @property
+    def whole(self):
+        "Outputs for labelled images and strong views together"
+        if self._whole is None: self._whole = {k:o.join(self.unlabelled[k]) for k,o in self.labelled.items()}
+        return self._whole
 
     def part(self, on):
         "Outputs and valid pixels of the images in `on` (labelled, unlabelled, both); None if the step has none of them"
@@ -177,27 +183,17 @@ class CutMix(StepCallback):
         s.x_s,s.valid = s.mix(s.x_s),s.mix(s.valid)
         s.pseudo = {k:o.map(s.mix, s.valid) for k,o in s.pseudo.items()}
 
-# %% ../../nbs/04_methods/02_step.ipynb #3cbc38d0
-def split_outputs(
-    outs:dict, # name → `SegOutput`
-    n:int      # number of labelled images, which are first in the batch
-)->tuple: # two such dictionaries
-    "Outputs for the labelled images, and for the others"
-    return tuple({k:o.batch(i) for k,o in outs.items()} for i in (slice(n), slice(n, None)))
-
 # %% ../../nbs/04_methods/02_step.ipynb #1d65751a
 class OneForward(StepCallback):
-    "Join labelled images and strong views for the forward pass, and separate the outputs after it"
+    "Pass labelled images and strong views to the cohort, and keep the outputs for both"
     order = CutMix.order+1
     def before_batch(self):
         s = self.step
-        if s.x_s is not None: self.learn.xb = (torch.cat([s.x_l, s.x_s]), *([] if s.masks is None else [s.masks]))
+        if s.x_s is not None: self.learn.xb = (s.x_l, s.x_s, *([] if s.masks is None else [s.masks]))
 
     def after_pred(self):
         s = self.step
-        s.whole = self.pred
-        s.labelled,rest = split_outputs(s.whole, len(s.x_l))
-        s.unlabelled = None if s.x_s is None else rest
+        s.labelled,s.unlabelled = (self.pred,None) if s.x_s is None else self.pred
         self.learn.pred = s.terms
 
 # %% ../../nbs/04_methods/02_step.ipynb #17053088

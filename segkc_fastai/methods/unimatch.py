@@ -35,8 +35,7 @@ class ComplementaryDropout(StepCallback):
         s,widths = self.step,self.cohort[self.learner].widths
         if s.x_s is None: return
         masks = {c:complementary_masks(len(s.x_w), c, s.x_w.device) for c in dict.fromkeys(widths)}
-        whole = {c:torch.cat([m.new_ones(len(s.x_l), c), m]) for c,m in masks.items()}
-        s.masks = {self.learner:[whole[c] for c in widths]}
+        s.masks = {self.learner:[masks[c] for c in widths]}
 
 # %% ../../nbs/04_methods/06_unimatch.ipynb #797619c0
 @delegates(fixmatch)
