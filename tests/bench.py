@@ -151,17 +151,16 @@ class Bare:
     def cps(self, x, y, u, pad):
         pseudo = {k:read(net, u).logits.softmax(1).max(1) for k,net in self.nets.items()}
         s,valid,box = self.views(u, pad)
-        out = {k:self.both(k, x, s) for k in self.nets}
-        loss,both = 0,torch.cat([y!=IGNORE, valid])
+        out = {k:net(torch.cat([x, s])) for k,net in self.nets.items()}
+        loss,n,both = 0,len(x),torch.cat([y!=IGNORE, valid])
         for k,o in zip(self.nets, reversed(self.nets)):
             conf,label = (cutmix(t, box) for t in pseudo[o])
-            z,zs = (p.logits for p in out[k])
-            loss = loss + .5*ce(z, y) + .5*(F.cross_entropy(zs, label, reduction='none')*(valid&(conf>=0))).sum()/valid.sum()
+            z = out[k].logits
+            loss = loss + .5*ce(z[:n], y) + .5*(F.cross_entropy(z[n:], label, reduction='none')*(valid&(conf>=0))).sum()/valid.sum()
             if not self.adapt: continue
-            f,g = torch.cat([self.adapt[k](p.features[-1]) for p in out[k]]),torch.cat([p.features[-1].detach() for p in out[o]])
+            f,g = self.adapt[k](out[k].features[-1]),out[o].features[-1].detach()
             share = F.adaptive_avg_pool2d(both.float(), g.shape[-2:])
-            logits = [torch.cat([p.logits for p in out[j]]) for j in (k, o)]
-            loss = loss + .1*((1-F.cosine_similarity(f, g))*share).sum()/share.sum() + .1*kl(*logits, both)
+            loss = loss + .1*((1-F.cosine_similarity(f, g))*share).sum()/share.sum() + .1*kl(z, out[o].logits, both)
         return loss
 
     segkc = cps
@@ -176,7 +175,7 @@ class Bare:
         n,pairs = len(x),(('senior','junior'),('junior','senior'))
         taught = {k:read(e, torch.cat([x, u])) for k,e in self.ema.items()}
         s,valid,box = self.views(u, pad)
-        out = {k:o[0].join(o[1]) for k in self.nets for o in [self.both(k, x, s)]}
+        out = {k:net(torch.cat([x, s])) for k,net in self.nets.items()}
         half = lambda t: F.interpolate(t, scale_factor=.5, mode='bilinear')
         mix = lambda t: torch.cat([t[:n], cutmix(t[n:], box[:,::8,::8])])
         gt,valid = y[:,::8,::8],valid[:,::8,::8]

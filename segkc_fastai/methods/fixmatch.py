@@ -74,5 +74,5 @@ def fixmatch(
     views = [UnlabelledBatch(warmup), StrongViews(), PseudoLabels('teacher'), *[CutMix()]*cutmix]
     term = PseudoSupervision('teacher', 'junior', threshold=threshold, weight=weight, warmup=warmup, ramp=ramp)
     terms = [Supervised(criterion), term, Kept('teacher', threshold=threshold)]
-    cbs = [*views, OneForward(), *terms, MoveEMA(cap, warmup)]
+    cbs = [*views, OneForward(apart=True), *terms, MoveEMA(cap, warmup)]
     return Method('fixmatch', cbs, ('junior',), 'teacher', dict(teacher='junior'))

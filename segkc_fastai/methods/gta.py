@@ -121,5 +121,5 @@ def gta(
     "GTA-Seg (arXiv 2301.07340): the student is the junior, its assistant of the same shape; the teacher is deployed"
     views = [UnlabelledBatch(warmup), StrongViews(), PseudoLabels('teacher'), *[CutMix()]*cutmix]
     terms = [Supervised(criterion, ('junior',)), Assistant(drop, weight=weight, warmup=warmup)]
-    cbs = [*views, OneForward(), *terms, HandOver(features, cap, warmup, private)]
+    cbs = [*views, OneForward(apart=True), *terms, HandOver(features, cap, warmup, private)]
     return Method('gta', cbs, ('assistant','junior'), 'teacher', dict(teacher='junior'), twins=dict(assistant='junior'))

@@ -50,5 +50,5 @@ def mean_teacher(
     "Mean teacher (arXiv 1703.01780): a student, the junior, agrees with its EMA; the teacher is deployed"
     views = [UnlabelledBatch(warmup), StrongViews(), PseudoLabels('teacher', soft=True), *[CutMix()]*cutmix]
     term = Consistency(weight=consistency, warmup=warmup, ramp=ramp)
-    cbs = [*views, OneForward(), Supervised(criterion), term, MoveEMA(cap, warmup, most=.99)]
+    cbs = [*views, OneForward(apart=True), Supervised(criterion), term, MoveEMA(cap, warmup, most=.99)]
     return Method('mean_teacher', cbs, ('junior',), 'teacher', dict(teacher='junior'))

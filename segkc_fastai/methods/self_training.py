@@ -50,6 +50,6 @@ def self_training(
 )->Method:
     "Self-training in two stages, as in ST++ (arXiv 2106.05095) without its selection of images; the junior is deployed"
     stages = Stages(first)
-    views = [UnlabelledBatch(first), StrongViews(), PseudoLabels('senior'), *[CutMix()]*cutmix, OneForward()]
+    views = [UnlabelledBatch(first), StrongViews(), PseudoLabels('senior'), *[CutMix()]*cutmix, OneForward(apart=True)]
     term = PseudoSupervision('senior', 'junior', threshold=threshold, weight=weight, warmup=first)
     return Method('self_training', [*views, Supervised(criterion), term, Kept('senior', threshold=threshold), stages])

@@ -6,8 +6,8 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/04_methods/step.html.md"""
 
 # %% auto #0
 __all__ = ['WINDOW', 'ramp_up', 'PseudoLabel', 'pseudo_label', 'EpochMeans', 'SemiStep', 'StepCallback', 'UnlabelledBatch',
-           'for_views', 'StrongViews', 'PseudoLabels', 'CutMix', 'OneForward', 'check_schedule', 'Term', 'SegLoss',
-           'decay_over', 'MoveEMA', 'Method']
+           'for_views', 'StrongViews', 'PseudoLabels', 'CutMix', 'split_outputs', 'OneForward', 'check_schedule',
+           'Term', 'SegLoss', 'decay_over', 'MoveEMA', 'Method']
 
 # %% ../../nbs/04_methods/02_step.ipynb #0fc7ff91
 from dataclasses import dataclass, field
@@ -183,17 +183,30 @@ class CutMix(StepCallback):
         s.x_s,s.valid = s.mix(s.x_s),s.mix(s.valid)
         s.pseudo = {k:o.map(s.mix, s.valid) for k,o in s.pseudo.items()}
 
+# %% ../../nbs/04_methods/02_step.ipynb #e8c80340
+def split_outputs(
+    outs:dict, # name → `SegOutput`
+    n:int      # number of labelled images, which are first in the batch
+)->tuple: # two such dictionaries
+    "Outputs for the labelled images, and for the others"
+    return tuple({k:o.batch(i) for k,o in outs.items()} for i in (slice(n), slice(n, None)))
+
 # %% ../../nbs/04_methods/02_step.ipynb #1d65751a
 class OneForward(StepCallback):
     "Pass labelled images and strong views to the cohort, and keep the outputs for both"
     order = CutMix.order+1
+    def __init__(self, apart=False): self.apart = apart # do strong views have BatchNorm statistics of their own?
     def before_batch(self):
         s = self.step
-        if s.x_s is not None: self.learn.xb = (s.x_l, s.x_s, *([] if s.masks is None else [s.masks]))
+        if s.x_s is None: return
+        apart = s.x_l,s.x_s,*([] if s.masks is None else [s.masks])
+        self.learn.xb = apart if self.apart else (torch.cat(apart[:2]),)
 
     def after_pred(self):
         s = self.step
-        s.labelled,s.unlabelled = (self.pred,None) if s.x_s is None else self.pred
+        if s.x_s is None: s.labelled,s.unlabelled = self.pred,None
+        elif self.apart: s.labelled,s.unlabelled = self.pred
+        else: s._whole,(s.labelled,s.unlabelled) = self.pred,split_outputs(self.pred, len(s.x_l))
         self.learn.pred = s.terms
 
 # %% ../../nbs/04_methods/02_step.ipynb #17053088

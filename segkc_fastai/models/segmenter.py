@@ -26,17 +26,18 @@ from .heads import DPT, PlainViT
 from .weights import FORMAT, differences, package_file, read_description, without_retries
 
 # %% ../../nbs/03_models/03_segmenter.ipynb #1844b297
-def _appended(a, b):
-    "Pairs of tensors in nested dictionaries, tuples and lists, joined along the batch"
-    if isinstance(a, dict): return {k:_appended(v, b[k]) for k,v in a.items()}
-    return tuple(map(_appended, a, b)) if isinstance(a, (tuple,list)) else torch.cat([a, b])
+def _mapped(f, *os):
+    "`f` of the tensors at the same place in nested dictionaries, tuples and lists"
+    if isinstance(os[0], dict): return {k:_mapped(f, *(o[k] for o in os)) for k in os[0]}
+    return tuple(_mapped(f, *o) for o in zip(*os)) if isinstance(os[0], (tuple,list)) else f(*os)
 
 # %% ../../nbs/03_models/03_segmenter.ipynb #0930b6e7
 class SegOutput(namedtuple('SegOutput', 'logits features embedding coarse adapted')):
     "Output of a network: logits, encoder features by stage, the classifier's input and output, adapted features"
     __slots__ = ()
     def __new__(cls, *o): return super().__new__(cls, *(o[0] if len(o)==1 else o)) # fastai passes one list
-    def join(self, o): return SegOutput([_appended(*pair) for pair in zip(self, o)])
+    def batch(self, s): return SegOutput(_mapped(lambda t: t[s], tuple(self)))
+    def join(self, o): return SegOutput(_mapped(lambda *ts: torch.cat(ts), tuple(self), tuple(o)))
 
 # %% ../../nbs/03_models/03_segmenter.ipynb #d2d1e176
 DECODERS = dict(deeplabv3plus=smp.DeepLabV3Plus, fpn=smp.FPN, upernet=smp.UPerNet, segformer=smp.Segformer)
