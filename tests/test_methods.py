@@ -1,4 +1,5 @@
 "Every method: gradients of its terms, moves of its teachers, the deployed network"
+from types import SimpleNamespace
 import pytest, torch
 from conftest import CNN, SENIOR, Gradients, learner, one_step, vit, train
 from fastai.callback.core import Callback, CancelStepException
@@ -10,7 +11,7 @@ from segkc_fastai.methods.losses import cross_entropy
 from segkc_fastai.methods.mean_teacher import mean_teacher
 from segkc_fastai.train.precision import Accumulate
 from segkc_fastai.methods.mkd import ClassCovariance, augmented, mkd
-from segkc_fastai.methods.step import CutMix, Term
+from segkc_fastai.methods.step import CutMix, MoveEMA, Term
 from segkc_fastai.methods.supervised import Supervised
 from segkc_fastai.methods.registry import METHODS, make_method
 from segkc_fastai.methods.unimatch import unimatch
@@ -140,17 +141,13 @@ def test_teachers_move_as_scheduled(scenes, name, t):
     for copy,followed in state.values(): torch.testing.assert_close(copy, alpha*.5+(1-alpha)*followed, rtol=1e-5, atol=1e-6)
 
 @pytest.mark.parametrize('name, most', [('mean_teacher',.99),('fixmatch',.996),('unimatch',.996),('gta',.999)])
-def test_decays_follow_the_number_of_steps(scenes, name, most):
-    learn = make(scenes, make_method(name))
-    cb,late = learn.hand_over if name=='gta' else learn.move_ema,{}
-    for epochs in (30,500,50_000): # of 4 steps
-        learn.n_epoch = epochs
-        late[epochs] = cb.late(None, cb.most)
-    assert late=={30:pytest.approx(1-1/2.4), 500:pytest.approx(1-1/40), 50_000:most}
-    assert cb.late(.5, cb.most)==.5
-    learn.add_cb(Accumulate(2))
-    learn.n_epoch = 500
-    assert cb.late(None, cb.most)==pytest.approx(1-1/20)
+def test_decays_follow_the_number_of_steps(name, most):
+    cb, = (o for o in make_method(name).cbs if isinstance(o, MoveEMA))
+    def late(epochs, cap=None, **more):
+        cb.learn = SimpleNamespace(n_epoch=epochs, dls=SimpleNamespace(train=range(4)), **more)
+        return cb.late(cap, cb.most)
+    assert [late(n) for n in (30,500,50_000)]==pytest.approx([1-1/2.4, 1-1/40, most])
+    assert late(500, .5)==.5 and late(500, accumulate=Accumulate(2))==pytest.approx(1-1/20)
 
 @pytest.mark.parametrize('name', TAUGHT)
 def test_teachers_stay_out_of_training(scenes, tmp_path, name):
@@ -239,12 +236,13 @@ def test_unimatch_shows_two_complementary_views(scenes):
         assert m.shape==(2*b,width) and torch.equal(one+two, torch.full_like(one, 2.)) and set(one.unique().tolist())<={0.,1.,2.}
         assert int((one==1).all(1).sum())==b//2
 
-@pytest.mark.parametrize('name', ['mean_teacher','fixmatch','unimatch','gta'])
-def test_strong_views_leave_batchnorm_statistics_alone(scenes, name):
+def test_strong_views_leave_batchnorm_statistics_alone(scenes):
     "The running statistics after a step are those of a step on labelled images alone"
-    def running(method): return {k:v for k,v in one_step(make(scenes, method)).model['junior'].named_buffers() if 'running' in k}
-    a,b = running(make_method(name, **NOW)),running(make_method('supervised'))
-    assert len(a) and all(torch.equal(v, b[k]) for k,v in a.items())
+    def running(name, **kw): return {k:v for k,v in one_step(make(scenes, make_method(name, **kw))).model['junior'].named_buffers() if 'running' in k}
+    alone = running('supervised')
+    for name in ('mean_teacher','unimatch','gta'):
+        after = running(name, **NOW)
+        assert len(alone) and all(torch.equal(v, after[k]) for k,v in alone.items()), name
 
 def test_unimatch_mixes_each_view_with_its_own_mirror_image(scenes):
     class Before(Callback):
