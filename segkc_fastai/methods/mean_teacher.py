@@ -40,7 +40,7 @@ class Consistency(Term):
 
 # %% ../../nbs/04_methods/04_mean_teacher.ipynb #66475bb8
 def mean_teacher(
-    consistency:float=5., # weight of the term; `weight` elsewhere is that of pseudo labels, of another magnitude
+    consistency:float=1., # weight of the term; `weight` elsewhere is that of pseudo labels
     cap:float=None,     # decay of the teacher late in training, see `MoveEMA`; .99 in the release of CPS
     cutmix:bool=True,   # paste boxes between unlabelled images
     warmup:float=.1,    # share of the training on labelled images alone

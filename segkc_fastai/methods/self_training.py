@@ -8,10 +8,10 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/04_methods/self_training.html.
 __all__ = ['stage_share', 'Stages', 'self_training']
 
 # %% ../../nbs/04_methods/11_self_training.ipynb #d778a47d
+from fastai.callback.schedule import ParamScheduler
 from .step import Method, StepCallback, UnlabelledBatch, StrongViews, PseudoLabels, CutMix, OneForward
 from .supervised import Supervised
 from .fixmatch import PseudoSupervision, Kept
-from fastai.callback.schedule import ParamScheduler
 
 # %% ../../nbs/04_methods/11_self_training.ipynb #81da5ce8
 def stage_share(
