@@ -9,7 +9,6 @@ from segkc_fastai.data.views import cutmix
 from segkc_fastai.methods.gta import gta
 from segkc_fastai.methods.losses import cross_entropy
 from segkc_fastai.methods.mean_teacher import mean_teacher
-from segkc_fastai.train.precision import Accumulate
 from segkc_fastai.methods.mkd import ClassCovariance, augmented, mkd
 from segkc_fastai.methods.step import CutMix, MoveEMA, Term
 from segkc_fastai.methods.supervised import Supervised
@@ -17,6 +16,7 @@ from segkc_fastai.methods.registry import METHODS, make_method
 from segkc_fastai.methods.unimatch import unimatch
 from segkc_fastai.models.cohort import Cohort, ema_decay, encoder_split
 from segkc_fastai.models.segmenter import DECODERS, Segmenter
+from segkc_fastai.train.precision import Accumulate
 
 NOW = dict(warmup=0)
 TAUGHT = dict(mean_teacher=mean_teacher(**NOW), gta=gta(**NOW), mkd=mkd(**NOW), unimatch=unimatch(**NOW))
@@ -145,7 +145,7 @@ def test_decays_follow_the_number_of_steps(name, most):
     cb, = (o for o in make_method(name).cbs if isinstance(o, MoveEMA))
     def late(epochs, cap=None, **more):
         cb.learn = SimpleNamespace(n_epoch=epochs, dls=SimpleNamespace(train=range(4)), **more)
-        return cb.late(cap, cb.most)
+        return cb.late(cap)
     assert [late(n) for n in (30,500,50_000)]==pytest.approx([1-1/2.4, 1-1/40, most])
     assert late(500, .5)==.5 and late(500, accumulate=Accumulate(2))==pytest.approx(1-1/20)
 

@@ -99,11 +99,11 @@ class HandOver(MoveEMA):
 
     def before_step(self):
         super().before_step()
-        if self.step.x_w is None: # nothing to learn now, so neither momentum nor weight decay may move it
-            for p in self.cohort['assistant'].parameters(): p.grad = None
+        # with nothing to learn now, neither momentum nor weight decay may move it
+        if self.step.x_w is None: self.cohort['assistant'].zero_grad()
 
     def move(self):
-        decay = ema_decay(self.cohort.moves, self.late(self.features, self.most))
+        decay = ema_decay(self.cohort.moves, self.late(self.features))
         super().move()
         if self.step.x_w is not None: move_features(*(self.cohort[k] for k in ('junior','assistant')), decay, self.private)
 

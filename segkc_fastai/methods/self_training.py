@@ -36,8 +36,7 @@ class Stages(StepCallback):
             if isinstance(cb, ParamScheduler): cb._update_val(stage_share(pct, self.first))
 
     def before_step(self): # or momentum and weight decay would move it
-        for k in self.cohort.resting:
-            for p in self.cohort[k].parameters(): p.grad = None
+        for k in self.cohort.resting: self.cohort[k].zero_grad()
     def after_fit(self): self.cohort.resting = ()
 
 # %% ../../nbs/04_methods/11_self_training.ipynb #0fc55eda

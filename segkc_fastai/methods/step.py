@@ -263,14 +263,14 @@ class MoveEMA(StepCallback):
     @property
     def waits(self): return self.learn.pct_train<self.warmup and not self.cohort.moves
 
-    def late(self, cap, most):
+    def late(self, cap):
         "Decay late in this training: `cap`, or one that follows the number of steps"
         if cap is not None: return cap
         batches = getattr(getattr(self.learn, 'accumulate', None), 'n', 1) # of a step
-        return decay_over(self.learn.n_epoch*len(self.dls.train)/batches, most)
+        return decay_over(self.learn.n_epoch*len(self.dls.train)/batches, self.most)
 
     @property
-    def decay(self): return ema_decay(self.cohort.moves, self.late(self.cap, self.most))
+    def decay(self): return ema_decay(self.cohort.moves, self.late(self.cap))
 
     def links(self, method): return [(frm, to, 'EMA') for to,frm in method.ema.items()]
     def before_step(self): self.stepped = True # not reached when half precision skips a step

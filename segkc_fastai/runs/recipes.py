@@ -103,12 +103,14 @@ class Scenes(Recipe):
     others = {'cap':.97, 'mean_teacher.consistency':1.25} | _MKD # found by trial
 
 # %% ../../nbs/07_runs/05_recipes.ipynb #bd1936a8
+_JUNIOR,_SENIOR = 'tf_efficientnet_lite0+segformer:64','tf_efficientnet_lite2+segformer:128' # see `PACKAGES`
+
 @dataclass
 class Demo(Scenes):
     "The built-in scenes, from pretrained weights"
     recipe:str|None='demo'
-    junior:str='tf_efficientnet_lite0+segformer:64'  # both can be installed with pip, see `PACKAGES`
-    senior:str|None='tf_efficientnet_lite2+segformer:128'
+    junior:str=_JUNIOR           # both can be installed with pip
+    senior:str|None=_SENIOR
     pretrained:bool=True
     labelled:str='1/16'          # 31 of 500
     size:Size=(96,144)           # three quarters of a scene's height and width
@@ -121,8 +123,8 @@ class Demo(Scenes):
 class CamVid(Recipe):
     "CamVid at 240 × 320, from pretrained weights"
     recipe:str|None='camvid'
-    junior:str='tf_efficientnet_lite0+segformer:64'  # both can be installed with pip, see `PACKAGES`
-    senior:str|None='tf_efficientnet_lite2+segformer:128'
+    junior:str=_JUNIOR
+    senior:str|None=_SENIOR
     labelled:str='1/8'           # 46 of 367
     size:Size=(128,160)          # half of an image's height and width
     bs:Count=4                   # labelled, and as many unlabelled

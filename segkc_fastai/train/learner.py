@@ -139,6 +139,12 @@ def _check_unlabelled(method, dls):
     if dls.unlabelled is None and _readers(method): raise ValueError(f'unlabelled: method {method.name!r} learns from '
         'unlabelled images, and the loaders have none; label fewer, or add images')
 
+# %% ../../nbs/05_train/03_learner.ipynb #c28f0258
+def _smallest_batch(method, bs):
+    "Number of images in the first batch"
+    apart = any(getattr(cb, 'apart', False) for cb in method.cbs)
+    return bs*2 if not apart and any(not cb.warmup for cb in _readers(method)) else bs
+
 # %% ../../nbs/05_train/03_learner.ipynb #e22dda71
 def _make_cohort(method, nets):
     "Networks, adaptors and statistics of a method"
@@ -165,7 +171,7 @@ def dual_learner(
     given = dict(junior=junior, senior=senior)
     _check_given(method, given, frozen)
     nets = _make_networks(method, given, dls.c, pretrained, frozen)
-    if getattr(dls, 'size', None): check_crop(nets, dls.size, dls.train.bs)
+    if getattr(dls, 'size', None): check_crop(nets, dls.size, _smallest_batch(method, dls.train.bs))
     cohort,step,seg = place(_make_cohort(method, nets), dls.device),SemiStep(),SegMetrics()
     guard = [] if any(isinstance(cb, FiniteLoss) for cb in L(cbs)) else [FiniteLoss()]
     cols = [ValueMetric(partial(step.mean, k), k) for k in method.names] + seg.metrics(cohort)
