@@ -235,7 +235,7 @@ class StopCounting(Callback):
 
 def small_learner(data, name, cbs):
     set_seed(0)
-    c = Scenes(data, method_args={'warmup':0, 'ramp':0, 'self_training.first':0})
+    c = Scenes(data, method_args={'warmup':0, 'ramp':0, 'paste':False, 'self_training.first':0})
     dls = SemiDataLoaders.from_folder(data, labelled=c.labelled, size=c.size, bs=c.bs, scale=c.scale, device='cpu')
     dls.loaders[1] = dls.valid.new(dls.valid.dataset, n=8)
     arm = method_arms(['segkc', name], c)[name]

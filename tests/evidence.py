@@ -1,6 +1,7 @@
 """The evidence of the documentation: methods on real images. `make evidence`, or `python tests/evidence.py NAME …` with
-names of STUDIES. Runs are in runs/evidence, where an interrupted study resumes, and several processes share it; results
-are written to nbs/results after each seed.
+names of STUDIES. Runs are in runs/evidence, where an interrupted study resumes, and several processes share it; after
+each seed results are written to nbs/results, and at the end figures to nbs/images. With --missing, rows that the tables
+already have are kept, and only the others are trained.
 
 The folder with the data, nuclei and camvid, is $SEGKC_DATA, or shared/data beside the repository. All runs start from
 pretrained encoders and are evaluated on the test part after the last epoch. Settings are those of the recipes, which were
@@ -13,8 +14,12 @@ from segkc_fastai.core.files import replacing, write_text
 from segkc_fastai.data.benchmarks import load_source
 from segkc_fastai.methods.registry import METHODS
 from segkc_fastai.runs.compare import ablation_arms, method_arms
+from segkc_fastai.runs.folder import Run, read_results
 from segkc_fastai.runs.grid import run_grid
 from segkc_fastai.runs.recipes import recipe
+from segkc_fastai.view.charts import arm_bars
+from segkc_fastai.view.figures import save_figure
+from segkc_fastai.view.results import demo_grid
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get('SEGKC_DATA', ROOT.parent/'shared'/'data'))
@@ -37,6 +42,10 @@ def compared(methods, config):
     if 'self_training' in arms: arms['self_training']['epochs'] = 2*config.epochs
     return arms
 
+def ceiling(methods, config):
+    "The arms with all labels, in fewer epochs, because each has more steps"
+    return {k:v | dict(epochs=round(.92*config.epochs)) for k,v in method_arms(methods, config.comparison()).items()}
+
 def ablated(_, config):
     "The arms of the ablation; those that the comparison has keep its names, so they are not trained twice"
     names = {'labelled-only':'supervised', 'CPS':'cps', 'SegKC':'segkc'}
@@ -46,25 +55,38 @@ def ablated(_, config):
 class Study:
     "Arms on a data set"
     data:str              # folder within DATA, and recipe
-    labelled:tuple        # shares or numbers; functions of the folder return a list
+    labelled:object       # number; or a function of the folder, which returns a list
     methods:tuple=ALL
     arms:object=compared  # function of methods and config
+    shown:tuple=()        # arms whose predictions are drawn; only for data whose licence allows it
 
-    def run(self, name):
-        folder = DATA/self.data
+    def run(self, name, missing=False):
+        folder,table = DATA/self.data,ROOT/'nbs'/'results'/f'{name}.csv'
         config = recipe(self.data)(str(folder))
-        labelled = [o(folder) if callable(o) else o for o in self.labelled]
-        rows = []
+        labelled = self.labelled(folder) if callable(self.labelled) else self.labelled
+        arms = self.arms(self.methods, config)
+        df = read_results(table) if missing and table.exists() else pd.DataFrame(columns=['arm','seed'])
         for s in SEEDS: # a table of the seeds so far is a result, too
-            rows.append(run_grid(self.arms(self.methods, config), config, RUNS/self.data, (s,), labelled))
-            df = pd.concat(rows, ignore_index=True).drop(columns='path')
-            with replacing(ROOT/'nbs'/'results'/f'{name}.csv') as f: df.to_csv(f, index=False)
+            todo = {k:v for k,v in arms.items() if k not in set(df.arm[df.seed==s])}
+            if not todo: continue
+            new = run_grid(todo, config, RUNS/self.data, (s,), labelled)
+            if s==SEEDS[0] and set(self.shown)<=set(todo): self.draw(name, new)
+            df = pd.concat([df, new.drop(columns='path')], ignore_index=True)
+            df = df.sort_values(['arm','seed'], key=lambda o: o.map(list(arms).index) if o.name=='arm' else o)
+            with replacing(table) as f: df.to_csv(f, index=False)
+        save_figure(arm_bars(df, 'mIoU on test, last epoch'), ROOT/'nbs'/'images'/f'{name}.png')
 
-STUDIES = dict(nuclei=Study('nuclei', ('13','26')), camvid=Study('camvid', ('46',), STREETS))
-STUDIES |= dict(camvid_drive=Study('camvid', (one_drive,), STREETS), camvid_all=Study('camvid', ('367',), ('supervised',)))
-STUDIES |= {f'{k}_ablation':Study(k, STUDIES[k].labelled[:1], arms=ablated) for k in ('nuclei','camvid')}
+    def draw(self, name, df):
+        paths = dict(zip(df.arm, df.path))
+        save_figure(demo_grid({k:Run(paths[k]) for k in self.shown}), ROOT/'nbs'/'images'/f'{name}_grid.png')
+
+STUDIES = dict(nuclei=Study('nuclei', 13, shown=('supervised','unimatch','cps','segkc')), nuclei_26=Study('nuclei', 26))
+STUDIES |= dict(camvid=Study('camvid', 46, STREETS), camvid_drive=Study('camvid', one_drive, STREETS))
+STUDIES |= {f'{k}_all':Study(k, n, ('supervised',), ceiling) for k,n in dict(nuclei=410, camvid=367).items()}
+STUDIES |= {f'{k}_ablation':Study(k, STUDIES[k].labelled, arms=ablated) for k in ('nuclei','camvid')}
 
 if __name__=='__main__':
     warnings.filterwarnings('ignore')
     os.chdir(ROOT)
-    for k in sys.argv[1:] or STUDIES: STUDIES[k].run(k)
+    names = [o for o in sys.argv[1:] if o!='--missing']
+    for k in names or STUDIES: STUDIES[k].run(k, '--missing' in sys.argv)

@@ -8,7 +8,8 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/04_methods/cps.html.md"""
 __all__ = ['cps_terms', 'cps']
 
 # %% ../../nbs/04_methods/07_cps.ipynb #7e9f9a6a
-from .step import Method, UnlabelledBatch, StrongViews, PseudoLabels, CutMix, OneForward
+from .step import Method, UnlabelledBatch, StrongViews, PseudoLabels, CutMix, PasteLabelled
+from .step import OneForward
 from .supervised import Supervised
 from .fixmatch import PseudoSupervision, Kept
 
@@ -26,11 +27,13 @@ def cps(
     weight:float=1.,        # λ, of the mean of the two halves
     threshold:float=0.,     # τ: pseudo labels with lower confidence are ignored; 0 keeps all, as in the paper
     cutmix:bool=True,       # paste boxes between unlabelled images
+    paste:bool=True,        # paste labelled objects into the strong views, see `PasteLabelled`
     warmup:float=.1,        # share of the training on labelled images alone
     ramp:float=.2,          # share of the training over which the weight then grows
     criterion='ce'          # for labelled images, see `supervised`
 )->Method:
     "Cross pseudo supervision between senior and junior (arXiv 2106.01226, eq. 1–4); the junior is deployed"
-    views = [UnlabelledBatch(warmup), StrongViews(), PseudoLabels('senior','junior'), *[CutMix()]*cutmix, OneForward()]
+    views = [UnlabelledBatch(warmup), StrongViews(), PseudoLabels('senior','junior')]
+    mixed = [*[CutMix()]*cutmix, *[PasteLabelled()]*paste]
     terms = cps_terms(threshold, weight=weight, warmup=warmup, ramp=ramp)
-    return Method('cps', [*views, Supervised(criterion), *terms])
+    return Method('cps', [*views, *mixed, OneForward(), Supervised(criterion), *terms])

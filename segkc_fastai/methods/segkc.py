@@ -154,6 +154,7 @@ def segkc(
     weight:float=1.,        # λ_cps, of cross pseudo supervision
     threshold:float=0.,     # τ: pseudo labels of lower confidence are dropped
     cutmix:bool=True,       # paste boxes between unlabelled images
+    paste:bool=True,        # paste labelled objects into the strong views, see `PasteLabelled`
     warmup:float=.1,        # share of the training on labelled images alone
     ramp:float=.2,          # share of the training over which all weights then grow
     criterion='ce',         # for labelled images, see `supervised`
@@ -163,4 +164,4 @@ def segkc(
     v = str(variant).upper()
     if v not in VARIANTS: raise ValueError(f'variant={variant!r}: choose from {", ".join(VARIANTS)}')
     kc = consultation(**(VARIANTS[v] | kwargs), warmup=warmup, ramp=ramp)
-    return replace(cps(weight, threshold, cutmix, warmup, ramp, criterion)+kc, name='segkc')
+    return replace(cps(weight, threshold, cutmix, paste, warmup, ramp, criterion)+kc, name='segkc')

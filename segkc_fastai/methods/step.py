@@ -6,8 +6,8 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/04_methods/step.html.md"""
 
 # %% auto #0
 __all__ = ['WINDOW', 'ramp_up', 'PseudoLabel', 'pseudo_label', 'EpochMeans', 'SemiStep', 'StepCallback', 'UnlabelledBatch',
-           'for_views', 'StrongViews', 'PseudoLabels', 'CutMix', 'split_outputs', 'OneForward', 'check_schedule',
-           'Term', 'SegLoss', 'decay_over', 'MoveEMA', 'Method']
+           'for_views', 'StrongViews', 'PseudoLabels', 'CutMix', 'PasteLabelled', 'split_outputs', 'OneForward',
+           'check_schedule', 'Term', 'SegLoss', 'decay_over', 'MoveEMA', 'Method']
 
 # %% ../../nbs/04_methods/02_step.ipynb #0fc7ff91
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from fastai.callback.fp16 import MixedPrecision
 from fastai.torch_core import get_model
 from ..core.task import IGNORE
 from ..core.tensors import plain_tensor
-from ..data.views import cutmix_box, cutmix
+from ..data.views import cutmix_box, cutmix, half_the_classes
 from ..models.cohort import ema_decay, evaluating, move_ema
 from .losses import class_map, cross_entropy
 
@@ -183,6 +183,20 @@ class CutMix(StepCallback):
         s.x_s,s.valid = s.mix(s.x_s),s.mix(s.valid)
         s.pseudo = {k:o.map(s.mix, s.valid) for k,o in s.pseudo.items()}
 
+# %% ../../nbs/04_methods/02_step.ipynb #757a6cdf
+class PasteLabelled(StepCallback):
+    "Paste half of the classes of a labelled image into each strong view, with their true labels (DACS, arXiv 2007.08702)"
+    order = CutMix.order+1
+    def before_batch(self):
+        s = self.step
+        if s.x_s is None: return
+        n,views = len(s.x_l),len(s.x_s)
+        i = torch.randperm(n, device=s.x_l.device).repeat(-(-views//n))[:views]
+        y,m = s.y_l[i],half_the_classes(s.y_l[i]) & s.valid
+        s.x_s = torch.where(m[:,None], s.x_l[i], s.x_s)
+        def paste(o): return PseudoLabel(torch.where(m, y, o.label), torch.where(m, 1., o.confidence), s.valid)
+        s.pseudo = {k:paste(o) for k,o in s.pseudo.items()}
+
 # %% ../../nbs/04_methods/02_step.ipynb #e8c80340
 def split_outputs(
     outs:dict, # name → `SegOutput`
@@ -194,7 +208,7 @@ def split_outputs(
 # %% ../../nbs/04_methods/02_step.ipynb #1d65751a
 class OneForward(StepCallback):
     "Pass labelled images and strong views to the cohort, and keep the outputs for both"
-    order = CutMix.order+1
+    order = PasteLabelled.order+1
     def __init__(self, apart=False): self.apart = apart # do strong views have BatchNorm statistics of their own?
     def before_batch(self):
         s = self.step
