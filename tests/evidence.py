@@ -70,7 +70,7 @@ class Study:
             todo = {k:v for k,v in arms.items() if k not in set(df.arm[df.seed==s])}
             if not todo: continue
             new = run_grid(todo, config, RUNS/self.data, (s,), labelled)
-            if s==SEEDS[0] and set(self.shown)<=set(todo): self.draw(name, new)
+            if self.shown and s==SEEDS[0] and set(self.shown)<=set(todo): self.draw(name, new)
             df = pd.concat([df, new.drop(columns='path')], ignore_index=True)
             df = df.sort_values(['arm','seed'], key=lambda o: o.map(list(arms).index) if o.name=='arm' else o)
             with replacing(table) as f: df.to_csv(f, index=False)
