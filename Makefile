@@ -58,17 +58,18 @@ shape: $(READY) ## compare the notebooks with fastcore's: lines, examples, asser
 bench: $(READY) ## time each method against a hand-written loop, metrics, loading, the probe recorder, ONNX against PyTorch
 	$(BIN)/python tests/bench.py
 
-# Two processes divide the runs, each with half of the cores; run again, they resume
-compare: $(READY) ## train all methods on the built-in scenes with three seeds: table and figures, under an hour on two cores
-	@mkdir -p runs; export OMP_NUM_THREADS=$$(( ($$(getconf _NPROCESSORS_ONLN)+1)/2 )); \
-	run='$(BIN)/segkc compare --recipe scenes --data data/scenes --out runs/comparison'; \
-	$$run > runs/comparison-beside.log 2>&1 & trap "kill $$!" INT TERM; $$run; code=$$?; wait; exit $$code
+# Two processes divide the runs, each with half of the cores; run again, they resume. Arguments: command, name of the log
+define beside
+@mkdir -p runs; export OMP_NUM_THREADS=$$(( ($$(getconf _NPROCESSORS_ONLN)+1)/2 )); \
+run='$(1)'; \
+$$run > runs/$(2)-beside.log 2>&1 & trap "kill $$!" INT TERM; $$run; code=$$?; wait; exit $$code
+endef
 
-# Resumes, and shares the runs between two processes, as above
+compare: $(READY) ## train all methods on the built-in scenes with three seeds: table and figures, under an hour on two cores
+	$(call beside,$(BIN)/segkc compare --recipe scenes --data data/scenes --out runs/comparison,comparison)
+
 evidence: $(READY) ## train the methods on real images with three seeds, into nbs/results; many hours on two cores
-	@mkdir -p runs; export OMP_NUM_THREADS=$$(( ($$(getconf _NPROCESSORS_ONLN)+1)/2 )); \
-	run='$(BIN)/python tests/evidence.py'; \
-	$$run > runs/evidence-beside.log 2>&1 & trap "kill $$!" INT TERM; $$run; code=$$?; wait; exit $$code
+	$(call beside,$(BIN)/python tests/evidence.py,evidence)
 
 soak: export OMP_NUM_THREADS = 1
 soak: $(READY) ## kill runs at 20 random moments, finish them and check that they are bit-identical (under 10 minutes); then a long run of two processes

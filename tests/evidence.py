@@ -8,6 +8,7 @@ pretrained encoders and are evaluated on the test part after the last epoch. Set
 chosen on validation images with a fourth seed."""
 import os, sys, warnings
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 import pandas as pd
 from segkc_fastai.core.files import replacing, write_text
@@ -43,8 +44,9 @@ def compared(methods, config):
     return arms
 
 def ceiling(methods, config):
-    "The arms with all labels, in fewer epochs, because each has more steps"
-    return {k:v | dict(epochs=round(.92*config.epochs)) for k,v in method_arms(methods, config.comparison()).items()}
+    "The arms with all labels, in as many steps: an epoch passes over all images instead of the unlabelled ones"
+    epochs = round(config.epochs*(1-Fraction(config.labelled)))
+    return {k:v | dict(epochs=epochs) for k,v in method_arms(methods, config.comparison()).items()}
 
 def ablated(_, config):
     "The arms of the ablation; those that the comparison has keep its names, so they are not trained twice"

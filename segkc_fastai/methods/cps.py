@@ -33,7 +33,7 @@ def cps(
     criterion='ce'          # for labelled images, see `supervised`
 )->Method:
     "Cross pseudo supervision between senior and junior (arXiv 2106.01226, eq. 1–4); the junior is deployed"
-    views = [UnlabelledBatch(warmup), StrongViews(), PseudoLabels('senior','junior')]
-    mixed = [*[CutMix()]*cutmix, *[PasteLabelled()]*paste]
+    views = [UnlabelledBatch(warmup), StrongViews(), PseudoLabels('senior','junior'), *[CutMix()]*cutmix,
+        *[PasteLabelled()]*paste, OneForward()]
     terms = cps_terms(threshold, weight=weight, warmup=warmup, ramp=ramp)
-    return Method('cps', [*views, *mixed, OneForward(), Supervised(criterion), *terms])
+    return Method('cps', [*views, Supervised(criterion), *terms])

@@ -190,8 +190,8 @@ class PasteLabelled(StepCallback):
     def before_batch(self):
         s = self.step
         if s.x_s is None: return
-        n,views = len(s.x_l),len(s.x_s)
-        i = torch.randperm(n, device=s.x_l.device).repeat(-(-views//n))[:views]
+        n = len(s.x_s)
+        i = torch.randperm(len(s.x_l), device=s.x_l.device).repeat(n)[:n] # each once before any twice
         y,m = s.y_l[i],half_the_classes(s.y_l[i]) & s.valid
         s.x_s = torch.where(m[:,None], s.x_l[i], s.x_s)
         def paste(o): return PseudoLabel(torch.where(m, y, o.label), torch.where(m, 1., o.confidence), s.valid)
