@@ -28,7 +28,7 @@ RAMPS = ('mean_teacher','cps','segkc')
 EARLY = {k:dict(warmup=.2) for k in METHODS if k!='supervised'} | {k:dict(warmup=.2, ramp=.2) for k in RAMPS} | dict(self_training={}) # all ramps begin within the steps
 PLAIN = {k:dict(warmup=0, cutmix=False) for k in ('fixmatch','gta','mkd')} | {k:dict(warmup=0, ramp=0, cutmix=False) for k in RAMPS} # without random numbers
 PLAIN |= {f'{k}, warming up':dict(warmup=.5, cutmix=False) for k in ('segkc','gta')} # adaptors and assistant have nothing to do yet
-for k in ('cps','segkc','segkc, warming up'): PLAIN[k]['paste'] = False
+for k in ('fixmatch','mean_teacher','cps','segkc','segkc, warming up'): PLAIN[k]['paste'] = False
 PLAIN['fixmatch'] |= dict(threshold=.1455) # keeps a part of the pixels
 PLAIN['cps'] |= dict(threshold=.1455, criterion=OHEM(.1, 3000))
 

@@ -250,7 +250,7 @@ def test_unimatch_mixes_each_view_with_its_own_mirror_image(scenes):
         def before_batch(self):
             s = self.learn.semi_step
             self.x,self.label,self.valid = s.x_s,s.pseudo['teacher'].label,s.valid
-    learn = make(scenes, unimatch(**NOW), [Before()])
+    learn = make(scenes, unimatch(**NOW, paste=False), [Before()])
     learn.cut_mix.box = dict(p=1.)
     s,was = one_step(learn).semi_step,learn.before
     for now,then in ((s.x_s,was.x), (s.pseudo['teacher'].label,was.label), (s.valid,was.valid)):

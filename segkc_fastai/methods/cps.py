@@ -8,8 +8,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/04_methods/cps.html.md"""
 __all__ = ['cps_terms', 'cps']
 
 # %% ../../nbs/04_methods/07_cps.ipynb #7e9f9a6a
-from .step import Method, UnlabelledBatch, StrongViews, PseudoLabels, CutMix, PasteLabelled
-from .step import OneForward
+from .step import Method, PseudoLabels, views_of_unlabelled
 from .supervised import Supervised
 from .fixmatch import PseudoSupervision, Kept
 
@@ -33,7 +32,6 @@ def cps(
     criterion='ce'          # for labelled images, see `supervised`
 )->Method:
     "Cross pseudo supervision between senior and junior (arXiv 2106.01226, eq. 1–4); the junior is deployed"
-    views = [UnlabelledBatch(warmup), StrongViews(), PseudoLabels('senior','junior'), *[CutMix()]*cutmix,
-        *[PasteLabelled()]*paste, OneForward()]
+    views = views_of_unlabelled(PseudoLabels('senior','junior'), warmup, cutmix=cutmix, paste=paste)
     terms = cps_terms(threshold, weight=weight, warmup=warmup, ramp=ramp)
     return Method('cps', [*views, Supervised(criterion), *terms])

@@ -11,8 +11,7 @@ __all__ = ['PseudoSupervision', 'kept_share', 'agreement', 'Kept', 'fixmatch']
 import torch
 from ..core.parallel import denominator
 from .losses import pseudo_label_loss
-from .step import Method, UnlabelledBatch, StrongViews, PseudoLabels, CutMix, OneForward
-from .step import MoveEMA, StepCallback, Term
+from .step import Method, MoveEMA, PseudoLabels, StepCallback, Term, views_of_unlabelled
 from .supervised import Supervised
 
 # %% ../../nbs/04_methods/05_fixmatch.ipynb #dc84d571
@@ -66,13 +65,14 @@ def fixmatch(
     threshold:float=.95,    # τ: pseudo labels of lower confidence are dropped
     cap:float=None,         # decay of the teacher late in training, see `MoveEMA`; the release's is .996
     cutmix:bool=True,       # paste boxes between unlabelled images
+    paste:bool=True,        # paste labelled objects into the strong views, see `PasteLabelled`
     warmup:float=0.,        # share of the training on labelled images alone
     ramp:float=0.,          # share of the training over which the weight then grows
     criterion='ce'          # for labelled images, see `supervised`
 )->Method:
     "FixMatch (arXiv 2001.07685) with an EMA teacher, as in UniMatch V2's release; the teacher is deployed"
-    views = [UnlabelledBatch(warmup), StrongViews(), PseudoLabels('teacher'), *[CutMix()]*cutmix]
+    views = views_of_unlabelled(PseudoLabels('teacher'), warmup, cutmix=cutmix, paste=paste, apart=True)
     term = PseudoSupervision('teacher', 'junior', threshold=threshold, weight=weight, warmup=warmup, ramp=ramp)
     terms = [Supervised(criterion), term, Kept('teacher', threshold=threshold)]
-    cbs = [*views, OneForward(apart=True), *terms, MoveEMA(cap, warmup)]
+    cbs = [*views, *terms, MoveEMA(cap, warmup)]
     return Method('fixmatch', cbs, ('junior',), 'teacher', dict(teacher='junior'))

@@ -14,8 +14,7 @@ from ..core.task import IGNORE
 from ..models.cohort import ema_decay
 from ..core.parallel import denominator, gathered
 from ..core.tensors import plain_tensor
-from .step import Method, UnlabelledBatch, StrongViews, PseudoLabels, CutMix, OneForward, Term
-from .step import MoveEMA
+from .step import Method, MoveEMA, PseudoLabels, Term, views_of_unlabelled
 from .supervised import Supervised
 
 # %% ../../nbs/04_methods/09_gta.ipynb #def5a697
@@ -119,7 +118,7 @@ def gta(
     private='predictor' # what the student keeps: the mask predictor, or its last 1×1 convolution (classifier) alone
 )->Method:
     "GTA-Seg (arXiv 2301.07340): the student is the junior, its assistant of the same shape; the teacher is deployed"
-    views = [UnlabelledBatch(warmup), StrongViews(), PseudoLabels('teacher'), *[CutMix()]*cutmix]
+    views = views_of_unlabelled(PseudoLabels('teacher'), warmup, cutmix=cutmix, apart=True)
     terms = [Supervised(criterion, ('junior',)), Assistant(drop, weight=weight, warmup=warmup)]
-    cbs = [*views, OneForward(apart=True), *terms, HandOver(features, cap, warmup, private)]
+    cbs = [*views, *terms, HandOver(features, cap, warmup, private)]
     return Method('gta', cbs, ('assistant','junior'), 'teacher', dict(teacher='junior'), twins=dict(assistant='junior'))

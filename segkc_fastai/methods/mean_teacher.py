@@ -10,8 +10,7 @@ __all__ = ['probability_distance', 'Consistency', 'mean_teacher']
 # %% ../../nbs/04_methods/04_mean_teacher.ipynb #52776a2b
 import torch
 from ..core.parallel import denominator
-from .step import Method, UnlabelledBatch, StrongViews, PseudoLabels, CutMix, OneForward, Term
-from .step import MoveEMA
+from .step import Method, MoveEMA, PseudoLabels, Term, views_of_unlabelled
 from .supervised import Supervised
 
 # %% ../../nbs/04_methods/04_mean_teacher.ipynb #ae80252f
@@ -35,7 +34,7 @@ class Consistency(Term):
     def after_pred(self):
         s = self.step
         if s.unlabelled is None: return
-        z,q = s.unlabelled[self.learner].logits,s.mix(s.soft[self.teacher])
+        z,q = s.unlabelled[self.learner].logits,s.soft[self.teacher]
         s.add('consistency', probability_distance(z, q, s.valid), self.now)
 
 # %% ../../nbs/04_methods/04_mean_teacher.ipynb #66475bb8
@@ -43,12 +42,13 @@ def mean_teacher(
     consistency:float=1., # weight of the term; `weight` elsewhere is that of pseudo labels
     cap:float=None,     # decay of the teacher late in training, see `MoveEMA`; .99 in the release of CPS
     cutmix:bool=True,   # paste boxes between unlabelled images
+    paste:bool=True,    # paste labelled objects into the strong views, see `PasteLabelled`
     warmup:float=.1,    # share of the training on labelled images alone
     ramp:float=.2,      # share of the training over which the weight then grows
     criterion='ce'      # for labelled images, see `supervised`
 )->Method:
     "Mean teacher (arXiv 1703.01780): a student, the junior, agrees with its EMA; the teacher is deployed"
-    views = [UnlabelledBatch(warmup), StrongViews(), PseudoLabels('teacher', soft=True), *[CutMix()]*cutmix]
+    views = views_of_unlabelled(PseudoLabels('teacher', soft=True), warmup, cutmix=cutmix, paste=paste, apart=True)
     term = Consistency(weight=consistency, warmup=warmup, ramp=ramp)
-    cbs = [*views, OneForward(apart=True), Supervised(criterion), term, MoveEMA(cap, warmup, most=.99)]
+    cbs = [*views, Supervised(criterion), term, MoveEMA(cap, warmup, most=.99)]
     return Method('mean_teacher', cbs, ('junior',), 'teacher', dict(teacher='junior'))

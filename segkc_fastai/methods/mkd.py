@@ -17,8 +17,7 @@ from ..models.cohort import evaluating, on_coarsest_grid
 from ..core.parallel import total
 from ..core.tensors import plain_tensor
 from .losses import class_map, pseudo_label_loss
-from .step import Method, UnlabelledBatch, StrongViews, PseudoLabels, CutMix, OneForward, Term
-from .step import MoveEMA, pseudo_label
+from .step import Method, MoveEMA, PseudoLabels, Term, pseudo_label, views_of_unlabelled
 from .supervised import Supervised
 from .fixmatch import Kept
 
@@ -241,7 +240,7 @@ def mkd(
     weights = (teacher_weight,student_weight,strength)
     term = MutualDistillation(*weights, threshold, augment, grid, warmup=warmup, ramp=ramp)
     teachers = term.teachers
-    views = [UnlabelledBatch(warmup), StrongViews(), TeachersLabel(*teachers.values()), *[CutMix()]*cutmix]
+    views = views_of_unlabelled(TeachersLabel(*teachers.values()), warmup, cutmix=cutmix)
     kept = Kept(*teachers.values(), threshold=threshold)
-    cbs = [*views, OneForward(), Supervised(criterion), term, kept, MoveEMA(cap, warmup)]
+    cbs = [*views, Supervised(criterion), term, kept, MoveEMA(cap, warmup)]
     return Method('mkd', cbs, ema={t:k for k,t in teachers.items()})

@@ -9,7 +9,7 @@ __all__ = ['stage_share', 'Stages', 'self_training']
 
 # %% ../../nbs/04_methods/11_self_training.ipynb #d778a47d
 from fastai.callback.schedule import ParamScheduler
-from .step import Method, StepCallback, UnlabelledBatch, StrongViews, PseudoLabels, CutMix, OneForward
+from .step import Method, PseudoLabels, StepCallback, views_of_unlabelled
 from .supervised import Supervised
 from .fixmatch import PseudoSupervision, Kept
 
@@ -49,6 +49,6 @@ def self_training(
 )->Method:
     "Self-training in two stages, as in ST++ (arXiv 2106.05095) without its selection of images; the junior is deployed"
     stages = Stages(first)
-    views = [UnlabelledBatch(first), StrongViews(), PseudoLabels('senior'), *[CutMix()]*cutmix, OneForward(apart=True)]
+    views = views_of_unlabelled(PseudoLabels('senior'), first, cutmix=cutmix, apart=True)
     term = PseudoSupervision('senior', 'junior', threshold=threshold, weight=weight, warmup=first)
     return Method('self_training', [*views, Supervised(criterion), term, Kept('senior', threshold=threshold), stages])

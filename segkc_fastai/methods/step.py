@@ -6,8 +6,8 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/04_methods/step.html.md"""
 
 # %% auto #0
 __all__ = ['WINDOW', 'ramp_up', 'PseudoLabel', 'pseudo_label', 'EpochMeans', 'SemiStep', 'StepCallback', 'UnlabelledBatch',
-           'for_views', 'StrongViews', 'PseudoLabels', 'CutMix', 'PasteLabelled', 'split_outputs', 'OneForward',
-           'check_schedule', 'Term', 'SegLoss', 'decay_over', 'MoveEMA', 'Method']
+           'for_views', 'StrongViews', 'PseudoLabels', 'CutMix', 'with_certain', 'PasteLabelled', 'split_outputs',
+           'OneForward', 'views_of_unlabelled', 'check_schedule', 'Term', 'SegLoss', 'decay_over', 'MoveEMA', 'Method']
 
 # %% ../../nbs/04_methods/02_step.ipynb #0fc7ff91
 from dataclasses import dataclass, field
@@ -182,8 +182,18 @@ class CutMix(StepCallback):
         s.box = cutmix_box(s.valid.shape, s.valid.device, **self.box)
         s.x_s,s.valid = s.mix(s.x_s),s.mix(s.valid)
         s.pseudo = {k:o.map(s.mix, s.valid) for k,o in s.pseudo.items()}
+        s.soft = {k:s.mix(o) for k,o in s.soft.items()}
 
 # %% ../../nbs/04_methods/02_step.ipynb #757a6cdf
+def with_certain(
+    p:torch.Tensor, # (B,K,H,W) probabilities
+    y:torch.Tensor, # (B,H,W) class numbers
+    m:torch.Tensor  # (B,H,W) bool
+)->torch.Tensor: # (B,K,H,W)
+    "Probability 1 of the classes `y` where `m`, `p` elsewhere"
+    one = torch.zeros_like(p).scatter_(1, torch.where(m, y, 0).long()[:,None], 1)
+    return torch.where(m[:,None], one, p)
+
 class PasteLabelled(StepCallback):
     "Paste half of the classes of a labelled image into each strong view, with their true labels (DACS, arXiv 2007.08702)"
     order = CutMix.order+1
@@ -196,6 +206,7 @@ class PasteLabelled(StepCallback):
         s.x_s = torch.where(m[:,None], s.x_l[i], s.x_s)
         def paste(o): return PseudoLabel(torch.where(m, y, o.label), torch.where(m, 1., o.confidence), s.valid)
         s.pseudo = {k:paste(o) for k,o in s.pseudo.items()}
+        s.soft = {k:with_certain(o, y, m) for k,o in s.soft.items()}
 
 # %% ../../nbs/04_methods/02_step.ipynb #e8c80340
 def split_outputs(
@@ -222,6 +233,18 @@ class OneForward(StepCallback):
         elif self.apart: s.labelled,s.unlabelled = self.pred
         else: s._whole,(s.labelled,s.unlabelled) = self.pred,split_outputs(self.pred, len(s.x_l))
         self.learn.pred = s.terms
+
+# %% ../../nbs/04_methods/02_step.ipynb #b291e3a2
+def views_of_unlabelled(
+    labels:PseudoLabels,  # who labels them, and how
+    warmup:float=0.,      # share of the training before the first unlabelled batch
+    cutmix:bool=True,     # paste boxes between unlabelled images
+    paste:bool=False,     # paste labelled objects into the strong views
+    apart:bool=False      # give strong views BatchNorm statistics of their own
+)->list: # callbacks
+    "The step up to the forward pass"
+    mixed = [*[CutMix()]*cutmix, *[PasteLabelled()]*paste]
+    return [UnlabelledBatch(warmup), StrongViews(), labels, *mixed, OneForward(apart)]
 
 # %% ../../nbs/04_methods/02_step.ipynb #17053088
 def check_schedule(weight, warmup, ramp):
