@@ -16,7 +16,7 @@ from segkc_fastai.data.benchmarks import load_source
 from segkc_fastai.methods.registry import METHODS
 from segkc_fastai.runs.compare import ablation_arms, method_arms
 from segkc_fastai.runs.folder import Run, read_results
-from segkc_fastai.runs.grid import run_grid
+from segkc_fastai.runs.grid import run_grid, run_path
 from segkc_fastai.runs.recipes import recipe
 from segkc_fastai.view.charts import arm_bars
 from segkc_fastai.view.figures import save_figure
@@ -71,20 +71,24 @@ class Study:
         for s in SEEDS: # a table of the seeds so far is a result, too
             todo = {k:v for k,v in arms.items() if k not in set(df.arm[df.seed==s])}
             if not todo: continue
-            new = run_grid(todo, config, RUNS/self.data, (s,), labelled)
-            if self.shown and s==SEEDS[0] and set(self.shown)<=set(todo): self.draw(name, new)
-            df = pd.concat([df, new.drop(columns='path')], ignore_index=True)
+            new = run_grid(todo, config, RUNS/self.data, (s,), labelled).drop(columns='path')
+            df = pd.concat([df, new], ignore_index=True)
             df = df.sort_values(['arm','seed'], key=lambda o: o.map(list(arms).index) if o.name=='arm' else o)
             with replacing(table) as f: df.to_csv(f, index=False)
-        save_figure(arm_bars(df, 'mIoU on test, last epoch'), ROOT/'nbs'/'images'/f'{name}.png')
+        if self.arms is not ceiling: self.draw(name, df, labelled)
 
-    def draw(self, name, df):
-        paths = dict(zip(df.arm, df.path))
-        save_figure(demo_grid({k:Run(paths[k]) for k in self.shown}), ROOT/'nbs'/'images'/f'{name}_grid.png')
+    def draw(self, name, df, labelled):
+        "The bars of all arms below the ceiling, and the grid of those in `shown`, if their runs are here"
+        images,top = ROOT/'nbs'/'images',ROOT/'nbs'/'results'/f'{self.data}_all.csv'
+        tops = [read_results(top).assign(arm='supervised, all labels')] if top.exists() else []
+        save_figure(arm_bars(pd.concat([df, *tops]), 'mIoU on test, last epoch'), images/f'{name}.png')
+        runs = {k:run_path(RUNS/self.data, k, labelled, SEEDS[0]) for k in self.shown}
+        if absent := [o.name for o in runs.values() if not o.exists()]: print(f'no grid without the runs {", ".join(absent)}')
+        elif runs: save_figure(demo_grid({k:Run(o) for k,o in runs.items()}), images/f'{name}_grid.png')
 
-STUDIES = dict(nuclei=Study('nuclei', 13, shown=('supervised','unimatch','cps','segkc')), nuclei_26=Study('nuclei', 26))
+STUDIES = {f'{k}_all':Study(k, n, ('supervised',), ceiling) for k,n in dict(nuclei=410, camvid=367).items()}
+STUDIES |= dict(nuclei=Study('nuclei', 13, shown=('supervised','unimatch','cps','segkc')), nuclei_26=Study('nuclei', 26))
 STUDIES |= dict(camvid=Study('camvid', 46, STREETS), camvid_drive=Study('camvid', one_drive, STREETS))
-STUDIES |= {f'{k}_all':Study(k, n, ('supervised',), ceiling) for k,n in dict(nuclei=410, camvid=367).items()}
 STUDIES |= {f'{k}_ablation':Study(k, STUDIES[k].labelled, arms=ablated) for k in ('nuclei','camvid')}
 
 if __name__=='__main__':
