@@ -29,22 +29,15 @@ from .findings import value_order
 from .inspection import find_pairs, hearing, look
 from .splits import hold_out, split_source
 
-# %% ../../nbs/02_data/15_audit.ipynb #474a8b52
-def _rename_command(pairs):
-    "A command that cuts an ending off the names of masks; empty unless they all have the same one"
-    odd = {p.mask.stem.replace(p.name, '', 1) for p in pairs} - {''}
-    if len(odd)!=1: return ''
-    cut = f'b=${{f##*/}}; mv "$f" "${{f%/*}}/${{b/{odd.pop()}/}}"'
-    return f'for f in {pairs[0].mask.parent}/*; do {cut}; done'
-
 # %% ../../nbs/02_data/15_audit.ipynb #82a9934a
 def _arrange_files(path, images, pairs):
-    "The remedy for a folder of these images, of which `pairs` have masks"
+    "The remedy for a folder of these images, of which `pairs` have masks; nothing is moved or overwritten"
     if not images:
         into = f'{path}/train/images and their masks into {path}/train/masks'
         return f'put images ({", ".join(sorted(IMAGE_TYPES))}) into {into}'
-    if command := _rename_command(pairs): return f'rename the masks after their images: `{command}`'
-    return f'sort the files into {path}/{{train,val,test}}/{{images,masks}}; an image and its mask need the same stem'
+    into = 'copy the files into a new folder, as {train,val,test}/{images,masks}; an image and its mask need the same stem'
+    odd = [*{p.mask.stem.replace(p.name, '', 1) for p in pairs}-{''}]
+    return f'{into}, so leave out {odd[0]!r} of the masks' if len(odd)==1 else into
 
 # %% ../../nbs/02_data/15_audit.ipynb #7b7a9903
 def _most(counts):

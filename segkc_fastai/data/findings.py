@@ -15,9 +15,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 import numpy as np
+from PIL import Image, ImageFilter
 from ..core.console import first_few
 from ..core.task import Task, IGNORE
-from .sources import IMAGE_TYPES
+from .labels import load_mask
+from .sources import IMAGE_TYPES, why_one_class
 from .inspection import suggest_task
 
 # %% ../../nbs/02_data/14_findings.ipynb #081e5df5
@@ -75,18 +77,30 @@ def known_values(
     if task.masks=='rgb': return {*task.palette, *task.ignore}
     return {*(task.masks if isinstance(task.masks, dict) else range(len(task))), *task.ignore}
 
+# %% ../../nbs/02_data/14_findings.ipynb #ac73ce2e
+def _numbered(masks): return json.dumps({str(v):i for v,i in masks.items()})
+
+def _more_classes(task, new):
+    "The remedy for unknown values that are classes"
+    k,known = len(task),task.masks if isinstance(task.masks, dict) else {i:i for i in range(len(task))}
+    add = f'add the name(s) of {len(new)} class(es) to `"classes"`'
+    if new==list(range(k, k+len(new))) and task.masks=='index': return add
+    return f'{add} and set `"masks": {_numbered(known | {v:k+i for i,v in enumerate(new)})}`'
+
 # %% ../../nbs/02_data/14_findings.ipynb #f8fee856
 def index_remedy(
     task:Task,
-    seen # all values in the masks of the folder
+    seen,   # all values in the masks of the folder
+    void=() # those that may stand for pixels without a label
 )->str: # empty if all are known
     "How to decode masks that contain unknown class numbers"
     k,new = len(task),sorted(seen-known_values(task))
     if not new: return ''
     if k==2 and seen=={0,new[0]}: return f'set `"masks": {{"0": 0, "{new[0]}": 1}}, "ignore": []`'
-    if new==[k] and 0 not in seen:
-        masks = json.dumps({str(i+1):i for i in range(k)})
-        return f'no mask contains 0, so classes seem to be numbered from 1: set `"masks": {masks}`'
+    if new==[k] and (0 not in seen or 0 in task.ignore):
+        why = '0 is ignored' if 0 in seen else 'no mask contains 0'
+        return f'{why}, so classes seem to be numbered from 1: set `"masks": {_numbered({i+1:i for i in range(k)})}`'
+    if not set(new)<=set(void): return _more_classes(task, new)
     ignore = json.dumps(sorted({*task.ignore, *new}))
     return f'to ignore these pixels, set `"ignore": {ignore}`; if the values are classes, add their names'
 
@@ -97,8 +111,6 @@ def colour_remedy(
 )->str: # empty if all are known
     "How to decode masks that contain unknown colours"
     if not seen-known_values(task): return ''
-    grey = all(len(v)==2 or len(set(v[:3]))==1 for v in seen)
-    if grey: return 'all channels are equal; keep one: `Image.open(f).getchannel(0).save(f)`'
     new = sorted({v[:3] for v in seen}-{*task.palette, *task.ignore})
     if not new: return 'set `"masks": "rgb"` in task.json; all colours are in the palette'
     many = f'{len(new)} colours: edges are smoothed, or these are photographs; export masks without smoothing'
@@ -107,11 +119,25 @@ def colour_remedy(
     return f'set `"masks": "rgb"` and {add}'
 
 # %% ../../nbs/02_data/14_findings.ipynb #a121f111
+_THIN = 7 # pixels: the width below which a line may be a border without a label
+
+def _is_thin(mask, v):
+    "Do the pixels of value `v` in a mask file form thin lines?"
+    m = Image.fromarray(255*(np.asarray(load_mask(mask))==v).astype(np.uint8))
+    return not m.filter(ImageFilter.MinFilter(_THIN)).getextrema()[1]
+
+def _could_be_void(a, v):
+    "Do the pixels of an unknown value cover at most a quarter of the masks, in thin lines?"
+    looks = [o for o in a.looks if o.values]
+    share = sum(o.values.get(v, 0) for o in looks)/sum(sum(o.values.values()) for o in looks)
+    return share<=.25 and all(_is_thin(o.pair.mask, v) for o in [o for o in looks if v in o.values][:3])
+
 def _recode(a, looks):
     "The remedy for unknown values in `looks`, given those of all masks"
     colour = any(isinstance(v, tuple) for o in looks for v in o.values)
     seen = {v for v in a.values() if isinstance(v, tuple)==colour}
-    return (colour_remedy if colour else index_remedy)(a.task, seen)
+    if colour: return colour_remedy(a.task, seen)
+    return index_remedy(a.task, seen, [v for v in seen-known_values(a.task) if _could_be_void(a, v)])
 
 # %% ../../nbs/02_data/14_findings.ipynb #11f20316
 def size_remedy(
@@ -124,7 +150,7 @@ def size_remedy(
     ratios = {tuple(round(i/m, 2) for i,m in zip(o.size, o.mask_size)) for o in looks}
     one = len(ratios)==1 and len(set(next(iter(ratios))))==1
     factor = f'each image is {ratios.pop()[0]} times the size of its mask; ' if one else ''
-    return factor + 'resize the masks: `m.resize(image.size, Image.NEAREST).save(f)`'
+    return factor + 'resize copies of the masks without smoothing: `m.resize(image.size, Image.NEAREST)`'
 
 # %% ../../nbs/02_data/14_findings.ipynb #0e08c172
 _VARIES = re.compile(r'[^\s:]+\.(?:jpe?g|png|webp|tiff?)|\d[\d×]*(?:[(), ]+\d[\d×]*)*')
@@ -194,11 +220,17 @@ def _unseen(a, part, c, shows):
 # %% ../../nbs/02_data/14_findings.ipynb #6eec519f
 def _never_shown(a, c):
     "Finding about class `c`, which no mask of any part shows"
-    what = f'no mask at all shows {a.task.classes[c]}'
-    remove = 'remove the class from task.json, or check whether its pixels have another value'
-    if len(a.task)!=2 or set(a.values())!={0,IGNORE}: return Finding('warning', what, remove)
-    fix = 'set `"masks": {"0": 0, "255": 1}, "ignore": []` in task.json'
-    return Finding('warning', f'{what}: 255 is ignored; a 0/255 binary mask?', fix)
+    fix = 'remove the class from task.json, or check whether its pixels have another value'
+    return Finding('warning', f'no mask at all shows {a.task.classes[c]}', fix)
+
+# %% ../../nbs/02_data/14_findings.ipynb #e4b56769
+def _one_class(a):
+    "Finding about labelled masks that show one class, or None"
+    n,total = a.pixels('labelled'),np.zeros(256, np.int64)
+    if (n>0).sum()!=1: return None
+    total[:len(n)] = n
+    total[IGNORE] = sum(sum(o.values.values()) for o in a.parts['labelled'] if o.counts) - n.sum()
+    return Finding('error', f'the labelled masks show {a.task.classes[n.argmax()]} alone', why_one_class(total, a.task))
 
 # %% ../../nbs/02_data/14_findings.ipynb #d38d0779
 def _all_ignored(a, part):
@@ -217,6 +249,7 @@ def missing_classes(
     "Masks without a valid pixel, and classes that a part never shows"
     if a.task is None: return
     n = {k:a.pixels(k) for k in PARTS}
+    if f := _one_class(a): yield f
     for part in PARTS:
         if f := _all_ignored(a, part): yield f
         for c in np.flatnonzero(n[part]==0) if part!='unlabelled' and n[part].sum() else ():

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops
 from ..core.task import Task, IGNORE
 from .duplicates import perceptual_hash
 from .labels import decode_mask, load_mask, read_image
@@ -42,10 +42,13 @@ def mask_values(
 def _number_task(vals):
     "A task that reads masks of the values `vals`, in ascending order"
     if vals==[0,IGNORE]: return Task(['background','object'], ignore=(), masks={0:0, IGNORE:1})
-    vals = [v for v in vals if v!=IGNORE] or [0]
+    even = np.linspace(0, IGNORE, len(vals))
+    spread = len(vals)>1 and abs(even-vals).max()<=1 # such as 0, 127 and 255: the last one is a class, too
+    if not spread: vals = [v for v in vals if v!=IGNORE] or [0]
     plain = vals[0]==0 and vals[-1]<2*len(vals) # a class or two may be absent
     n = vals[-1]+1 if plain else len(vals)
-    return Task([f'class {i}' for i in range(n)], masks='index' if plain else {v:i for i,v in enumerate(vals)})
+    masks = 'index' if plain else {v:i for i,v in enumerate(vals)}
+    return Task([f'class {i}' for i in range(n)], ignore=() if spread else (IGNORE,), masks=masks)
 
 # %% ../../nbs/02_data/13_inspection.ipynb #198e4971
 def suggest_task(
@@ -89,12 +92,18 @@ def _inspect_image(o, path):
     bits = perceptual_hash(im)
     if bits is not None: o.hash = bits.tobytes()
 
+# %% ../../nbs/02_data/13_inspection.ipynb #032f2964
+def _one_band(m):
+    "A mask whose channels are equal as one of class numbers, any other unchanged"
+    first,*rest = m.split()[:len(m.mode.rstrip('Aa'))] # without alpha
+    return m if any(ImageChops.difference(first, o).getbbox() for o in rest) else first
+
 # %% ../../nbs/02_data/13_inspection.ipynb #41c77c7e
 def _inspect_mask(o, path, task):
     "Fill in the facts about the mask"
     m = load_mask(path)
     o.mask_size,o.mask_mode = m.size,m.mode
-    vals,n = mask_values(m.convert('RGB') if task and task.masks=='rgb' else m)
+    vals,n = mask_values(m.convert('RGB') if task and task.masks=='rgb' else _one_band(m))
     o.values = dict(zip(map(tuple if vals.ndim>1 else int, vals[:1000].tolist()), n.tolist()))
     if task is None: return
     with hearing(o.said, 'values', path):
@@ -118,11 +127,17 @@ def look(
 # %% ../../nbs/02_data/13_inspection.ipynb #271fb0ab
 _MASK_WORD = r'mask|label|label_?ids|gt|seg|segmentation\w*|annotation|target'
 _MASK_NAME = re.compile(rf'(?i)(?:^|[_\-. ])(?:{_MASK_WORD})s?(?:$|[_\-. ])')
+_IMAGE_FOLDER = re.compile(r'(?i)^(?:jpeg)?(?:image|img|photo)s?$')
+_PICTURES_OF_MASKS = re.compile(r'(?i)^SegmentationObject|visuali[sz]ation|overlay') # folders
+_JPEG = '.jpg','.jpeg'
 
-def _is_mask(f, dirs, photos):
-    "Is file `f` in folders `dirs` a mask? `photos` are paths of JPEG files without suffix"
-    if f.suffix.lower()=='.png' and f.with_suffix('') in photos: return True
-    return any(_MASK_NAME.search(d) for d in (*dirs, f.stem))
+def _is_mask(f, dirs, beside):
+    "Is file `f` in folders `dirs` a mask? `beside` are all images and masks"
+    if any(map(_MASK_NAME.search, dirs)): return True
+    bare,kind = _MASK_NAME.sub('', f.stem),f.suffix.lower()
+    if bare==f.stem: return kind=='.png' and any(f.with_suffix(o) in beside for o in _JPEG)
+    if any(f.with_name(bare+o) in beside for o in IMAGE_TYPES): return True
+    return kind not in _JPEG and not any(map(_IMAGE_FOLDER.search, dirs))
 
 # %% ../../nbs/02_data/13_inspection.ipynb #3e2dee16
 def _part_by_folder(dirs): return next((k for k in ('val','test') for d in dirs if d.lower().startswith(k)), 'train')
@@ -131,14 +146,16 @@ def _part_by_folder(dirs): return next((k for k in ('val','test') for d in dirs 
 def find_pairs(
     path:Path # folder in any state
 )->tuple: # part → `Pair`s, and the masks without an image
-    "Pairs of images and masks from anywhere in a folder"
+    "Pairs of images and masks from anywhere in a folder, except for pictures of masks and masks of instances"
     files = [f for f in sorted(path.rglob('*')) if f.suffix.lower() in IMAGE_TYPES and not f.name.startswith('.')]
-    photos = {f.with_suffix('') for f in files if f.suffix.lower() in ('.jpg','.jpeg')}
-    masks,pairs,images = {},{k:[] for k in ('train','val','test')},[]
+    beside = set(files)
+    named,cut,images,pairs = {},{},[],{k:[] for k in ('train','val','test')}
     for f in files:
         dirs = f.relative_to(path).parts[:-1]
         part = _part_by_folder(dirs)
-        if _is_mask(f, dirs, photos): masks[part,_MASK_NAME.sub('', f.stem)] = f
+        if any(map(_PICTURES_OF_MASKS.search, dirs)): continue
+        if _is_mask(f, dirs, beside): named[part,f.stem] = cut[part,_MASK_NAME.sub('', f.stem)] = f
         else: images.append((part, f))
-    for part,f in images: pairs[part].append(Pair(f, masks.pop((part, f.stem), None)))
-    return pairs,list(masks.values())
+    for part,f in images: pairs[part].append(Pair(f, named.get((part, f.stem), cut.get((part, f.stem)))))
+    used = {o.mask for found in pairs.values() for o in found}
+    return pairs,[f for f in named.values() if f not in used]

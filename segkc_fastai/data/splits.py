@@ -9,7 +9,7 @@ __all__ = ['KNOWN_LISTS', 'labelled_count', 'read_names', 'list_hash', 'split_fa
            'split_source', 'hold_out']
 
 # %% ../../nbs/02_data/05_splits.ipynb #00be602d
-import hashlib, re, warnings
+import hashlib, json, re, unicodedata, warnings
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import groupby
@@ -59,6 +59,18 @@ def _find(line, known):
     spellings = line,_line_stem(line),_line_stem(file[1] if file else line),_line_stem(line.split()[0])
     return next((known[o] for o in spellings if o in known), None)
 
+# %% ../../nbs/02_data/05_splits.ipynb #3a59881e
+_QUOTED = re.compile(r'[#"\s].*|.*[\x00-\x1f\x7f\x85\u2028\u2029].*|.*\s', re.S)
+
+def _as_line(name):
+    "A name as a line of a list"
+    return json.dumps(name) if _QUOTED.fullmatch(name) else name
+
+def _named(line):
+    "The name that a quoted line states, or None"
+    try: return json.loads(line) if line[:1]=='"' else None
+    except ValueError: return None
+
 # %% ../../nbs/02_data/05_splits.ipynb #5d61a516
 def _numbered_lines(path):
     "Line numbers and text of a list, without blank lines and comments"
@@ -76,10 +88,10 @@ def read_names(
     "Names from a list; raises `ValueError` with file and line of an unknown name"
     path,res,known = Path(path),[],{_bare(o):o for o in known} | {o:o for o in known}
     for i,s in _numbered_lines(path):
-        where = f'{path}, line {i}'
+        where,s = f'{path}, line {i}',unicodedata.normalize('NFC', s)
         if '..' in re.split(r'[\\/]', s):
             raise ValueError(f'{where}: {s!r:.80} leads out of its folder; lists must name images of the data')
-        name = _find(s, known)
+        name = known.get(_named(s)) or _find(s, known)
         if name is None:
             fix = 'correct the line, or pass the data and layout that the list was made for'
             raise ValueError(f'{where}: no image with a mask is called {s!r:.80}; {fix}')
@@ -127,7 +139,7 @@ def write_list(
     what:str       # its first line, as a comment
 ):
     "Write names, one per line; the file is complete or not written at all"
-    write_text(path, f'# list 1: {what}\n'+''.join(f'{o.name}\n' for o in pairs))
+    write_text(path, f'# list 1: {what}\n'+''.join(f'{_as_line(o.name)}\n' for o in pairs))
 
 # %% ../../nbs/02_data/05_splits.ipynb #61617828
 @dataclass

@@ -22,6 +22,7 @@ from fastai.torch_core import get_model, rank_distrib
 from ..core.files import damaged, plain_name, read_json, replacing, write_json, write_text
 from ..core.task import IGNORE, as_task
 from ..data.labels import load_mask, read_image
+from ..data.sources import without_unreadable_masks
 from ..data.loaders import SegDataset
 from ..core.tensors import device_of, plain_tensor
 from ..models.cohort import evaluating
@@ -88,7 +89,7 @@ def probe_pairs(
     if dls.unlabelled is None: pairs = dls.valid_ds.pairs
     else: pairs = list(dict.fromkeys(dls.unlabelled.dataset.pairs)) # a short list is repeated there
     n = min(n, len(pairs))
-    return [masks.get(o.image, o) for o in (pairs[i*len(pairs)//n] for i in range(n))]
+    return without_unreadable_masks([masks.get(o.image, o) for o in (pairs[i*len(pairs)//n] for i in range(n))], dls.task)
 
 # %% ../../nbs/05_train/04_probe.ipynb #f6a2a06f
 LARGEST = 1024 # side of a record, pixels

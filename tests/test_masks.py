@@ -1,0 +1,161 @@
+"Masks as people have them, made from a known drawing: read as drawn, or refused with a remedy that leads there"
+import json, re, struct, zlib
+from pathlib import Path
+import numpy as np, pytest
+from PIL import Image, ImageDraw
+from segkc_fastai.data.audit import audit
+from segkc_fastai.data.labels import read_image, read_mask
+from segkc_fastai.data.sources import count_classes, folder_source
+
+THREE,TWO = dict(classes=['background','disc','box']),dict(classes=['background','thing'])
+BINARY = TWO | dict(masks={'0':0, '255':1}, ignore=[])
+COLOURS = [(0,0,0), (220,60,40), (50,200,90)]
+COLOURED = THREE | dict(masks='rgb', palette=COLOURS, ignore=[])
+
+def drawing(i):
+    "A disc (1) at the top left and a box (2) at the bottom right, (80,96)"
+    m = Image.new('L', (96,80))
+    d,j = ImageDraw.Draw(m),5*i%20
+    d.ellipse([4+j,6,24+j,26], fill=1)
+    d.rectangle([50,44+j//2,78,66+j//2], fill=2)
+    return np.asarray(m)
+
+def grey(a): return Image.fromarray(np.asarray(a, np.uint8))
+def binary(a): return grey(255*(a>0))
+def coloured(a): return Image.fromarray(np.uint8(COLOURS)[a])
+def levels(*vs): return lambda a, f: grey(np.uint8(vs)[a]).save(f)
+
+def png(bits):
+    "Writes grey PNGs of `bits` bits a sample, as optimisers of file size do"
+    def write(a, f):
+        per = 8//bits
+        rows = (a.reshape(len(a), -1, per)<<(bits*np.arange(per)[::-1])).sum(-1).astype(np.uint8)
+        chunk = lambda k,v: struct.pack('>I', len(v)) + k + v + struct.pack('>I', zlib.crc32(k+v))
+        head = struct.pack('>IIBBBBB', a.shape[1], len(a), bits, 0, 0, 0, 0)
+        body = zlib.compress(b''.join(b'\0'+o.tobytes() for o in rows))
+        Path(f).write_bytes(b'\x89PNG\r\n\x1a\n'+chunk(b'IHDR', head)+chunk(b'IDAT', body)+chunk(b'IEND', b''))
+    return write
+
+def in_format(kind, of=grey, **kw): return lambda a, f: of(a).save(f, kind, **kw)
+def pages(a, f): grey(a==0).save(f, save_all=True, append_images=[grey(a==1), grey(a==2)])
+
+def in_alpha(a, f):
+    im = Image.new('RGBA', (96,80))
+    im.putalpha(binary(a))
+    im.save(f)
+
+def write(folder, task, save, end='.png', n=6):
+    for part,m in (('train',n), ('val',2)):
+        for k in ('images','masks'): (folder/part/k).mkdir(parents=True)
+        for i in range(m):
+            coloured(drawing(i)).save(folder/part/'images'/f'{part}{i}.png')
+            save(drawing(i), folder/part/'masks'/f'{part}{i}{end}')
+    if task: (folder/'task.json').write_text(json.dumps(task))
+    return folder
+
+def agree(folder, want=lambda a: a):
+    "Are all masks read as drawn?"
+    src = folder_source(folder)
+    return all(np.array_equal(read_mask(p.mask, src.task), want(drawing(int(p.name[-1])))) for p in src.train+src.val)
+
+READ = { # name → task, how masks are written, ending of the file, what to read
+    'class numbers':         (THREE, in_format('PNG'), '.png', None),
+    'RGBA':                  (COLOURED, lambda a,f: coloured(a).convert('RGBA').save(f), '.png', None),
+    'three equal channels':  (THREE, lambda a,f: grey(a).convert('RGB').save(f), '.png', None),
+    'grey and alpha':        (THREE, lambda a,f: grey(a).convert('LA').save(f), '.png', None),
+    '2-bit PNG':             (THREE, png(2), '.png', None),
+    '4-bit PNG':             (THREE, png(4), '.png', None),
+    '16-bit PNG':            (THREE, lambda a,f: Image.fromarray(a.astype(np.uint16)).save(f), '.png', None),
+    'whole numbers as floats':(THREE, lambda a,f: Image.fromarray(a.astype(np.float32)).save(f), '.tif', None),
+    'lossless WebP':         (COLOURED, in_format('WEBP', coloured, lossless=True), '.webp', None),
+    'GIF':                   (BINARY, in_format('GIF', binary), '.gif', lambda a: a>0),
+    'BMP':                   (THREE, in_format('BMP'), '.bmp', None),
+    'PNG named jpg':         (THREE, in_format('PNG'), '.jpg', None)}
+
+@pytest.mark.parametrize('name', READ)
+def test_read_as_drawn(tmp_path, name):
+    task,save,end,want = READ[name]
+    folder = write(tmp_path/'data', task, save, end)
+    assert agree(folder, want or (lambda a: a))
+    a = audit(folder, size=(64,64))
+    assert a.ok, a.markdown()
+
+REFUSED = { # name → task, how masks are written, ending of the file, words
+    'JPEG':                  (BINARY, in_format('JPEG', binary), '.jpg', 'a mask in JPEG format'),
+    'JPEG named png':        (BINARY, in_format('JPEG', binary), '.png', 'a mask in JPEG format'),
+    'lossy WebP':            (COLOURED, in_format('WEBP', coloured, quality=80), '.webp', 'a mask in WEBP format'),
+    'pages of a TIFF':       (BINARY, pages, '.tif', '3 pages in one file'),
+    'shapes in alpha alone': (BINARY, in_alpha, '.png', 'shapes in the alpha channel alone'),
+    'fractions':             (THREE, lambda a,f: Image.fromarray(a/2).convert('F').save(f), '.tif', 'are not class numbers')}
+
+@pytest.mark.parametrize('name', REFUSED)
+def test_refused(tmp_path, name):
+    task,save,end,words = REFUSED[name]
+    folder = write(tmp_path/'data', task, save, end)
+    src = folder_source(folder)
+    with pytest.raises(ValueError, match=words) as e: read_mask(src.train[0].mask, src.task)
+    assert str(src.train[0].mask) in str(e.value)
+    a = audit(folder, size=(64,64))
+    assert not a.ok and words in a.markdown(), a.markdown()
+
+REMEDIES = { # name → task, how masks are written, what the proposed task reads
+    '0 is unlabelled':       (dict(classes=['disc','box'], ignore=[0,255]), in_format('PNG'), lambda a: np.where(a==0, 255, a-1)),
+    'numbered from 1':       (THREE, lambda a,f: grey(a+1).save(f), lambda a: a),
+    'a class too many':      (TWO, in_format('PNG'), lambda a: a),
+    'a value apart':         (TWO, levels(0,1,9), lambda a: a),
+    '0 and 255, unmapped':   (TWO | dict(ignore=[]), lambda a,f: binary(a).save(f), lambda a: a>0),
+    '0 and 255, ignored':    (TWO, lambda a,f: binary(a).save(f), lambda a: a>0),
+    'no task, numbers':      (None, in_format('PNG'), lambda a: a),
+    'no task, 0 and 255':    (None, lambda a,f: binary(a).save(f), lambda a: a>0),
+    'no task, 0, 127, 255':  (None, levels(0,127,255), lambda a: a),
+    'no task, void is 255':  (None, lambda a,f: grey(np.where(np.arange(96)<2, 255, a)).save(f), lambda a: np.where(np.arange(96)<2, 255, a)),
+    'no task, grey as RGB':  (None, lambda a,f: grey(a).convert('RGB').save(f), lambda a: a)}
+
+@pytest.mark.parametrize('name', REMEDIES)
+def test_the_remedy_reads_as_drawn(tmp_path, name):
+    "Proposals for task.json are put there word for word"
+    task,save,want = REMEDIES[name]
+    folder = write(tmp_path/'data', task, save)
+    said = ' '.join(o.mend for o in audit(folder, size=(64,64)).findings)
+    whole = re.search(r'`(\{"classes".*?\})`', said)
+    new = json.loads(whole[1]) if whole else dict(task)
+    if not whole:
+        line = re.search(r'"masks": \{.*?\}(, "ignore": \[.*?\])?', said)
+        if line: new |= json.loads(f'{{{line[0]}}}')
+        if m := re.search(r'add the name\(s\) of (\d+) class', said): new['classes'] = [*new['classes'], *map(str, range(int(m[1])))]
+    (folder/'task.json').write_text(json.dumps(new))
+    assert agree(folder, want), said
+    assert audit(folder, size=(64,64)).ok
+
+@pytest.mark.parametrize('task, save, words', [
+    (dict(classes=['thing']), lambda a,f: binary(a).save(f), 'background'),
+    (dict(classes=['thing'], masks={'255':0}, ignore=[0]), lambda a,f: binary(a).save(f), 'background'),
+    (TWO, lambda a,f: binary(a).save(f), '0/255 binary mask'),
+    (THREE, lambda a,f: grey(0*a).save(f), 'label more images'),
+])
+def test_one_class_is_no_task(tmp_path, task, save, words):
+    "A mIoU of 100 % would be certain, and mean nothing"
+    folder = write(tmp_path/'data', task, save)
+    src = folder_source(folder)
+    with pytest.raises(ValueError, match=f'alone; .*{words}'): count_classes(src.train, src.task)
+    a = audit(folder, size=(64,64))
+    assert not a.ok and any(words in o.mend for o in a.findings), a.markdown()
+
+def test_names_in_two_unicode_forms(tmp_path):
+    folder = write(tmp_path/'data', THREE, in_format('PNG'))
+    for i in range(6):
+        for k,name in (('images','caf\u00e9'), ('masks','cafe\u0301')):
+            f = folder/'train'/k/f'train{i}.png'
+            f.rename(f.with_name(f'{name}{i}.png'))
+    assert [p.name for p in folder_source(folder).train]==[f'caf\u00e9{i}' for i in range(6)] and agree(folder)
+
+@pytest.mark.parametrize('end, kw', [('.tif',{}), ('.gif',{}), ('.png',{}), ('.webp',dict(lossless=True))])
+def test_an_image_of_several_pictures(tmp_path, end, kw):
+    Image.new('RGB', (8,8)).save(tmp_path/f'a{end}', save_all=True, append_images=[Image.new('RGB', (8,8), 'red')], **kw)
+    with pytest.raises(ValueError, match=rf'a\{end}: 2 (pages|frames) in one file; save the one'): read_image(tmp_path/f'a{end}')
+
+def test_a_photograph_with_a_preview(tmp_path):
+    "Phones store a second, smaller picture in a JPEG"
+    Image.new('RGB', (8,8)).save(tmp_path/'a.jpg', 'MPO', save_all=True, append_images=[Image.new('RGB', (4,4))])
+    with Image.open(tmp_path/'a.jpg') as im: assert im.n_frames==2
+    assert read_image(tmp_path/'a.jpg').size==(8,8)
