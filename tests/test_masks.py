@@ -141,6 +141,44 @@ def test_one_class_is_no_task(tmp_path, task, save, words):
     a = audit(folder, size=(64,64))
     assert not a.ok and any(words in o.mend for o in a.findings), a.markdown()
 
+UPRIGHT = {3:Image.Transpose.ROTATE_180, 6:Image.Transpose.ROTATE_90, 8:Image.Transpose.ROTATE_270} # from shown to stored
+
+def stored(im, f, turn, tagged):
+    "Write an image with its pixels turned, and say so or not"
+    im = im.transpose(UPRIGHT[turn])
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    if not tagged: im.save(f)
+    elif f.suffix=='.tif': im.save(f, tiffinfo={0x0112:turn})
+    else: im.save(f, exif=exif)
+
+@pytest.mark.parametrize('turn', UPRIGHT)
+@pytest.mark.parametrize('end', ['.png','.tif'])
+@pytest.mark.parametrize('kind', [np.uint8,np.uint16])
+def test_a_mask_that_says_it_is_turned(tmp_path, turn, end, kind):
+    def save(a, f): stored(Image.fromarray(a.astype(kind)), f, turn, True)
+    folder = write(tmp_path/'data', THREE, save, end)
+    assert agree(folder) and audit(folder, size=(64,64)).ok
+
+@pytest.mark.parametrize('turn, crop', [(3,None), (6,(0,0,80,80)), (8,(0,0,80,80))])
+@pytest.mark.parametrize('drawn_on', ['shown','stored'])
+def test_which_way_a_mask_lies(tmp_path, turn, crop, drawn_on):
+    "An image that is turned, with a mask of the same size either way"
+    folder = write(tmp_path/'data', THREE, in_format('PNG'))
+    for f in folder.glob('*/images/*'):
+        m = f.parents[1]/'masks'/f.name
+        im,mask = (Image.open(o).crop(crop or (0,0,96,80)) for o in (f, m))
+        stored(im, f, turn, True)
+        (mask.transpose(UPRIGHT[turn]) if drawn_on=='stored' else mask).save(m)
+    a = audit(folder, size=(64,64))
+    said = [o for o in a.findings if 'turned' in o.what]
+    assert [o.level for o in said]==(['warning','note'] if drawn_on=='stored' else ['note']), a.markdown()
+    if drawn_on=='shown': return
+    for p in folder_source(folder).train: # the remedy
+        m = Image.open(p.mask)
+        m.transpose({3:Image.Transpose.ROTATE_180, 6:Image.Transpose.ROTATE_270, 8:Image.Transpose.ROTATE_90}[turn]).save(p.mask)
+    assert not any(o.level=='warning' and 'turned' in o.what for o in audit(folder, size=(64,64), labelled=6).findings)
+
 def test_names_in_two_unicode_forms(tmp_path):
     folder = write(tmp_path/'data', THREE, in_format('PNG'))
     for i in range(6):

@@ -25,7 +25,7 @@ from .benchmarks import load_source
 from .duplicates import NEAR, distinct, nearest_hash
 from .findings import LEVELS, PARTS, Finding, Inspected, known_values, message_kind
 from .findings import mask_values_found, missing_classes, rejected_files, unfit_sizes, unused_files
-from .findings import value_order
+from .findings import turned_images, value_order
 from .inspection import find_pairs, hearing, look
 from .splits import hold_out, split_source
 
@@ -313,7 +313,7 @@ def audit(
         looks = parallel(look, items, task=src.task, threadpool=True, n_workers=num_cpus(), progress=bar)
     a = Audit(path, src.task, {k:[o for o in looks if o.part==k] for k in PARTS}, tuple(size), found)
     a.findings += [Finding('error', text) for _,_,text in dict.fromkeys(said)] + list(_warned(a, heard))
-    questions = rejected_files, mask_values_found, missing_classes, unfit_sizes, _duplicates, _repeats, unused_files
-    for q in questions: a.findings += q(a)
+    questions = rejected_files, mask_values_found, missing_classes, unfit_sizes, turned_images, _duplicates, _repeats
+    for q in (*questions, unused_files): a.findings += q(a)
     a.findings.sort(key=lambda o: LEVELS.index(o.level))
     return a

@@ -6,8 +6,8 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/findings.html.md"""
 
 # %% auto #0
 __all__ = ['LEVELS', 'PARTS', 'Finding', 'Inspected', 'value_order', 'known_values', 'index_remedy', 'colour_remedy',
-           'size_remedy', 'message_kind', 'rejected_files', 'task_line', 'mask_values_found', 'missing_classes',
-           'unfit_sizes', 'unused_files']
+           'size_remedy', 'turned_images', 'message_kind', 'rejected_files', 'task_line', 'mask_values_found',
+           'missing_classes', 'unfit_sizes', 'unused_files']
 
 # %% ../../nbs/02_data/14_findings.ipynb #a0021a3a
 import json, os, re
@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 from ..core.console import first_few
 from ..core.task import Task, IGNORE
-from .labels import load_mask
+from .labels import load_mask, orientation, read_image
 from .sources import IMAGE_TYPES, why_one_class
 from .inspection import suggest_task
 
@@ -151,6 +151,43 @@ def size_remedy(
     one = len(ratios)==1 and len(set(next(iter(ratios))))==1
     factor = f'each image is {ratios.pop()[0]} times the size of its mask; ' if one else ''
     return factor + 'resize copies of the masks without smoothing: `m.resize(image.size, Image.NEAREST)`'
+
+# %% ../../nbs/02_data/14_findings.ipynb #b677c218
+_T = Image.Transpose
+_TURNS = {2:_T.FLIP_LEFT_RIGHT, 3:_T.ROTATE_180, 4:_T.FLIP_TOP_BOTTOM, 5:_T.TRANSPOSE, 6:_T.ROTATE_270, 7:_T.TRANSVERSE, 8:_T.ROTATE_90}
+
+def _borders(m):
+    "Where the neighbours of a map (H,W) differ, (H-1,W-1)"
+    return (np.diff(m, axis=0)[:,:-1]!=0)|(np.diff(m, axis=1)[:-1]!=0)
+
+def _edge_gain(image, masks):
+    "Mean step in the brightness of an image along the borders of each mask, as multiples of its mean step"
+    g = np.asarray(image.convert('L'), np.float32)
+    step = abs(np.diff(g, axis=0)[:,:-1])+abs(np.diff(g, axis=1)[:-1])
+    at = [_borders(np.asarray(m).astype(np.int32)) for m in masks]
+    return [step[o].mean()/max(step.mean(), 1e-6) if o.any() else np.nan for o in at]
+
+def _both_ways(look):
+    "`_edge_gain` of a mask as it is, and turned as its image was; None if that has another size"
+    with Image.open(look.pair.image) as f: turn = _TURNS[orientation(f)]
+    m = load_mask(look.pair.mask).convert('L')
+    other = m.transpose(turn)
+    return _edge_gain(read_image(look.pair.image), (m, other)) if other.size==m.size else None
+
+# %% ../../nbs/02_data/14_findings.ipynb #39297bb2
+def turned_images(
+    a:Inspected
+): # iterator of `Finding`s
+    "Images that are turned upright, and masks that fit them better when they are turned as well"
+    turned = [o for o in a.looks if o.turned]
+    many = f'{len(turned)} image(s) are stored turned and are read upright, as their EXIF orientation says'
+    if turned: yield Finding('note', many, files=[a.rel(o.pair.image) for o in turned])
+    doubtful = [o for o in turned if o.size and o.size==o.mask_size and not o.mask_turned]
+    gains = np.array([g for o in doubtful[:20] if (g := _both_ways(o))]).reshape(-1, 2)
+    if not len(gains) or np.nanmean(gains[:,1])<=1.2*np.nanmean(gains[:,0]): return
+    what = 'the borders in masks fit the edges of their images better when the masks are turned as their images were'
+    fix = 'they were drawn on the pixels as stored; turn copies of them by the EXIF orientation of their images'
+    yield Finding('warning', what, fix, [a.rel(o.pair.mask) for o in doubtful])
 
 # %% ../../nbs/02_data/14_findings.ipynb #0e08c172
 _VARIES = re.compile(r'[^\s:]+\.(?:jpe?g|png|webp|tiff?)|\d[\d×]*(?:[(), ]+\d[\d×]*)*')

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageChops
 from ..core.task import Task, IGNORE
 from .duplicates import perceptual_hash
-from .labels import decode_mask, load_mask, read_image
+from .labels import decode_mask, load_mask, orientation, read_image
 from .sources import IMAGE_TYPES, Pair, check_sizes
 
 # %% ../../nbs/02_data/13_inspection.ipynb #883b577b
@@ -67,11 +67,12 @@ class Look:
     pair: Pair
     size: tuple = None                         # width and height, upright; None if the image cannot be read
     mode: str = None
-    turned: bool = False                       # stored sideways?
+    turned: bool = False                       # stored sideways or upside down?
     pixels: tuple = None                       # equal for equal pictures
     hash: bytes = None                         # from `perceptual_hash`
     mask_size: tuple = None
     mask_mode: str = None
+    mask_turned: bool = False
     values: dict = field(default_factory=dict) # value or colour → pixels, at most 1000 of them
     counts: dict = None                        # class → pixels; None if the task does not know the values
     said: list = field(default_factory=list)   # (stage, file, text) for each reader that refused
@@ -87,7 +88,7 @@ def hearing(said, stage, file=''):
 def _inspect_image(o, path):
     "Fill in the facts about the image"
     im = read_image(path)
-    with Image.open(path) as f: o.mode,o.turned = f.mode,f.getexif().get(0x0112, 1)!=1
+    with Image.open(path) as f: o.mode,o.turned = f.mode,orientation(f)!=1
     o.size,o.pixels = im.size,(im.size, hashlib.blake2b(im.tobytes(), digest_size=16).digest())
     bits = perceptual_hash(im)
     if bits is not None: o.hash = bits.tobytes()
@@ -103,6 +104,7 @@ def _inspect_mask(o, path, task):
     "Fill in the facts about the mask"
     m = load_mask(path)
     o.mask_size,o.mask_mode = m.size,m.mode
+    with Image.open(path) as f: o.mask_turned = orientation(f)!=1
     vals,n = mask_values(m.convert('RGB') if task and task.masks=='rgb' else _one_band(m))
     o.values = dict(zip(map(tuple if vals.ndim>1 else int, vals[:1000].tolist()), n.tolist()))
     if task is None: return
