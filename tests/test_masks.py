@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np, pytest
 from PIL import Image, ImageDraw
 from segkc_fastai.data.audit import audit
+from segkc_fastai.data.benchmarks import FAMILIES, load_source
 from segkc_fastai.data.labels import read_image, read_mask
 from segkc_fastai.data.sources import count_classes, folder_source
 
@@ -197,3 +198,32 @@ def test_a_photograph_with_a_preview(tmp_path):
     Image.new('RGB', (8,8)).save(tmp_path/'a.jpg', 'MPO', save_all=True, append_images=[Image.new('RGB', (4,4))])
     with Image.open(tmp_path/'a.jpg') as im: assert im.n_frames==2
     assert read_image(tmp_path/'a.jpg').size==(8,8)
+
+NAMES = [f'im{i}' for i in range(6)]
+VOC = {f'ImageSets/Segmentation/{k}.txt':'\n'.join(o) for k,o in dict(train=NAMES[:4], val=NAMES[4:]).items()}
+LABELMAP = '# label:color_rgb:parts:actions\nbackground:0,0,0::\ndisc:220,60,40::\nbox:50,200,90::\n'
+BENCHMARKS = { # name → where image i and its mask are, other files, how masks are written
+    'VOC, labelmap.txt':      (lambda n, v: (f'JPEGImages/{n}.jpg', f'SegmentationClass/{n}.png'), VOC | {'labelmap.txt':LABELMAP}, grey),
+    'VOC, labelmap, colours': (lambda n, v: (f'JPEGImages/{n}.jpg', f'SegmentationClass/{n}.png'), VOC | {'labelmap.txt':LABELMAP}, coloured),
+    'VOC, class_names.txt':   (lambda n, v: (f'JPEGImages/{n}.jpg', f'SegmentationClass/{n}.png'), VOC | {'class_names.txt':'background\ndisc\nbox\n'}, grey),
+    'VOC, task.json':         (lambda n, v: (f'JPEGImages/{n}.jpg', f'SegmentationClass/{n}.png'), VOC | {'task.json':json.dumps(THREE)}, grey),
+    'ADE20K, task.json':      (lambda n, v: tuple(f'{k}/{v or "training"}/{n}{e}' for k,e in (('images','.jpg'), ('annotations','.png'))), {'task.json':json.dumps(THREE)}, grey),
+    'COCO, task.json':        (lambda n, v: (f'{"val" if v else "train"}2017/{n}.jpg', f'annotations/{"val" if v else "train"}2017/{n}.png'), {'task.json':json.dumps(THREE)}, grey),
+    'fastai, codes.txt':      (lambda n, v: (f'images/{n}.png', f'labels/{n}_P.png'), {'codes.txt':'background\ndisc\nbox\n', 'valid.txt':'im4.png\nim5.png\n'}, grey)}
+
+@pytest.mark.parametrize('name', BENCHMARKS)
+def test_own_classes_in_the_layout_of_a_benchmark(tmp_path, name):
+    where,files,code = BENCHMARKS[name]
+    for i,n in enumerate(NAMES):
+        f,m = (tmp_path/o for o in where(n, 'validation' if i>3 else ''))
+        for o in (f, m): o.parent.mkdir(parents=True, exist_ok=True)
+        coloured(drawing(i)).save(f)
+        code(drawing(i)).save(m)
+    for f,text in files.items():
+        (tmp_path/f).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path/f).write_text(text)
+    src = load_source(tmp_path)
+    assert src.task.classes==('background','disc','box') and src.layout.endswith(', own classes') and src.layout not in FAMILIES
+    assert (len(src.train), len(src.val))==(4,2)
+    for p in src.train+src.val: assert np.array_equal(read_mask(p.mask, src.task), drawing(int(p.name[-1])))
+    assert audit(tmp_path, labelled=2, size=(64,64)).ok

@@ -22,7 +22,7 @@ from ..core.console import progress
 from ..core.files import plain_name, replacing, write_json, write_text
 from ..core.task import Task
 from .labels import load_mask, read_image
-from .sources import Pair, Source, folder_source
+from .sources import Pair, Source, folder_source, stated_task
 
 # %% ../../nbs/02_data/03_benchmarks.ipynb #972f0a44
 def _voc_colour(i): return tuple(sum(((i>>(3*b+c))&1)<<(7-b) for b in range(3)) for c in range(3))
@@ -76,7 +76,7 @@ def voc_source(
     train,val = (_listed(lists/f'{k}.txt', VOC_GET) for k in ('train','val'))
     pool = _voc_pool(path, val)
     if blended and not aug.is_dir(): raise FileNotFoundError(f'{aug}: no such folder; make it with write_sbd')
-    if not pool:
+    if not pool and not stated_task(path, None):
         used = f'only the {len(train)} training images of the archive are used; papers use 10 582 (see write_sbd)'
         warnings.warn(f'{path}: without {aug.name} or {lists.name}/trainaug.txt {used}')
     names,masks = (pool,aug) if blended else (train,fine)
@@ -264,20 +264,19 @@ CAMVID_GET = ('get camvid.tgz of fastai (URLs.CAMVID) and pass its folder camvid
 
 # %% ../../nbs/02_data/03_benchmarks.ipynb #7823024e
 def _camvid_task(file):
-    "The task of masks whose values are line numbers of `codes.txt`"
+    "The task of masks whose values are line numbers of `codes.txt`, which may list classes other than CamVid's"
     codes = _read_words(file, CAMVID_GET)
-    other = sorted(set(codes) - {*_CODES, 'Void'})
-    if other:
-        fix = 'put data with other classes into train/images and train/masks, with a task.json'
-        raise ValueError(f'{file}: {other[0]} is not a CamVid class; {fix}')
+    void = [i for i,c in enumerate(codes) if c=='Void']
     masks = {i:_CODES[c] for i,c in enumerate(codes) if c in _CODES}
-    return replace(CAMVID, masks=masks, ignore=[i for i,c in enumerate(codes) if c=='Void'])
+    if len(masks)+len(void)==len(codes): return replace(CAMVID, masks=masks, ignore=void)
+    names = [c for c in codes if c!='Void']
+    return Task(names, masks={codes.index(c):k for k,c in enumerate(names)}, ignore=void, name=file.name)
 
 # %% ../../nbs/02_data/03_benchmarks.ipynb #2d9749a9
 def camvid_source(
     path:str|Path # folder with images, labels, codes.txt and valid.txt
 )->Source: # test is empty
-    "Read CamVid as fastai publishes it; raises `ValueError` if `codes.txt` lists other classes"
+    "Read CamVid as fastai publishes it, or other classes in this layout"
     path = Path(path)
     task,val = _camvid_task(path/'codes.txt'),set(_read_words(path/'valid.txt', CAMVID_GET))
     pairs = _paired(path/'images', '*.png', lambda f: path/'labels'/f'{f.stem}_P.png', CAMVID_GET)
@@ -353,6 +352,7 @@ LAYOUTS |= dict(camvid=camvid_source, camvid_segnet=camvid_segnet_source)
 FAMILIES = dict(voc=('voc','original'), voc_blended=('voc','blended'), cityscapes=('cityscapes','fine'))
 
 # %% ../../nbs/02_data/03_benchmarks.ipynb #933f0ef9
+_PUBLISHED = {o.classes for o in (VOC, CITYSCAPES, ADE20K, COCO_STUFF, CAMVID)}
 _MARKS = dict(folder='train/images masks', voc='JPEGImages', cityscapes='leftImg8bit', ade20k='annotations/training',
     coco_stuff='train2017 images/train2017', camvid='codes.txt', camvid_segnet='trainannot')
 
@@ -364,11 +364,14 @@ def _recognised(path):
 # %% ../../nbs/02_data/03_benchmarks.ipynb #5b3364f6
 def load_source(
     path:str|Path,      # top folder of a data set
-    task:Task=None,     # of a general folder; its `task.json` if None
+    task:Task=None,     # what the folder states if None, see `stated_task`; else the benchmark's
     layout:str=None     # a key of `LAYOUTS`; recognised if None
 )->Source:
     "Read a data set of any layout; `FileNotFoundError` and `ValueError` name the folder and the remedy"
     path = Path(path)
     if layout is None: layout = _recognised(path)
     if layout not in LAYOUTS: raise ValueError(f'layout={layout!r}: unknown layout; choose from {", ".join(LAYOUTS)}')
-    return replace(folder_source(path, task) if layout=='folder' else LAYOUTS[layout](path), layout=layout)
+    if layout=='folder': return folder_source(path, task)
+    src = LAYOUTS[layout](path)
+    task = task or stated_task(path, next((o.mask for o in src.train), None)) or src.task
+    return replace(src, task=task, layout=layout if task.classes in _PUBLISHED else f'{layout}, own classes')
