@@ -32,7 +32,7 @@ def broken_task(d): (d/'task.json').write_text('{"classes": [')
     (outside_task,   '', ['value 8','off by one','.png']),
     (all_ignored,    '', ['every pixel','"ignore"']),
     (truncated,      '', ['truncated','.jpg','replace or remove']),
-    (deep,           '', ['16-bit','.png','8 bits']),
+    (deep,           '', ['more than 8 bits','.png','8 bits']),
     (no_validation,  '', ['val','no image with a mask']),
     (no_task,        '', ['no task.json','"classes"']),
     (broken_task,    '', ['task.json','JSON']),

@@ -227,3 +227,30 @@ def test_own_classes_in_the_layout_of_a_benchmark(tmp_path, name):
     assert (len(src.train), len(src.val))==(4,2)
     for p in src.train+src.val: assert np.array_equal(read_mask(p.mask, src.task), drawing(int(p.name[-1])))
     assert audit(tmp_path, labelled=2, size=(64,64)).ok
+
+def tiff(f, a, photometric, extra=()):
+    "An uncompressed TIFF of any number of bands of 8 or 16 bits, (H,W,C)"
+    h,w,c = a.shape
+    data,bits = a.astype(a.dtype.newbyteorder('<')).tobytes(),struct.pack(f'<{c}H', *[8*a.dtype.itemsize]*c)
+    more = struct.pack(f'<{len(extra)}H', *extra)
+    entries = 10 + bool(extra)
+    at = 8+2+12*entries+4
+    tags = [(256,4,1,w), (257,4,1,h), (258,3,c,at), (259,3,1,1), (262,3,1,photometric), (273,4,1,at+len(bits)+len(more)), (277,3,1,c),
+        (278,4,1,h), (279,4,1,len(data)), (284,3,1,1)]
+    if extra: tags.append((338,3,len(extra),at+len(bits) if len(extra)>2 else int.from_bytes(more.ljust(4, b'\0'), 'little')))
+    body = struct.pack('<H', entries) + b''.join(struct.pack('<HHII', *o) for o in tags) + struct.pack('<I', 0)
+    f.write_bytes(struct.pack('<2sHI', b'II', 42, 8)+body+bits+more+data)
+
+@pytest.mark.parametrize('bands, kind, photometric, extra, words', [
+    (4, np.uint8, 5, (), '4 bands'), (4, np.uint8, 2, (0,), '4 bands'), (5, np.uint8, 2, (0,0), '5 bands'),
+    (3, np.uint16, 2, (), 'more than 8 bits'), (4, np.uint16, 2, (2,), 'more than 8 bits')])
+def test_bands_and_bits_are_not_lost_silently(tmp_path, bands, kind, photometric, extra, words):
+    tiff(tmp_path/'a.tif', np.full((8,8,bands), 99, kind), photometric, extra)
+    with pytest.raises(ValueError, match=rf'a\.tif: {words}.*gdal_translate'): read_image(tmp_path/'a.tif')
+
+def test_16_bits_in_a_png(tmp_path):
+    chunk = lambda k,v: struct.pack('>I', len(v)) + k + v + struct.pack('>I', zlib.crc32(k+v))
+    rows = zlib.compress((b'\0'+bytes(4*6))*4)
+    head = struct.pack('>IIBBBBB', 4, 4, 16, 2, 0, 0, 0)
+    (tmp_path/'a.png').write_bytes(b'\x89PNG\r\n\x1a\n'+chunk(b'IHDR', head)+chunk(b'IDAT', rows)+chunk(b'IEND', b''))
+    with pytest.raises(ValueError, match=r'a\.png: more than 8 bits'): read_image(tmp_path/'a.png')

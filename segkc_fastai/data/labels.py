@@ -86,26 +86,41 @@ def _decoding(path):
     try: yield
     except Exception as e: raise ValueError(f'{path}: truncated or damaged ({e}); replace or remove it') from None
 
+# %% ../../nbs/02_data/01_labels.ipynb #5682b5f4
+_WIDE = {'I','F','I;16','I;16B','I;16L','I;16N'} # modes of more than 8 bits per channel
+_SAMPLES = 277 # tag of a TIFF: bands
+
+def _raw_mode(im):
+    "How the pixels of an opened file are stored, in Pillow's words"
+    raw = im.tile[0][3] if im.tile else ''
+    return raw if isinstance(raw, str) else raw[0]
+
+def _odd_bands(im):
+    "Bands or bits of an opened image that would be lost, in words, or an empty text"
+    if im.mode in _WIDE or ';16' in str(_raw_mode(im)): return f'more than 8 bits per channel (mode {im.mode})'
+    n = im.tag_v2.get(_SAMPLES, 1) if im.format=='TIFF' else 0
+    known = len(im.getbands()) if im.mode!='CMYK' else 3
+    return f'{n} bands (read as mode {im.mode})' if n>known else ''
+
 # %% ../../nbs/02_data/01_labels.ipynb #42b2998e
 def orientation(
     im:Image.Image # opened
 )->int: # from 1, upright, to 8
     "EXIF orientation of an image"
     if im.format=='PNG' and 'exif' not in im.info: return 1 # asking Pillow would decode all pixels
-    return im.getexif().get(0x0112, 1)
+    o = im.getexif().get(0x0112)
+    return o if o in range(2, 9) else 1 # files hold anything
 
 def _upright(im): return im if orientation(im)==1 else ImageOps.exif_transpose(im) # turning decodes
-
-_WIDE = {'I','F','I;16','I;16B','I;16L','I;16N'}  # more than 8 bits per channel
 
 def open_image(
     path:str|Path # jpg, png, webp or tif
 )->Image.Image: # not yet decoded; `mode` is RGB, L or P, or RGBA with a warning
     "Open an image of 8 bits per channel; raises `ValueError` for anything else"
     im = _open_file(path, 'an image')
-    if im.mode in _WIDE:
-        wide = f'16-bit or floating-point image (mode {im.mode})'
-        raise ValueError(f'{path}: {wide}; convert it to 8 bits per channel first')
+    if odd := _odd_bands(im):
+        fix = 'make copies in RGB, for example with gdal_translate -b 1 -b 2 -b 3 -ot Byte -scale'
+        raise ValueError(f'{path}: {odd}, but a network reads three channels of 8 bits; {fix}')
     if im.mode in ('RGBA','LA','PA'): warnings.warn(f'{path}: has transparency (mode {im.mode}), which is dropped')
     with _decoding(path): return _upright(im)
 
@@ -237,8 +252,7 @@ _STEPS = {'L;2':85, 'L;4':17} # by which Pillow multiplies grey samples of 2 and
 def _samples(im):
     "The mask with its samples as they are in the file; a GIF of greys with these, because writers renumber its palette"
     if im.format=='GIF' and im.mode=='P' and all(len({*o[:3]})==1 for o in im.palette.colors): return im.convert('L')
-    raw = im.tile[0][3] if im.tile else ''
-    step = _STEPS.get(raw if isinstance(raw, str) else raw[0])
+    step = _STEPS.get(_raw_mode(im))
     return im.point([v//step for v in range(256)]) if step else im
 
 def open_mask(path:str|Path)->Image.Image:
