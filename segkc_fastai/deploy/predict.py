@@ -9,8 +9,8 @@ __all__ = ['Prediction', 'TorchNet', 'need', 'OnnxNet', 'cut', 'as_image', 'list
            'stored_task', 'Predictor']
 
 # %% ../../nbs/08_deploy/01_predict.ipynb #7cdf1d8a
-import hashlib, os
-from collections import namedtuple
+import hashlib, os, warnings
+from collections import Counter, namedtuple
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -164,14 +164,17 @@ def list_images(
     folder:str|Path,
     but=None # a folder below it to skip
 )->list: # of paths, sorted
-    "All image files below a folder; raises `FileNotFoundError` if it holds none"
+    "All image files below a folder; warns of other files, raises `FileNotFoundError` if it holds no images"
     folder = Path(folder)
     if not folder.is_dir(): raise FileNotFoundError(f'{folder}: no such folder; pass a folder of images')
     skip = lambda f: _hidden(f, folder) or but and f.is_relative_to(but)
-    files = sorted(f for f in folder.rglob('*') if f.suffix.lower() in IMAGE_TYPES and f.is_file() and not skip(f))
-    ends = ', '.join(sorted(IMAGE_TYPES))
-    if not files: raise FileNotFoundError(f'{folder}: no images; their names must end in {ends}')
-    return files
+    files,ends = sorted(f for f in folder.rglob('*') if f.is_file() and not skip(f)),', '.join(sorted(IMAGE_TYPES))
+    images = [f for f in files if f.suffix.lower() in IMAGE_TYPES]
+    if not images: raise FileNotFoundError(f'{folder}: no images; their names must end in {ends}')
+    other = Counter(f.suffix.lower() or 'no ending' for f in files)-Counter(f.suffix.lower() for f in images)
+    left = ', '.join(f'{n} × {k}' for k,n in other.most_common())
+    if left: warnings.warn(f'{folder}: files that are no images are left out: {left}')
+    return images
 
 # %% ../../nbs/08_deploy/01_predict.ipynb #430c8b44
 def network_file(
