@@ -74,7 +74,7 @@ class Study:
             new = run_grid(todo, config, RUNS/self.data, (s,), labelled).drop(columns='path')
             df = pd.concat([df, new], ignore_index=True)
             df = df.sort_values(['arm','seed'], key=lambda o: o.map(list(arms).index) if o.name=='arm' else o)
-            with replacing(table) as f: df.to_csv(f, index=False)
+            with replacing(table) as f: df.convert_dtypes().to_csv(f, index=False) # whole numbers as such
         if self.arms is not ceiling: self.draw(name, df, labelled)
 
     def draw(self, name, df, labelled):
