@@ -1,5 +1,5 @@
 "Masks as people have them, made from a known drawing: read as drawn, or refused with a remedy that leads there"
-import json, re, struct, zlib
+import json, re, struct, warnings, zlib
 from pathlib import Path
 import numpy as np, pytest
 from PIL import Image, ImageDraw
@@ -179,6 +179,15 @@ def test_which_way_a_mask_lies(tmp_path, turn, crop, drawn_on):
         m = Image.open(p.mask)
         m.transpose({3:Image.Transpose.ROTATE_180, 6:Image.Transpose.ROTATE_270, 8:Image.Transpose.ROTATE_90}[turn]).save(p.mask)
     assert not any(o.level=='warning' and 'turned' in o.what for o in audit(folder, size=(64,64), labelled=6).findings)
+
+def test_empty_masks_of_turned_images_tell_nothing(tmp_path):
+    folder = write(tmp_path/'data', THREE, in_format('PNG'))
+    for f in folder.glob('*/images/*'):
+        stored(Image.open(f), f, 3, True)
+        if f.stem!='train0': grey(np.zeros((80,96))).save(f.parents[1]/'masks'/f.name)
+    grey(np.full((80,96), 1)).save(folder/'train'/'masks'/'train0.png')
+    with warnings.catch_warnings(action='error', category=RuntimeWarning): a = audit(folder, labelled=6, size=(64,64))
+    assert [o.level for o in a.findings if 'turned' in o.what]==['note'], a.markdown()
 
 def test_names_in_two_unicode_forms(tmp_path):
     folder = write(tmp_path/'data', THREE, in_format('PNG'))

@@ -183,8 +183,9 @@ def turned_images(
     many = f'{len(turned)} image(s) are stored turned and are read upright, as their EXIF orientation says'
     if turned: yield Finding('note', many, files=[a.rel(o.pair.image) for o in turned])
     doubtful = [o for o in turned if o.size and o.size==o.mask_size and not o.mask_turned]
-    gains = np.array([g for o in doubtful[:20] if (g := _both_ways(o))]).reshape(-1, 2)
-    if not len(gains) or np.nanmean(gains[:,1])<=1.2*np.nanmean(gains[:,0]): return
+    gains = [g for o in doubtful[:20] if (g := _both_ways(o)) and not np.isnan(g).any()]
+    as_is,other = np.mean(gains, axis=0) if gains else (0,0)
+    if other<=1.2*as_is: return
     what = 'the borders in masks fit the edges of their images better when the masks are turned as their images were'
     fix = 'they were drawn on the pixels as stored; turn copies of them by the EXIF orientation of their images'
     yield Finding('warning', what, fix, [a.rel(o.pair.mask) for o in doubtful])

@@ -32,7 +32,7 @@ class _TooLarge(ValueError): pass
 
 def _unmapped(im):
     "An opened file that Pillow does not map into memory, which scrambles a TIFF that has to be turned by 90°"
-    if im.format=='TIFF' and im.getexif().get(0x0112, 1)>4: im.filename = ''
+    if im.format=='TIFF' and orientation(im)>4: im.filename = ''
     return im
 
 def _open(path):

@@ -153,7 +153,8 @@ def stated_task(
         coloured = mask and open_mask(mask).mode in ('RGB','RGBA')
         return Task(names, colours, () if coloured else (IGNORE,), 'rgb' if coloured else 'index', name=f.name)
     if not (f := path/'class_names.txt').is_file(): return None
-    return Task([o for o in f.read_text(encoding='utf-8-sig').split('\n') if o.strip() and o!='__ignore__'], name=f.name)
+    names = map(str.strip, f.read_text(encoding='utf-8-sig').splitlines())
+    return Task([o for o in names if o not in ('','__ignore__')], name=f.name)
 
 # %% ../../nbs/02_data/02_sources.ipynb #d89a61ae
 def check_sizes(
