@@ -362,6 +362,15 @@ def _recognised(path):
     return next(found, 'folder')
 
 # %% ../../nbs/02_data/03_benchmarks.ipynb #5b3364f6
+def _load_recognised(path, task, layout):
+    "The source, or an error that sends nobody to download a benchmark that was not asked for"
+    try: return load_source(path, task, layout)
+    except FileNotFoundError as e:
+        if layout=='folder': raise
+        seems = f'the folder looks like {layout}, for which layout={layout!r} says where to get the rest'
+        own = 'arrange your own images as train/images and train/masks, with a task.json'
+        raise FileNotFoundError(f'{str(e).rsplit("; ", 1)[0]}; {seems}; {own}') from None
+
 def load_source(
     path:str|Path,      # top folder of a data set
     task:Task=None,     # what the folder states if None, see `stated_task`; else the benchmark's
@@ -369,7 +378,7 @@ def load_source(
 )->Source:
     "Read a data set of any layout; `FileNotFoundError` and `ValueError` name the folder and the remedy"
     path = Path(path)
-    if layout is None: layout = _recognised(path)
+    if layout is None: return _load_recognised(path, task, _recognised(path))
     if layout not in LAYOUTS: raise ValueError(f'layout={layout!r}: unknown layout; choose from {", ".join(LAYOUTS)}')
     if layout=='folder': return folder_source(path, task)
     src = LAYOUTS[layout](path)
