@@ -1,6 +1,5 @@
 "Masks as people have them, made from a known drawing: read as drawn, or refused with a remedy that leads there"
 import json, re, struct, warnings, zlib
-from pathlib import Path
 import numpy as np, pytest
 from PIL import Image, ImageDraw
 from segkc_fastai.data.audit import audit
@@ -26,15 +25,18 @@ def binary(a): return grey(255*(a>0))
 def coloured(a): return Image.fromarray(np.uint8(COLOURS)[a])
 def levels(*vs): return lambda a, f: grey(np.uint8(vs)[a]).save(f)
 
+def png_file(f, size, bits, colour, rows):
+    "A PNG of (w,h) pixels; `colour` is 0 for grey and 2 for RGB"
+    chunk = lambda k,v: struct.pack('>I', len(v)) + k + v + struct.pack('>I', zlib.crc32(k+v))
+    head = struct.pack('>IIBBBBB', *size, bits, colour, 0, 0, 0)
+    f.write_bytes(b'\x89PNG\r\n\x1a\n'+chunk(b'IHDR', head)+chunk(b'IDAT', zlib.compress(rows))+chunk(b'IEND', b''))
+
 def png(bits):
     "Writes grey PNGs of `bits` bits a sample, as optimisers of file size do"
     def write(a, f):
         per = 8//bits
         rows = (a.reshape(len(a), -1, per)<<(bits*np.arange(per)[::-1])).sum(-1).astype(np.uint8)
-        chunk = lambda k,v: struct.pack('>I', len(v)) + k + v + struct.pack('>I', zlib.crc32(k+v))
-        head = struct.pack('>IIBBBBB', a.shape[1], len(a), bits, 0, 0, 0, 0)
-        body = zlib.compress(b''.join(b'\0'+o.tobytes() for o in rows))
-        Path(f).write_bytes(b'\x89PNG\r\n\x1a\n'+chunk(b'IHDR', head)+chunk(b'IDAT', body)+chunk(b'IEND', b''))
+        png_file(f, a.shape[::-1], bits, 0, b''.join(b'\0'+o.tobytes() for o in rows))
     return write
 
 def in_format(kind, of=grey, **kw): return lambda a, f: of(a).save(f, kind, **kw)
@@ -210,12 +212,13 @@ def test_a_photograph_with_a_preview(tmp_path):
 
 NAMES = [f'im{i}' for i in range(6)]
 VOC = {f'ImageSets/Segmentation/{k}.txt':'\n'.join(o) for k,o in dict(train=NAMES[:4], val=NAMES[4:]).items()}
+def in_voc(n, part): return f'JPEGImages/{n}.jpg',f'SegmentationClass/{n}.png'
 LABELMAP = '# label:color_rgb:parts:actions\nbackground:0,0,0::\ndisc:220,60,40::\nbox:50,200,90::\n'
 BENCHMARKS = { # name → where image i and its mask are, other files, how masks are written
-    'VOC, labelmap.txt':      (lambda n, v: (f'JPEGImages/{n}.jpg', f'SegmentationClass/{n}.png'), VOC | {'labelmap.txt':LABELMAP}, grey),
-    'VOC, labelmap, colours': (lambda n, v: (f'JPEGImages/{n}.jpg', f'SegmentationClass/{n}.png'), VOC | {'labelmap.txt':LABELMAP}, coloured),
-    'VOC, class_names.txt':   (lambda n, v: (f'JPEGImages/{n}.jpg', f'SegmentationClass/{n}.png'), VOC | {'class_names.txt':'background\ndisc\nbox\n'}, grey),
-    'VOC, task.json':         (lambda n, v: (f'JPEGImages/{n}.jpg', f'SegmentationClass/{n}.png'), VOC | {'task.json':json.dumps(THREE)}, grey),
+    'VOC, labelmap.txt':      (in_voc, VOC | {'labelmap.txt':LABELMAP}, grey),
+    'VOC, labelmap, colours': (in_voc, VOC | {'labelmap.txt':LABELMAP}, coloured),
+    'VOC, class_names.txt':   (in_voc, VOC | {'class_names.txt':'background\ndisc\nbox\n'}, grey),
+    'VOC, task.json':         (in_voc, VOC | {'task.json':json.dumps(THREE)}, grey),
     'ADE20K, task.json':      (lambda n, v: tuple(f'{k}/{v or "training"}/{n}{e}' for k,e in (('images','.jpg'), ('annotations','.png'))), {'task.json':json.dumps(THREE)}, grey),
     'COCO, task.json':        (lambda n, v: (f'{"val" if v else "train"}2017/{n}.jpg', f'annotations/{"val" if v else "train"}2017/{n}.png'), {'task.json':json.dumps(THREE)}, grey),
     'fastai, codes.txt':      (lambda n, v: (f'images/{n}.png', f'labels/{n}_P.png'), {'codes.txt':'background\ndisc\nbox\n', 'valid.txt':'im4.png\nim5.png\n'}, grey)}
@@ -258,8 +261,5 @@ def test_bands_and_bits_are_not_lost_silently(tmp_path, bands, kind, photometric
     with pytest.raises(ValueError, match=rf'a\.tif: {words}.*gdal_translate'): read_image(tmp_path/'a.tif')
 
 def test_16_bits_in_a_png(tmp_path):
-    chunk = lambda k,v: struct.pack('>I', len(v)) + k + v + struct.pack('>I', zlib.crc32(k+v))
-    rows = zlib.compress((b'\0'+bytes(4*6))*4)
-    head = struct.pack('>IIBBBBB', 4, 4, 16, 2, 0, 0, 0)
-    (tmp_path/'a.png').write_bytes(b'\x89PNG\r\n\x1a\n'+chunk(b'IHDR', head)+chunk(b'IDAT', rows)+chunk(b'IEND', b''))
+    png_file(tmp_path/'a.png', (4,4), 16, 2, (b'\0'+bytes(4*6))*4)
     with pytest.raises(ValueError, match=r'a\.png: more than 8 bits'): read_image(tmp_path/'a.png')

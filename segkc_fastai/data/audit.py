@@ -313,7 +313,7 @@ def audit(
         looks = parallel(look, items, task=src.task, threadpool=True, n_workers=num_cpus(), progress=bar)
     a = Audit(path, src.task, {k:[o for o in looks if o.part==k] for k in PARTS}, tuple(size), found)
     a.findings += [Finding('error', text) for _,_,text in dict.fromkeys(said)] + list(_warned(a, heard))
-    questions = rejected_files, mask_values_found, missing_classes, unfit_sizes, turned_images, _duplicates, _repeats
-    for q in (*questions, unused_files): a.findings += q(a)
+    of_files = rejected_files, mask_values_found, missing_classes, unfit_sizes, turned_images, unused_files
+    for q in (*of_files, _duplicates, _repeats): a.findings += q(a)
     a.findings.sort(key=lambda o: LEVELS.index(o.level))
     return a

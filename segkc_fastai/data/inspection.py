@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 import numpy as np
-from PIL import Image, ImageChops
+from PIL import Image
 from ..core.task import Task, IGNORE
 from .duplicates import perceptual_hash
-from .labels import decode_mask, load_mask, orientation, read_image
+from .labels import decode_mask, load_mask, one_band, orientation, read_image
 from .sources import IMAGE_TYPES, Pair, check_sizes
 
 # %% ../../nbs/02_data/13_inspection.ipynb #883b577b
@@ -93,19 +93,13 @@ def _inspect_image(o, path):
     bits = perceptual_hash(im)
     if bits is not None: o.hash = bits.tobytes()
 
-# %% ../../nbs/02_data/13_inspection.ipynb #032f2964
-def _one_band(m):
-    "A mask whose channels are equal as one of class numbers, any other unchanged"
-    first,*rest = m.split()[:len(m.mode.rstrip('Aa'))] # without alpha
-    return m if any(ImageChops.difference(first, o).getbbox() for o in rest) else first
-
 # %% ../../nbs/02_data/13_inspection.ipynb #41c77c7e
 def _inspect_mask(o, path, task):
     "Fill in the facts about the mask"
     m = load_mask(path)
     o.mask_size,o.mask_mode = m.size,m.mode
     with Image.open(path) as f: o.mask_turned = orientation(f)!=1
-    vals,n = mask_values(m.convert('RGB') if task and task.masks=='rgb' else _one_band(m))
+    vals,n = mask_values(m.convert('RGB') if task and task.masks=='rgb' else one_band(m))
     o.values = dict(zip(map(tuple if vals.ndim>1 else int, vals[:1000].tolist()), n.tolist()))
     if task is None: return
     with hearing(o.said, 'values', path):

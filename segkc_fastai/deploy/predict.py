@@ -171,7 +171,7 @@ def list_images(
     files,ends = sorted(f for f in folder.rglob('*') if f.is_file() and not skip(f)),', '.join(sorted(IMAGE_TYPES))
     images = [f for f in files if f.suffix.lower() in IMAGE_TYPES]
     if not images: raise FileNotFoundError(f'{folder}: no images; their names must end in {ends}')
-    other = Counter(f.suffix.lower() or 'no ending' for f in files)-Counter(f.suffix.lower() for f in images)
+    other = Counter(k or 'no ending' for f in files if (k := f.suffix.lower()) not in IMAGE_TYPES)
     left = ', '.join(f'{n} × {k}' for k,n in other.most_common())
     if left: warnings.warn(f'{folder}: files that are no images are left out: {left}')
     return images
