@@ -101,6 +101,23 @@ def _audit(path, /,
     if json: write_json(json, a.to_dict())
     if not a.ok: sys.exit(1)
 
+# %% ../nbs/10_cli.ipynb #980579aa
+@command('segkc import downloads/labelme data/street', 'data.importing:import_data')
+def _import(src, out, /, **kw):
+    "Copy images with masks or annotations of any kind into a folder that all commands read; exit status 1 if some are left out"
+    from segkc_fastai.data.importing import import_data
+    r = import_data(src, out, **kw)
+    print(r.markdown())
+    print(f'Check: segkc audit {out}')
+    if r.left: sys.exit(f'segkc: {len(r.left)} images were left out; {out}/import.md says why')
+
+# %% ../nbs/10_cli.ipynb #192664be
+@command('segkc export-labels masks photos labels.json', 'deploy.export_labels:export_labels')
+def _export_labels(masks, photos, out, /, **kw):
+    "Write predicted masks as annotations, to be corrected in CVAT or another tool"
+    from segkc_fastai.deploy.export_labels import export_labels
+    print(f'{out}: {export_labels(masks, photos, out, **kw)} masks')
+
 # %% ../nbs/10_cli.ipynb #7b014b2d
 @command('segkc split data/street --labelled 1/8 --out data/eighth',
     DataSettings, 'data.splits:split_source', but='src')

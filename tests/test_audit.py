@@ -157,7 +157,7 @@ TRAPS = [ # what was done, arguments, level, words of the finding or its remedy,
     (flat,            {}, 'error', ['val: no image with a mask','--val 0.2'], 0),
     (empty,           {}, 'note', ['0 image(s)','.dcm','train/images'], 0),
     (other_stems,     {}, 'error', ['no image has a mask of the same stem'], 0),
-    (other_stems,     {}, 'note', ['32 pair(s)',"leave out '_mask'"], 0),
+    (other_stems,     {}, 'note', ['32 pair(s)','segkc import'], 0),
     (stray_mask,      {}, 'warning', ['1 mask(s) without image: stray'], 1),
     (val_without_mask,{}, 'warning', ['1 image(s) without mask'], 1),
     (no_val,          {}, 'error', ['val: no image with a mask','val/images and val/masks'], 0),
@@ -256,7 +256,7 @@ def test_no_remedy_changes_files(folder):
     "A shell loop would overwrite images that share a folder with their masks"
     other_stems(folder)
     said = ' '.join(o.mend for o in audit(folder, **ARGS).findings)
-    assert "leave out '_mask'" in said and not any(o in said for o in ('mv ','rm ','.save('))
+    assert 'segkc import' in said and not any(o in said for o in ('mv ','rm ','.save('))
 
 def test_three_equal_channels_are_one(folder):
     rgb_grey(folder)

@@ -368,7 +368,7 @@ def _load_recognised(path, task, layout):
     except FileNotFoundError as e:
         if layout=='folder': raise
         seems = f'the folder looks like {layout}, for which layout={layout!r} says where to get the rest'
-        own = 'arrange your own images as train/images and train/masks, with a task.json'
+        own = f'segkc import {path} NEW copies images and masks of your own into a folder that can be read'
         raise FileNotFoundError(f'{str(e).rsplit("; ", 1)[0]}; {seems}; {own}') from None
 
 def load_source(

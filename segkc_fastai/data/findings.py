@@ -7,7 +7,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/findings.html.md"""
 # %% auto #0
 __all__ = ['LEVELS', 'PARTS', 'Finding', 'Inspected', 'value_order', 'known_values', 'index_remedy', 'colour_remedy',
            'size_remedy', 'turned_images', 'message_kind', 'rejected_files', 'task_line', 'mask_values_found',
-           'missing_classes', 'unfit_sizes', 'unused_files']
+           'smoothed_masks', 'missing_classes', 'unfit_sizes', 'unused_files']
 
 # %% ../../nbs/02_data/14_findings.ipynb #a0021a3a
 import json, os, re
@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 from ..core.console import first_few
 from ..core.task import Task, IGNORE
-from .labels import load_mask, orientation, read_image
+from .labels import SMOOTHED, TURNS, UNSMOOTH, load_mask, looks_smoothed, orientation, read_image
 from .sources import IMAGE_TYPES, why_one_class
 from .inspection import suggest_task
 
@@ -153,9 +153,6 @@ def size_remedy(
     return factor + 'resize copies of the masks without smoothing: `m.resize(image.size, Image.NEAREST)`'
 
 # %% ../../nbs/02_data/14_findings.ipynb #b677c218
-_T = Image.Transpose
-_TURNS = {2:_T.FLIP_LEFT_RIGHT, 3:_T.ROTATE_180, 4:_T.FLIP_TOP_BOTTOM, 5:_T.TRANSPOSE, 6:_T.ROTATE_270, 7:_T.TRANSVERSE, 8:_T.ROTATE_90}
-
 def _borders(m):
     "Where the neighbours of a map (H,W) differ, (H-1,W-1)"
     return (np.diff(m, axis=0)[:,:-1]!=0)|(np.diff(m, axis=1)[:-1]!=0)
@@ -169,7 +166,7 @@ def _edge_gain(image, masks):
 
 def _both_ways(look):
     "`_edge_gain` of a mask as it is, and turned as its image was; None if that has another size"
-    with Image.open(look.pair.image) as f: turn = _TURNS[orientation(f)]
+    with Image.open(look.pair.image) as f: turn = TURNS[orientation(f)]
     m = load_mask(look.pair.mask).convert('L')
     other = m.transpose(turn)
     return _edge_gain(read_image(look.pair.image), (m, other)) if other.size==m.size else None
@@ -243,6 +240,16 @@ def mask_values_found(
     palettes = [a.rel(o.pair.mask) for o in a.looks if o.mask_mode=='P']
     if palettes and a.task and a.task.masks!='rgb':
         yield Finding('note', 'palette images; their class numbers are read, their colours are ignored', files=palettes)
+
+# %% ../../nbs/02_data/14_findings.ipynb #5d1726d1
+def smoothed_masks(
+    a:Inspected
+): # iterator of `Finding`s
+    "Masks whose borders have values of their own"
+    looks = [o for o in a.looks if o.values and o.mask_mode!='1'][:20]
+    if not looks or not looks_smoothed(load_mask(o.pair.mask) for o in looks): return
+    level = 'warning' if all(o.counts is not None for o in looks) else 'error'
+    yield Finding(level, f'masks: {SMOOTHED}', UNSMOOTH, [a.rel(o.pair.mask) for o in looks])
 
 # %% ../../nbs/02_data/14_findings.ipynb #0c6c77f9
 def _unseen(a, part, c, shows):

@@ -17,6 +17,7 @@ from PIL import Image
 import numpy as np
 from ..core.console import progress, some_names
 from ..core.task import Task, IGNORE, load_task
+from .labels import SMOOTHED, UNSMOOTH, looks_smoothed
 from .labels import check_whole, open_image, open_mask, read_mask
 
 # %% ../../nbs/02_data/02_sources.ipynb #befc580b
@@ -71,11 +72,17 @@ _ENDINGS = 'jpg jpeg png webp tif tiff bmp gif jp2 tga ppm pgm pbm pnm avif heic
 IMAGE_TYPES = {f'.{o}' for o in _ENDINGS.split()} & set(Image.registered_extensions())
 
 # %% ../../nbs/02_data/02_sources.ipynb #b2b9538a
+def _warn_of_nested(folder):
+    n = sum(f.suffix.lower() in IMAGE_TYPES for f in folder.rglob('*'))
+    fix = 'segkc import copies them under names that begin with that of the folder'
+    if n: warnings.warn(f'{folder}: {n} image(s) in a folder below {folder.parent.name} are ignored; {fix}')
+
 def _stems(folder, what):
     "Image files of a folder by stem; empty if there is no such folder"
     if not folder.is_dir(): return {}
     res = {}
     for f in sorted(folder.iterdir()):
+        if f.is_dir() and not f.name.startswith('.'): _warn_of_nested(f)
         if f.suffix.lower() not in IMAGE_TYPES or f.name.startswith('.'): continue
         _check_utf8(f)
         stem = stem_of(f)
@@ -104,7 +111,7 @@ def _train_folder(path):
     "`train/` of a divided folder, and an empty string for one that was never divided"
     found = next((k for k in ('train/','') if (path/f'{k}images').is_dir()), None)
     if found is not None: return found
-    expected = 'expected {train,val,test}/{images,masks}, or images and masks'
+    expected = f'expected {{train,val,test}}/{{images,masks}}, or images and masks; segkc import {path} NEW makes such a folder'
     raise FileNotFoundError(f'{path}: contains neither train/images nor images; {expected}')
 
 # %% ../../nbs/02_data/02_sources.ipynb #763a9b0f
@@ -136,25 +143,35 @@ def folder_source(
     return src
 
 # %% ../../nbs/02_data/02_sources.ipynb #f83a4b93
+def _lines(file): return [o.strip() for o in file.read_text(encoding='utf-8-sig').splitlines() if o.strip()]
+
 def _labelmap(file):
     "Names and colours in CVAT's `labelmap.txt`"
-    rows = [o.split(':') for o in file.read_text(encoding='utf-8-sig').splitlines() if o.strip() and o[0]!='#']
+    rows = [o.split(':') for o in _lines(file) if o[0]!='#']
     try: return [o[0] for o in rows],[tuple(map(int, o[1].split(','))) for o in rows]
     except (IndexError,ValueError): raise ValueError(f'{file}: expected lines such as road:128,64,128:: in it') from None
 
+def _numbered_names(file):
+    "The task of Roboflow's `_classes.csv`, lines of value and class after a first one of titles"
+    rows = [o.split(',', 1) for o in _lines(file)[1:]]
+    try: values = {int(v):name.strip() for v,name in rows}
+    except ValueError: raise ValueError(f'{file}: expected lines such as 1, road in it') from None
+    return Task(values.values(), masks={v:i for i,v in enumerate(values)}, ignore=[] if IGNORE in values else [IGNORE], name=file.name)
+
+# %% ../../nbs/02_data/02_sources.ipynb #a30905e2
 def stated_task(
     path:Path, # folder
     mask       # one of its mask files, which shows whether colours or numbers code the classes; or None
 )->Task|None:
-    "The task that a folder states itself, in `task.json`, `labelmap.txt` or `class_names.txt`"
+    "The task that a folder states itself, in `task.json`, or in the list of a tool"
     if (path/'task.json').is_file(): return load_task(path)
     if (f := path/'labelmap.txt').is_file():
         names,colours = _labelmap(f)
         coloured = mask and open_mask(mask).mode in ('RGB','RGBA')
         return Task(names, colours, () if coloured else (IGNORE,), 'rgb' if coloured else 'index', name=f.name)
-    if not (f := path/'class_names.txt').is_file(): return None
-    names = map(str.strip, f.read_text(encoding='utf-8-sig').splitlines())
-    return Task([o for o in names if o not in ('','__ignore__')], name=f.name)
+    if (f := path/'_classes.csv').is_file(): return _numbered_names(f)
+    if (f := path/'class_names.txt').is_file(): return Task([o for o in _lines(f) if o!='__ignore__'], name=f.name)
+    return None
 
 # %% ../../nbs/02_data/02_sources.ipynb #d89a61ae
 def check_sizes(
@@ -197,12 +214,13 @@ def count_classes(
     pairs,    # labelled `Pair`s
     task:Task
 )->np.ndarray: # (K,) pixels of each class
-    "Pixels per class over labelled masks; warns of missing classes, raises `ValueError` if they show fewer than two"
+    "Pixels per class over labelled masks; warns of missing classes and smooth edges, raises `ValueError` if they show fewer than two"
     total = sum((_histogram(p.mask, task) for p in progress(list(pairs), least=500)), np.zeros(256, np.int64))
     masks,counts = f'the {len(pairs)} labelled mask(s)',total[:len(task)]
     fix = f'check "ignore" and "masks" of task {task.name!r}'
     if counts.sum()==0: raise ValueError(f'every pixel of {masks} is ignored; {fix}')
     if (counts>0).sum()==1: raise ValueError(f'{masks} show {task.classes[counts.argmax()]} alone; {why_one_class(total, task)}')
+    if looks_smoothed(Image.fromarray(read_mask(p.mask, task)) for p in pairs[:20]): warnings.warn(f'{masks}: {SMOOTHED}; {UNSMOOTH}')
     if missing := _missing_classes(counts, task): warnings.warn(f'{masks} never show {missing}')
     return counts
 

@@ -1,0 +1,328 @@
+"Exports as tools write them, and folders as people have them, made from a known drawing: imported as drawn, pixel by pixel"
+import base64, json, os, subprocess, sys, zipfile
+import numpy as np, pytest
+from PIL import Image, ImageDraw, ImageFilter
+from pycocotools import mask as coco
+from segkc_fastai.core.files import write_json
+from segkc_fastai.core.task import Task
+from segkc_fastai.data.audit import audit
+from segkc_fastai.data.benchmarks import load_source
+from segkc_fastai.data.importing import import_data, recognised_format
+from segkc_fastai.data.labels import read_mask
+from segkc_fastai.deploy.export_labels import export_labels, run_lengths
+
+SIZE = 96,80 # width and height
+CAR,ROAD = [(10,8),(40,8),(40,30),(10,30)],[(50,40),(90,44),(86,70),(55,72)] # outlines
+COLOURS = [(0,0,0), (250,50,83), (64,128,32)]
+
+def drawing(i):
+    "Car (1) and road (2), moved by i pixels"
+    m = Image.new('L', SIZE)
+    for k,o in enumerate((CAR,ROAD), 1): ImageDraw.Draw(m).polygon(moved(o, i), fill=k, outline=k)
+    return np.asarray(m)
+
+def moved(o, i): return [(x+i, y) for x,y in o]
+def photo(f, i=0):
+    f.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.uint8([(90,90,90), (200,30,30), (60,60,70)])[drawing(i)]).save(f)
+def save(f, a, **kw):
+    f.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(a, np.uint8)).save(f, **kw)
+def text(f, s):
+    f.parent.mkdir(parents=True, exist_ok=True)
+    f.write_text(s if isinstance(s, str) else json.dumps(s))
+
+def labelme(d, inside=False):
+    "Version 5: a JSON file per image"
+    for i in range(4):
+        photo(d/f'im{i}.png', i)
+        if i==3: continue # still to be annotated
+        shapes = [dict(label=l, points=[list(map(float, p)) for p in moved(o, i)], group_id=None, description='', shape_type='polygon', flags={}, mask=None)
+            for l,o in (('car',CAR), ('road',ROAD))]
+        data = base64.b64encode((d/f'im{i}.png').read_bytes()).decode() if inside else None
+        text(d/f'im{i}.json', dict(version='5.5.0', flags={}, shapes=shapes, imagePath=f'im{i}.png', imageData=data, imageHeight=80, imageWidth=96))
+        if inside: (d/f'im{i}.png').unlink()
+
+def labelme_inside(d): labelme(d, inside=True)
+
+def labelme2voc(d):
+    for i in range(3):
+        photo(d/'JPEGImages'/f'im{i}.png', i)
+        m = Image.fromarray(drawing(i))
+        m.putpalette(sum(COLOURS, ()))
+        (d/'SegmentationClassPNG').mkdir(exist_ok=True)
+        m.save(d/'SegmentationClassPNG'/f'im{i}.png')
+        photo(d/'SegmentationClassVisualization'/f'im{i}.jpg', i)
+    text(d/'class_names.txt', '_background_\ncar\nroad\n')
+
+def cvat(d):
+    "Segmentation mask 1.1"
+    for i in range(3):
+        photo(d/'JPEGImages'/f'im{i}.jpg', i)
+        save(d/'SegmentationClass'/f'im{i}.png', np.uint8(COLOURS)[drawing(i)])
+        save(d/'SegmentationObject'/f'im{i}.png', np.uint8(COLOURS)[np.minimum(drawing(i), 1)])
+    lines = '\n'.join(f'{k}:{",".join(map(str, c))}::' for k,c in zip(('background','car','road'), COLOURS))
+    text(d/'labelmap.txt', f'# label:color_rgb:parts:actions\n{lines}\n')
+    text(d/'ImageSets'/'Segmentation'/'default.txt', 'im0\nim1\nim2\n')
+
+def roboflow(d):
+    "png-mask-semantic"
+    for part,i in (('train',0), ('train',1), ('valid',2)):
+        photo(d/part/f'im{i}_jpg.rf.0123abcd.jpg', i)
+        save(d/part/f'im{i}_jpg.rf.0123abcd_mask.png', drawing(i))
+        text(d/part/'_classes.csv', 'Pixel Value, Class\n0, background\n1, car\n2, road\n')
+
+def coco_rle(d, compressed=True):
+    images,found = [],[]
+    for i in range(4):
+        photo(d/'images'/f'im{i}.jpg', i)
+        images.append(dict(id=i+1, file_name=f'im{i}.jpg', width=96, height=80))
+        for k in (1,2) if i<3 else ():
+            m = drawing(i)==k
+            rle = coco.encode(np.asfortranarray(m.astype(np.uint8))) if compressed else dict(size=[80,96], counts=run_lengths(m))
+            if compressed: rle['counts'] = rle['counts'].decode()
+            found.append(dict(id=len(found)+1, image_id=i+1, category_id=k+10, segmentation=rle, area=int(m.sum()), bbox=[0,0,1,1], iscrowd=1))
+    cats = [dict(id=11, name='car', supercategory=''), dict(id=12, name='road', supercategory=''), dict(id=13, name='never', supercategory='')]
+    text(d/'annotations'/'instances_default.json', dict(licenses=[], info={}, images=images, annotations=found, categories=cats))
+
+def coco_counts(d): coco_rle(d, compressed=False)
+
+def packed(samples):
+    "Label Studio's brush as its editor packs it: records of equal samples"
+    bits = f'{len(samples):032b}{7:05b}' + ''.join(f'{o-1:04b}' for o in (3,4,8,16))
+    i = 0
+    while i<len(samples):
+        j = i
+        while j<len(samples) and samples[j]==samples[i] and j-i<2**16: j += 1
+        k,n = next((k,n) for k,n in enumerate((3,4,8,16)) if j-i<=2**n)
+        bits += f'1{k:02b}{j-i-1:0{n}b}{samples[i]:08b}'
+        i = j
+    return [int(bits[i:i+8].ljust(8, '0'), 2) for i in range(0, len(bits), 8)]
+
+def label_studio(d):
+    tasks = []
+    for i in range(4):
+        photo(d/'upload'/f'im{i}.png', i)
+        results = []
+        for k,name in ((1,'car'), (2,'road')):
+            rgba = np.zeros((80,96,4), np.uint8)
+            rgba[drawing(i)==k] = 255
+            value = dict(format='rle', rle=packed(rgba.ravel().tolist()), brushlabels=[name])
+            results.append(dict(id=f'r{k}', type='brushlabels', from_name='tag', to_name='image', original_width=96, original_height=80, value=value))
+        notes = [dict(id=i, was_cancelled=False, result=results)] if i<3 else []
+        tasks.append(dict(id=i+1, data=dict(image=f'/data/upload/1/0a1b2c3d-im{i}.png'), annotations=notes, predictions=[]))
+    text(d/'project-1.json', tasks)
+
+def mmsegmentation(d):
+    for part,i in (('train',0), ('train',1), ('val',2)):
+        photo(d/'img_dir'/part/f'im{i}.jpg', i)
+        save(d/'ann_dir'/part/f'im{i}.png', drawing(i))
+
+def images_and_labels(d):
+    for part,i in (('train',0), ('train',1), ('val',2)):
+        photo(d/'images'/part/f'im{i}.jpg', i)
+        save(d/'labels'/part/f'im{i}.png', drawing(i))
+
+def capitals(d):
+    for i in range(3):
+        photo(d/'Images'/f'im{i}.jpg', i)
+        save(d/'Masks'/f'im{i}.png', drawing(i))
+
+def train_labels(d):
+    for i in range(3):
+        photo(d/'train'/'images'/f'im{i}.jpg', i)
+        save(d/'train'/'labels'/f'im{i}.png', drawing(i))
+
+def side_by_side(d):
+    for i in range(3):
+        photo(d/'train'/f'im{i}.png', i)
+        save(d/'train'/f'im{i}_mask.png', drawing(i))
+
+def codes(d):
+    for i in range(3):
+        photo(d/'images'/f'im{i}.png', i)
+        save(d/'labels'/f'im{i}_P.png', drawing(i))
+    text(d/'codes.txt', 'background\ncar\nroad\nVoid\n')
+
+def sequences(d):
+    for i in range(3):
+        photo(d/'images'/f'drive{i}'/'001.jpg', i)
+        save(d/'masks'/f'drive{i}'/'001.png', drawing(i))
+
+def class_folders(d):
+    for i in range(3):
+        photo(d/'images'/f'im{i}.jpg', i)
+        for k,name in ((1,'car'), (2,'road')): save(d/'masks'/name/f'im{i}.png', 255*(drawing(i)==k))
+
+def class_endings(d):
+    for i in range(3):
+        photo(d/'images'/f'im{i}.jpg', i)
+        for k,name in ((1,'car'), (2,'road')): save(d/'masks'/f'im{i}_{name}.png', 255*(drawing(i)==k))
+
+def objects(d):
+    for i in range(3):
+        photo(d/'stage1_train'/f'im{i}'/'images'/f'im{i}.png', i)
+        for k in (1,2): save(d/'stage1_train'/f'im{i}'/'masks'/f'object{k}.png', 255*(drawing(i)==k))
+
+WRITERS = { # function → kind, names of the classes
+    labelme:('labelme','background car road'), labelme_inside:('labelme','background car road'), labelme2voc:('pairs','_background_ car road'),
+    cvat:('pairs','background car road'), roboflow:('pairs','background car road'), coco_rle:('coco','background car road'),
+    coco_counts:('coco','background car road'), label_studio:('label_studio','background car road'), mmsegmentation:('pairs',''),
+    images_and_labels:('pairs',''), capitals:('pairs',''), train_labels:('pairs',''), side_by_side:('pairs',''), codes:('pairs','background car road'),
+    sequences:('pairs',''), class_folders:('files per class','background car road'), class_endings:('files per class','background car road'),
+    objects:('files per object','background object')}
+
+def snapshot(d): return {str(f.relative_to(d)):f.read_bytes() for f in d.rglob('*') if f.is_file()}
+
+@pytest.mark.parametrize('writer', WRITERS, ids=lambda o: o.__name__)
+def test_imported_as_drawn(tmp_path, writer):
+    src,out,(kind,names) = tmp_path/'src',tmp_path/'out',WRITERS[writer]
+    src.mkdir()
+    writer(src)
+    before = snapshot(src)
+    r = import_data(src, out)
+    assert r.kind==kind and not r.left and snapshot(src)==before
+    assert not names or ' '.join(r.task.classes)==names
+    got = load_source(out)
+    pairs = got.train+got.val
+    assert len(pairs)==3
+    for p in pairs:
+        i = int(p.name[5 if p.name.startswith('drive') else 2])
+        want = drawing(i)
+        if writer is objects: want = want>0
+        assert np.array_equal(read_mask(p.mask, got.task), want), p.name
+    assert len(got.extra)==(1 if writer in (labelme,labelme_inside,coco_rle,coco_counts,label_studio) else 0)
+    assert len(got.val)==(1 if writer in (roboflow,mmsegmentation,images_and_labels) else 0)
+
+@pytest.mark.parametrize('writer', [o for o in WRITERS if o not in (train_labels,)], ids=lambda o: o.__name__)
+def test_the_audit_prints_the_line_that_imports(tmp_path, writer):
+    src = tmp_path/'src'
+    src.mkdir()
+    writer(src)
+    said = audit(src, size=(64,64)).markdown()
+    if writer in (cvat,): return # read in place
+    line = next(o for o in said.split('`') if o.startswith('segkc import'))
+    cli = [sys.executable, '-m', 'segkc_fastai.cli', *line.split()[1:]]
+    if writer is not labelme: return # one process says enough
+    subprocess.run(cli, check=True, capture_output=True)
+    assert audit(f'{src}-imported', labelled=2, size=(64,64)).task.classes==('background','car','road')
+
+def test_sequences_are_groups(tmp_path):
+    sequences(tmp_path/'src')
+    import_data(tmp_path/'src', tmp_path/'out')
+    assert {p.name for p in load_source(tmp_path/'out').train}=={'drive0_001','drive1_001','drive2_001'}
+
+def smooth(d, end):
+    for i in range(3):
+        photo(d/'images'/f'im{i}.jpg', i)
+        m = Image.fromarray(np.uint8(255*(drawing(i)==1))).filter(ImageFilter.GaussianBlur(1))
+        (d/'masks').mkdir(exist_ok=True)
+        m.save(d/'masks'/f'im{i}.{end}')
+
+@pytest.mark.parametrize('end', ['png','jpg'])
+def test_threshold(tmp_path, end):
+    smooth(tmp_path/'src', end)
+    with pytest.raises(ValueError, match='threshold'): import_data(tmp_path/'src', tmp_path/'out')
+    assert not (tmp_path/'out').exists()
+    r = import_data(tmp_path/'src', tmp_path/'out', threshold=128)
+    src = load_source(tmp_path/'out')
+    assert r.task.classes==('background','object') and len(src.train)==3
+    for p in src.train: assert (read_mask(p.mask, src.task)!=(drawing(int(p.name[2]))==1)).mean()<.001
+
+def test_nearest(tmp_path):
+    "Masks in colour that were saved as JPEG"
+    d = tmp_path/'src'
+    for i in range(3):
+        photo(d/'images'/f'im{i}.png', i)
+        save(d/'masks'/f'im{i}.jpg', np.uint8(COLOURS)[drawing(i)], quality=90)
+    with pytest.raises(ValueError, match='nearest'): import_data(d, tmp_path/'out', nearest=True)
+    write_json(d/'task.json', Task(['background','car','road'], COLOURS, (), 'rgb').to_dict())
+    import_data(d, tmp_path/'out', nearest=True)
+    src = load_source(tmp_path/'out')
+    assert len(src.train)==3 and all((read_mask(p.mask, src.task)!=drawing(int(p.name[2]))).mean()<.01 for p in src.train)
+
+@pytest.mark.parametrize('tag, turn', {3:Image.Transpose.ROTATE_180, 6:Image.Transpose.ROTATE_90, 8:Image.Transpose.ROTATE_270}.items())
+def test_masks_turn_with_images_that_are_stored_turned(tmp_path, tag, turn):
+    "A mask that was drawn on the pixels as stored, which shows in its size unless the turn is by 180°"
+    d,exif = tmp_path/'src',Image.Exif()
+    exif[0x0112] = tag
+    photo(d/'images'/'im0.png')
+    upright = Image.open(d/'images'/'im0.png').convert('RGB')
+    (d/'images'/'im0.png').unlink()
+    upright.transpose(turn).save(d/'images'/'im0.jpg', exif=exif)
+    (d/'masks').mkdir()
+    m = Image.fromarray(drawing(0))
+    (m if tag==3 else m.transpose(turn)).save(d/'masks'/'im0.png')
+    import_data(d, tmp_path/'out')
+    src = load_source(tmp_path/'out')
+    assert np.array_equal(read_mask(src.train[0].mask, src.task), drawing(0))
+
+def test_other_images_are_left_out_and_named(tmp_path):
+    "Nothing stops at one bad file, and nothing is left out unmentioned"
+    d = tmp_path/'src'
+    capitals(d)
+    (d/'Images'/'im0.jpg').write_bytes((d/'Images'/'im0.jpg').read_bytes()[:300])
+    Image.fromarray(drawing(1)).resize((20,20)).save(d/'Masks'/'im1.png')
+    r = import_data(d, tmp_path/'out')
+    assert {f.name for f,_ in r.left}=={'im1.jpg'} or {f.name for f,_ in r.left}=={'im0.jpg','im1.jpg'}
+    why = dict((f.name, w) for f,w in r.left)['im1.jpg']
+    assert '20×20 pixels, but the image 96×80' in why and why in (tmp_path/'out'/'import.md').read_text()
+    assert [p.name for p in load_source(tmp_path/'out').train][-1]=='im2'
+
+def test_nothing_is_half_written(tmp_path):
+    d = tmp_path/'src'
+    capitals(d)
+    for f in (d/'Masks').iterdir(): f.write_bytes(b'no')
+    with pytest.raises(ValueError): import_data(d, tmp_path/'out')
+    assert [f.name for f in tmp_path.iterdir()]==['src']
+
+@pytest.mark.parametrize('fill, words', [
+    (lambda d: None, 'no images with masks'),
+    (lambda d: photo(d/'a.png'), 'no images with masks'),
+    (lambda d: (labelme(d), text(d/'labels.txt', 'car\n')), "does not list 'road'"),
+    (lambda d: (coco_rle(d), (d/'images'/'im0.jpg').unlink()), 'im0.jpg: 0 images of this name'),
+    (lambda d: text(d/'x.json', [dict(data=dict(text='a'), annotations=[])]), 'names no image file'),
+])
+def test_clear_errors(tmp_path, fill, words):
+    d = tmp_path/'src'
+    d.mkdir()
+    fill(d)
+    with pytest.raises((ValueError,OSError), match=words): import_data(d, tmp_path/'out')
+    assert not (tmp_path/'out').exists()
+
+def test_the_new_folder_must_be_new_and_elsewhere(tmp_path):
+    capitals(tmp_path/'src')
+    with pytest.raises(ValueError, match='pass a folder outside it'): import_data(tmp_path/'src', tmp_path/'src'/'out')
+    text(tmp_path/'out'/'precious.txt', 'x')
+    with pytest.raises(FileExistsError, match='nothing is overwritten'): import_data(tmp_path/'src', tmp_path/'out')
+    assert (tmp_path/'out'/'precious.txt').read_text()=='x'
+
+def test_links_share_the_bytes(tmp_path):
+    capitals(tmp_path/'src')
+    import_data(tmp_path/'src', tmp_path/'out', link=True)
+    assert os.path.samefile(tmp_path/'src'/'Images'/'im0.jpg', tmp_path/'out'/'train'/'images'/'im0.jpg')
+
+@pytest.mark.parametrize('to, name', [('coco','labels.json'), ('cvat','labels.zip')])
+def test_exported_labels_come_back(tmp_path, to, name):
+    photos,masks = tmp_path/'photos',tmp_path/'masks'
+    for i in range(3):
+        photo(photos/'day'/f'im{i}.jpg', i)
+        save(masks/'masks'/'day'/f'im{i}.png', drawing(i))
+    write_json(masks/'task.json', Task(['background','car','road']).to_dict())
+    assert export_labels(masks, photos, tmp_path/name, to)==3
+    if to=='cvat':
+        with zipfile.ZipFile(tmp_path/name) as z: z.extractall(photos)
+    else: (tmp_path/name).rename(photos/name)
+    r = import_data(photos, tmp_path/'out')
+    src = load_source(tmp_path/'out')
+    assert r.task.classes==('background','car','road') and len(src.train)==3 and not r.left
+    for p in src.train: assert np.array_equal(read_mask(p.mask, src.task), drawing(int(p.name[2]))), p.name
+
+def test_coco_needs_its_tools(tmp_path, monkeypatch):
+    coco_rle(tmp_path/'src')
+    monkeypatch.setitem(sys.modules, 'pycocotools', None)
+    with pytest.raises(ValueError, match='pip install pycocotools'): import_data(tmp_path/'src', tmp_path/'out')
+
+def test_without_labels_there_is_no_kind(tmp_path):
+    photo(tmp_path/'a.png')
+    assert recognised_format(tmp_path) is None
