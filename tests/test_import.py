@@ -326,3 +326,8 @@ def test_coco_needs_its_tools(tmp_path, monkeypatch):
 def test_without_labels_there_is_no_kind(tmp_path):
     photo(tmp_path/'a.png')
     assert recognised_format(tmp_path) is None
+
+def test_the_table_of_kinds_is_up_to_date():
+    "nbs/results/kinds.csv, which `python tests/kinds.py` writes"
+    import csv, kinds
+    with open(kinds.FILE, newline='', encoding='utf-8') as f: assert [kinds.TITLES, *kinds.rows()]==list(map(tuple, csv.reader(f)))

@@ -1,0 +1,61 @@
+"""The table of kinds of labels in the documentation, made by reading each kind: `python tests/kinds.py` writes
+nbs/results/kinds.csv, and tests/test_import.py checks that it is up to date."""
+import csv, re, sys, tempfile, warnings
+from pathlib import Path
+sys.path.insert(0, str(Path(__file__).parent))
+import test_import as tools, test_masks as masks
+from segkc_fastai.core.files import replacing
+from segkc_fastai.data.audit import audit
+from segkc_fastai.data.importing import import_data
+
+FILE = Path(__file__).resolve().parents[1]/'nbs'/'results'/'kinds.csv'
+TITLES = 'found','what the audit says','what happens'
+TOOLS = dict(
+    labelme='labelme, a JSON file beside each image', labelme_inside='labelme, images inside the JSON files',
+    labelme2voc='`labelme2voc`: `JPEGImages`, `SegmentationClassPNG`, `class_names.txt`', cvat='CVAT, *Segmentation mask 1.1*',
+    roboflow='Roboflow, *png-mask-semantic*: `x.jpg`, `x_mask.png`, `_classes.csv`', coco_rle='COCO JSON, compressed run lengths',
+    coco_counts='COCO JSON, run lengths without compression', label_studio='Label Studio JSON, brushes',
+    mmsegmentation='`img_dir/train`, `ann_dir/train`', images_and_labels='`images/train`, `labels/train`', capitals='`Images`, `Masks`',
+    train_labels='`train/images`, `train/labels`', side_by_side='`train/a.png` beside `train/a_mask.png`',
+    codes="fastai's `images`, `labels/*_P.png`, `codes.txt`", sequences='`images/drive1/001.jpg`, `masks/drive1/001.png`',
+    class_folders='a folder of masks per class: `masks/car/a.png`', class_endings='a mask per class: `masks/a_car.png`',
+    objects='a mask per object: `a/images/a.png`, `a/masks/*.png`')
+
+def plain(text, folder):
+    "A message without the names of folders"
+    text = re.sub(rf'{re.escape(str(folder))}/?', '', text).replace(str(folder.parent), '')
+    text = re.sub(r'(?:train|val|test)/(?:images|masks)/[\w.]+(?:, [\w./]+)*(?: and \d+ more)?: ', '', text)
+    return re.sub(r'\d+ image\(s\) and \d+ mask\(s\) found in all subfolders; ', '', text).strip()
+
+def said(folder):
+    "The finding that matters most: smooth edges, an import, a proposal for task.json, or the first error"
+    found = audit(folder, labelled=2, size=(64,64)).findings
+    wanted = 'along borders','its compression','`segkc import','with the real names'
+    f = next((o for w in wanted for o in found if w in o.what+o.mend), None) or next((o for o in found if o.level=='error'), None)
+    if f is None: return ''
+    text = plain('; '.join(filter(None, (f.what, f.mend))), folder)
+    return re.sub(r'`segkc import .*?`', '`segkc import SRC OUT`', text)
+
+def rows():
+    "A row for each kind that the tests make"
+    with tempfile.TemporaryDirectory() as tmp, warnings.catch_warnings(action='ignore'):
+        tmp = Path(tmp)
+        for i,(name,(task,save,end,_)) in enumerate(masks.READ.items()):
+            yield f'masks: {name}',said(masks.write(tmp/f'r{i}', task, save, end)),'read as drawn'
+        for i,(name,(task,save,_)) in enumerate(masks.REMEDIES.items()):
+            yield f'masks: {name}',said(masks.write(tmp/f'p{i}', task, save)),'refused; read as drawn once `task.json` is as proposed'
+        for i,(name,(task,save,end,_)) in enumerate(masks.REFUSED.items()):
+            yield f'masks: {name}',said(masks.write(tmp/f'x{i}', task, save, end)),'refused'
+        for end in ('png','jpg'):
+            tools.smooth(tmp/f's{end}', end)
+            import_data(tmp/f's{end}', tmp/f's{end}-out', threshold=128)
+            yield f'masks: smooth edges, {end}',said(tmp/f's{end}'),'refused; `--threshold 128` imports them'
+        for writer in tools.WRITERS:
+            src = tmp/writer.__name__
+            src.mkdir()
+            writer(src)
+            kind = import_data(src, tmp/f'{src.name}-out').kind
+            yield TOOLS[src.name],said(src),f'`segkc import` reads *{kind}*; masks are as drawn'
+
+if __name__=='__main__':
+    with replacing(FILE) as f, open(f, 'w', newline='', encoding='utf-8') as out: csv.writer(out).writerows([TITLES, *rows()])
