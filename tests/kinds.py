@@ -10,8 +10,7 @@ from segkc_fastai.data.importing import import_data
 
 FILE = Path(__file__).resolve().parents[1]/'nbs'/'results'/'kinds.csv'
 TITLES = 'found','what the audit says','what happens'
-TOOLS = dict(
-    labelme='labelme, a JSON file beside each image', labelme_inside='labelme, images inside the JSON files',
+TOOLS = dict(labelme='labelme, a JSON file beside each image', labelme_inside='labelme, images inside the JSON files',
     labelme2voc='`labelme2voc`: `JPEGImages`, `SegmentationClassPNG`, `class_names.txt`', cvat='CVAT, *Segmentation mask 1.1*',
     roboflow='Roboflow, *png-mask-semantic*: `x.jpg`, `x_mask.png`, `_classes.csv`', coco_rle='COCO JSON, compressed run lengths',
     coco_counts='COCO JSON, run lengths without compression', label_studio='Label Studio JSON, brushes',
@@ -30,11 +29,11 @@ def plain(text, folder):
 def said(folder):
     "The finding that matters most: smooth edges, an import, a proposal for task.json, or the first error"
     found = audit(folder, labelled=2, size=(64,64)).findings
-    wanted = 'along borders','its compression','`segkc import','with the real names'
+    wanted = 'three channels of 8 bits','along borders','its compression','`segkc import','with the real names'
     f = next((o for w in wanted for o in found if w in o.what+o.mend), None) or next((o for o in found if o.level=='error'), None)
     if f is None: return ''
     text = plain('; '.join(filter(None, (f.what, f.mend))), folder)
-    return re.sub(r'`segkc import .*?`', '`segkc import SRC OUT`', text)
+    return re.sub(r'`segkc import \S+ [^\s`]+', '`segkc import SRC OUT', text)
 
 def rows():
     "A row for each kind that the tests make"
@@ -50,6 +49,11 @@ def rows():
             tools.smooth(tmp/f's{end}', end)
             import_data(tmp/f's{end}', tmp/f's{end}-out', threshold=128)
             yield f'masks: smooth edges, {end}',said(tmp/f's{end}'),'refused; `--threshold 128` imports them'
+        for kind,name in dict(contig='TIFFs of 4 bands and 11 bits', grey='grey images of 16 bits').items():
+            src = tmp/f'bands-{kind}'
+            tools.bands(src, kind, 'tif' if kind=='contig' else 'png')
+            import_data(src, tmp/f'{src.name}-out', bands=(2,1,0) if kind=='contig' else None, range=(0,1803))
+            yield name,said(src),'refused; with these options `segkc import` makes copies of 8 bits'
         for writer in tools.WRITERS:
             src = tmp/writer.__name__
             src.mkdir()

@@ -1,6 +1,6 @@
 "Exports as tools write them, and folders as people have them, made from a known drawing: imported as drawn, pixel by pixel"
 import base64, json, os, subprocess, sys, zipfile
-import numpy as np, pytest
+import numpy as np, pytest, tifffile
 from PIL import Image, ImageDraw, ImageFilter
 from pycocotools import mask as coco
 from segkc_fastai.core.files import write_json
@@ -8,8 +8,10 @@ from segkc_fastai.core.task import Task
 from segkc_fastai.data.audit import audit
 from segkc_fastai.data.benchmarks import load_source
 from segkc_fastai.data.importing import import_data, recognised_format
-from segkc_fastai.data.labels import read_mask
+from segkc_fastai.data.labels import read_image, read_mask
 from segkc_fastai.deploy.export_labels import export_labels, run_lengths
+from segkc_fastai.deploy.predict import as_image
+from test_masks import png_file
 
 SIZE = 96,80 # width and height
 CAR,ROAD = [(10,8),(40,8),(40,30),(10,30)],[(50,40),(90,44),(86,70),(55,72)] # outlines
@@ -317,6 +319,40 @@ def test_exported_labels_come_back(tmp_path, to, name):
     src = load_source(tmp_path/'out')
     assert r.task.classes==('background','car','road') and len(src.train)==3 and not r.left
     for p in src.train: assert np.array_equal(read_mask(p.mask, src.task), drawing(int(p.name[2]))), p.name
+
+def bands(d, kind, end):
+    "Pictures of a satellite: blue, green, red and infrared, or one band, of 11 bits"
+    for i in range(3):
+        a = np.stack([(drawing(i).astype(np.uint16)*k*300+k) for k in (1,2,3,0)], -1)
+        (d/'images').mkdir(parents=True, exist_ok=True)
+        if end=='png': Image.fromarray(a[...,2]).save(d/'images'/f'im{i}.png')
+        else: tifffile.imwrite(d/'images'/f'im{i}.tif', a if kind=='contig' else a.transpose(2,0,1), photometric='minisblack', planarconfig=kind)
+        save(d/'masks'/f'im{i}.png', drawing(i))
+
+@pytest.mark.parametrize('kind, end', [('contig','tif'), ('separate','tif'), ('grey','png')])
+def test_many_bands_and_bits(tmp_path, kind, end):
+    "Refused with a line that imports them; what it states is in the task, by which further pictures are read"
+    d = tmp_path/'src'
+    bands(d, kind, end)
+    write_json(d/'task.json', Task(['background','car','road']).to_dict())
+    said = audit(d, labelled=2, size=(64,64)).markdown()
+    assert '--range ' in said and ('--bands 0,1,2' in said)==(end=='tif')
+    for f in (d/'images').iterdir():
+        with pytest.raises(ValueError, match='three channels of 8 bits; make copies with segkc import'): read_image(f)
+    import_data(d, tmp_path/'out', bands=(2,1,0) if end=='tif' else None, range=(0,1803))
+    src = load_source(tmp_path/'out')
+    assert len(src.train)==3 and src.task.range==(0,1803)
+    for p in src.train:
+        a,want = np.asarray(read_image(p.image)),drawing(int(p.name[2])).astype(float)
+        assert np.array_equal(a[...,0], ((want*900+3)*255/1803).round()) and np.array_equal(read_mask(p.mask, src.task), want)
+        raw = next(f for f in (d/'images').iterdir() if f.stem==p.name)
+        assert np.array_equal(np.asarray(as_image(raw, src.task)), a)
+
+def test_bits_that_no_reader_keeps_are_refused(tmp_path):
+    for k in ('images','masks'): (tmp_path/'src'/k).mkdir(parents=True)
+    png_file(tmp_path/'src'/'images'/'im0.png', SIZE, 16, 2, (b'\0'+bytes(96*6))*80)
+    save(tmp_path/'src'/'masks'/'im0.png', drawing(0))
+    with pytest.raises(ValueError, match='colours of 16 bits are read from TIFFs alone'): import_data(tmp_path/'src', tmp_path/'out', range=(0,99))
 
 def test_coco_needs_its_tools(tmp_path, monkeypatch):
     coco_rle(tmp_path/'src')

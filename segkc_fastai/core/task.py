@@ -63,6 +63,10 @@ def _check_masks(masks, k):
     bad = sorted({v for v in masks.values() if not 0<=v<k}) if mapping else []
     if bad: raise ValueError(f'masks: maps to class {bad[0]}, but classes are 0 to {k-1}; use `ignore` for others')
 
+def _check_bands(bands, range):
+    if bands and not (len(bands)==3 and min(bands)>=0): raise ValueError(f'bands: found {list(bands)}; must be three numbers from 0, such as [2, 1, 0]')
+    if range and not (len(range)==2 and range[0]<range[1]): raise ValueError(f'range: found {list(range)}; must be two numbers, the smaller first')
+
 def _check_ignore(ignore, masks):
     if masks!='rgb' and not all(isinstance(o, int) for o in ignore):
         raise ValueError('ignore: must be numbers; only masks="rgb" has ignored colours')
@@ -74,6 +78,9 @@ def _check_ignore(ignore, masks):
 _FIELDS = dict(classes=(_class_names, 'a list of names'), palette=(_rgb_triples, 'a list of RGB triples, or empty'))
 _FIELDS |= dict(ignore=(_ignored_values, 'a list of numbers, or of RGB triples'))
 _FIELDS |= dict(masks=(_coding, 'a mapping from value to class, such as {"0": 0, "255": 1}'))
+
+_whole_numbers = lambda o: tuple(map(index, o))
+_FIELDS |= dict(bands=(_whole_numbers, 'three numbers of bands, from 0, such as [2, 1, 0]'), range=(_whole_numbers, 'two numbers, such as [0, 2047]'))
 
 def _converted(k, found):
     "The value of a field as tuples, numbers and text"
@@ -90,6 +97,8 @@ class Task:
     ignore: tuple = (IGNORE,) # values (for `masks="rgb"`, colours) of ignored pixels
     masks: object = 'index'   # "index", "rgb", or a dict from value on disk to class number
     name: str = 'task'        # for tables and cards
+    bands: tuple = ()         # of pictures with more than three: those for red, green and blue, from 0
+    range: tuple = ()         # of pictures with more than 8 bits: the values of black and white
 
     def __post_init__(self):
         put = partial(object.__setattr__, self)
@@ -105,6 +114,7 @@ class Task:
         _check_masks(self.masks, len(self))
         _check_palette(self.palette, len(self), self.masks)
         _check_ignore(self.ignore, self.masks)
+        _check_bands(self.bands, self.range)
 
     def __len__(self): return len(self.classes)
 
@@ -114,7 +124,8 @@ def to_dict(self:Task)->dict:
     "The task as plain JSON types, as in `task.json`"
     masks = {str(k):v for k,v in self.masks.items()} if isinstance(self.masks, dict) else self.masks
     ignore,palette = [list(o) if isinstance(o, tuple) else o for o in self.ignore],list(map(list, self.palette))
-    return dict(name=self.name, classes=list(self.classes), palette=palette, ignore=ignore, masks=masks)
+    pictures = {k:list(v) for k in ('bands','range') if (v := getattr(self, k))}
+    return dict(name=self.name, classes=list(self.classes), palette=palette, ignore=ignore, masks=masks) | pictures
 
 # %% ../../nbs/01_core/01_task.ipynb #829e9aaa
 def as_task(

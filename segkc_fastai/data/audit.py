@@ -8,7 +8,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/audit.html.md"""
 __all__ = ['Audit', 'audit']
 
 # %% ../../nbs/02_data/17_audit.ipynb #c8eb2659
-import os, re, shlex, warnings
+import os, re, warnings
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,7 +23,7 @@ from .labels import read_image, read_mask
 from .sources import IMAGE_TYPES, Source
 from .benchmarks import load_source
 from .duplicates import NEAR, distinct, nearest_hash
-from .findings import LEVELS, PARTS, Finding, Inspected, known_values, message_kind
+from .findings import LEVELS, PARTS, Finding, Inspected, import_line, known_values, message_kind
 from .findings import mask_values_found, missing_classes, rejected_files, unfit_sizes, unused_files
 from .findings import smoothed_masks, turned_images, value_order
 from .importing import recognised_format
@@ -31,11 +31,9 @@ from .inspection import find_pairs, hearing, look
 from .splits import hold_out, split_source
 
 # %% ../../nbs/02_data/17_audit.ipynb #82a9934a
-def _import_line(path): return f'segkc import {shlex.quote(str(path))} {shlex.quote(f"{path}-imported")}'
-
 def _arrange_files(path, kind):
     "The remedy for a folder with labels of a kind, see `recognised_format`; nothing is moved or overwritten"
-    if kind: return f'copy them into a new folder, which every command reads: `{_import_line(path)}`'
+    if kind: return f'copy them into a new folder, which every command reads: `{import_line(path)}`'
     into = f'{path}/train/images and their masks into {path}/train/masks'
     return f'put images ({", ".join(sorted(IMAGE_TYPES))}) into {into}'
 

@@ -6,11 +6,11 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/findings.html.md"""
 
 # %% auto #0
 __all__ = ['LEVELS', 'PARTS', 'Finding', 'Inspected', 'value_order', 'known_values', 'index_remedy', 'colour_remedy',
-           'size_remedy', 'turned_images', 'message_kind', 'rejected_files', 'task_line', 'mask_values_found',
-           'smoothed_masks', 'missing_classes', 'unfit_sizes', 'unused_files']
+           'size_remedy', 'turned_images', 'message_kind', 'import_line', 'rejected_files', 'task_line',
+           'mask_values_found', 'smoothed_masks', 'missing_classes', 'unfit_sizes', 'unused_files']
 
 # %% ../../nbs/02_data/14_findings.ipynb #a0021a3a
-import json, os, re
+import json, os, re, shlex
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 from ..core.console import first_few
 from ..core.task import Task, IGNORE
+from .bands import propose_bands
 from .labels import SMOOTHED, TURNS, UNSMOOTH, load_mask, looks_smoothed, orientation, read_image
 from .sources import IMAGE_TYPES, why_one_class
 from .inspection import suggest_task
@@ -199,7 +200,26 @@ def _stops_training(stage, part):
     "Does a file that its reader rejects stop training?"
     return part!='test' if stage=='image' else part in ('labelled','val')
 
+# %% ../../nbs/02_data/14_findings.ipynb #c35f52d1
+def import_line(
+    path,    # folder
+    *options # such as `--threshold 128`
+)->str:
+    "The command that copies a folder into one that can be read"
+    return ' '.join(['segkc import', shlex.quote(str(path)), shlex.quote(f'{path}-imported'), *options])
+
+def _bands_remedy(a, looks):
+    try: stated = propose_bands([o.pair.image for o in looks[:5]])
+    except ValueError as e: return a.rel(e)
+    options = [f'--{k} {",".join(map(str, v))}' for k,v in zip(('bands','range'), stated) if v]
+    return f'make copies: `{import_line(a.path, *options)}`'
+
 # %% ../../nbs/02_data/14_findings.ipynb #abea5d24
+def _remedy_of(a, stage, text, looks):
+    if stage=='values': return _recode(a, looks)
+    if stage=='size': return size_remedy(looks)
+    return _bands_remedy(a, looks) if stage=='image' and 'three channels of 8 bits' in text else ''
+
 def rejected_files(
     a:Inspected
 ): # iterator of `Finding`s
@@ -214,7 +234,7 @@ def rejected_files(
         hits.sort(key=lambda o: o[0])
         (harmless,*_),text,_ = hits[0]
         looks = [o for *_,o in hits]
-        fix = _recode(a, looks) if stage=='values' else size_remedy(looks) if stage=='size' else ''
+        fix = _remedy_of(a, stage, text, looks)
         yield Finding('warning' if harmless else 'error', a.rel(text), fix, [a.rel(f) for (_,_,f),*_ in hits])
 
 # %% ../../nbs/02_data/14_findings.ipynb #b813424b

@@ -8,7 +8,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/importing.html.md"""
 __all__ = ['READERS', 'FORMATS', 'nearest_classes', 'read_pairs', 'read_files_of_parts', 'recognised_format', 'Imported',
            'import_data']
 
-# %% ../../nbs/02_data/16_importing.ipynb #8ca038c8
+# %% ../../nbs/02_data/16_importing.ipynb #7c8b8850
 import os, re, shutil
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
@@ -19,14 +19,16 @@ from PIL import Image
 from fastcore.parallel import num_cpus, parallel
 from ..core.console import is_watched
 from ..core.files import replacing, write_json, write_text
+from ..core.kinds import Stretch, several
 from ..core.markdown import markdown_table
 from ..core.task import IGNORE, Task
 from .annotations import Annotated, annotation_files, joined_names
 from .annotations import read_coco, read_label_studio, read_labelme
+from .bands import read_picture
 from .findings import known_values
 from .inspection import find_pairs, images_and_masks, mask_values, part_of, suggest_task
 from .labels import SMOOTHED, TURNS, decode_mask, load_mask, looks_smoothed
-from .labels import one_band, open_image, orientation
+from .labels import odd_bands, one_band, open_image, orientation
 from .sources import IMAGE_TYPES, stated_task, stem_of
 
 # %% ../../nbs/02_data/16_importing.ipynb #8087d055
@@ -195,7 +197,7 @@ def _read(src, kind, clean):
     if kind=='pairs': return read_pairs(src, clean=clean)
     return read_files_of_parts(src, (_one_per_object if kind=='files per object' else _one_per_class)(src), clean.threshold)
 
-# %% ../../nbs/02_data/16_importing.ipynb #916ac856
+# %% ../../nbs/02_data/16_importing.ipynb #2c9c08bf
 def _fitting(mask, image, file):
     "The mask in the size of an opened image; raises `ValueError` if it has another"
     if mask.size==image.size: return mask
@@ -204,21 +206,23 @@ def _fitting(mask, image, file):
     w,h = mask.size
     raise ValueError(f'its mask has {w}×{h} pixels, but the image {image.width}×{image.height}')
 
-def _copy(item, out, colours, link):
+def _copy(item, out, task, link):
     "Write an image and its mask; None, or why that is impossible"
-    unlabelled = item.draw is None
+    unlabelled,stated = item.draw is None,task.bands or task.range
     if unlabelled and item.part!='train': return f'no mask, and {item.part} is for measuring'
     folder = out/('unlabelled' if unlabelled else item.part)
-    image,mask = folder/'images'/f'{item.name}{item.ending}',folder/'masks'/f'{item.name}.png'
+    odd = bool(stated) and item.data is None and bool(odd_bands(item.image))
+    image,mask = folder/'images'/f'{item.name}{".png" if odd else item.ending}',folder/'masks'/f'{item.name}.png'
     try:
         image.parent.mkdir(parents=True, exist_ok=True)
-        if item.data is not None: image.write_bytes(item.data())
+        if odd: read_picture(item.image, task).save(image)
+        elif item.data is not None: image.write_bytes(item.data())
         elif link: os.link(item.image, image)
         else: shutil.copyfile(item.image, image)
         with open_image(image) as im: m = None if unlabelled else _fitting(item.draw(), im, image)
         if m is None: return None
         mask.parent.mkdir(parents=True, exist_ok=True)
-        m.putpalette(colours)
+        m.putpalette(task.paint(np.arange(256)).tobytes())
         m.save(mask)
         return m.histogram()
     except (KeyError,OSError,SyntaxError,TypeError,ValueError) as e:
@@ -266,12 +270,14 @@ def _first_of_name(items):
         seen.add(key)
     return keep,left
 
-# %% ../../nbs/02_data/16_importing.ipynb #81d7e88f
+# %% ../../nbs/02_data/16_importing.ipynb #a1bd9211
 def import_data(
     src:str|Path,        # folder with images and masks or annotations; stays as it is
     out:str|Path,        # new folder, with train, val, test, unlabelled and task.json
     threshold:int=None,  # greys from here on, 1 to 255, are the second class: for masks of two classes with smooth edges
     nearest:bool=False,  # values that the task does not know count as the nearest that it does
+    bands:several(int)|None=None, # of pictures with more than three: those for red, green and blue, from 0
+    range:Stretch|None=None,      # of pictures with more than 8 bits: the values of black and white
     link:bool=False      # link images instead of copying them; both folders must be on one disk
 )->Imported:
     "Copy a folder of any of `FORMATS` into the general layout; raises `ValueError` or `OSError`, and then writes nothing"
@@ -283,13 +289,12 @@ def import_data(
     if kind is None: raise ValueError(f'{src}: no images with masks or annotations; see the table of kinds in the documentation')
     task,items = _read(src, kind, _Cleaning(threshold, nearest))
     items,left = _first_of_name(items)
-    task = replace(task, masks='index', ignore=(IGNORE,))
-    colours = np.full((256,3), 255, np.uint8)
-    colours[:len(task)] = task.palette
+    pictures = {k:v for k,v in dict(bands=bands, range=range).items() if v}
+    task = replace(task, masks='index', ignore=(IGNORE,), **pictures)
     with replacing(out) as tmp:
         tmp.mkdir()
         bar = is_watched() and len(items)>500
-        args = dict(out=tmp, colours=colours.tobytes(), link=link, threadpool=True, n_workers=num_cpus(), progress=bar)
+        args = dict(out=tmp, task=task, link=link, threadpool=True, n_workers=num_cpus(), progress=bar)
         done = parallel(_copy, items, **args)
         left += [(o.image, d) for o,d in zip(items, done) if isinstance(d, str)]
         counts = [d for d in done if isinstance(d, list)]

@@ -19,6 +19,7 @@ from PIL import Image
 from ..core.files import parse_json
 from ..core.kinds import Count
 from ..core.task import Task, as_task
+from ..data.bands import read_picture
 from ..data.labels import read_image
 from ..data.sources import IMAGE_TYPES
 
@@ -145,10 +146,11 @@ def _from_tensor(t):
 
 # %% ../../nbs/08_deploy/01_predict.ipynb #485cf99b
 def as_image(
-    o # path, PIL image, (H,W,3) uint8 array, or (3,H,W) tensor, uint8 or in 0…1
+    o,        # path, PIL image, (H,W,3) uint8 array, or (3,H,W) tensor, uint8 or in 0…1
+    task=None # states how pictures of many bands or bits are read, see `read_picture`
 )->Image.Image: # RGB
     "An image of any kind as a PIL image; raises `ValueError` for other types, shapes and data types"
-    if isinstance(o, (str,Path)): return read_image(o)
+    if isinstance(o, (str,Path)): return read_picture(o, task) if task else read_image(o)
     if isinstance(o, Image.Image): return o.convert('RGB')
     a = np.asarray(_from_tensor(o) if hasattr(o, 'detach') else o)
     want = 'pass a path, a PIL image, an array (H,W,3) of uint8, or a tensor (3,H,W)'
@@ -252,7 +254,7 @@ class Predictor:
         folder = isinstance(images, (str,Path)) and Path(images).is_dir()
         if folder: return ((f, self.predict(f)) for f in list_images(images))
         several = isinstance(images, (list,tuple)) or getattr(images, 'ndim', 3)==4
-        ims = [as_image(o) for o in (images if several else [images])]
+        ims = [as_image(o, self.task) for o in (images if several else [images])]
         res = self._read(ims) if len({o.size for o in ims})==1 else [self._read([o])[0] for o in ims]
         return res if several else res[0]
 

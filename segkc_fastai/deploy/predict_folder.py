@@ -18,7 +18,7 @@ from fastcore.basics import store_attr
 from ..core.console import progress
 from ..core.files import read_json, replacing, write_json
 from ..core.kinds import Count, Shard
-from ..data.labels import read_image
+from ..data.bands import read_picture
 from .predict import Predictor, file_hash, list_images
 
 # %% ../../nbs/08_deploy/02_predict_folder.ipynb #73b921ea
@@ -71,7 +71,7 @@ class _Worker:
 
     def __call__(self, f): # None, or (path, reason) of a failure
         if self.clash(f): return f,'another image differs only in its ending, so both would share a mask; rename one'
-        try: im = read_image(f)
+        try: im = read_picture(f, self.p.task)
         except (OSError, ValueError) as e: return f,str(e).removeprefix(f'{f}: ')
         with self.lock: o = self.p.predict(im)
         for k in self.kinds:
