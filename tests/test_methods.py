@@ -194,7 +194,7 @@ def test_mkd_is_cps_and_cross_teachers(scenes, strength, monkeypatch):
                 z[k] = augmented(*read, gt, mixed, w, ClassCovariance(*w.shape), strength) if strength else read[0]
             ce = lambda a,b: cross_entropy(z[a], torch.where(valid, z[b].argmax(1), IGNORE))
             self.cps,self.across = ce('senior','junior')+ce('junior','senior'),ce('senior','junior_teacher')+ce('junior','senior_teacher')
-    learn = one_step(make(scenes, mkd(strength=strength), [ByHand()]))
+    learn = one_step(make(scenes, mkd(strength=strength, **NOW), [ByHand()]))
     t = learn.semi_step.terms
     torch.testing.assert_close(t['mkd_students'][0], learn.by_hand.cps)
     torch.testing.assert_close(t['mkd_teachers'][0], learn.by_hand.across)
@@ -220,7 +220,7 @@ def test_mkd_moves_each_student_by_its_own_terms(scenes):
         def after_pred(self):
             super().after_pred()
             self.labels = self.learn.semi_step.pseudo
-    learn = one_step(make(scenes, mkd(), [Keep()]))
+    learn = one_step(make(scenes, mkd(**NOW), [Keep()]))
     assert all(learn.keep.moved[t][k]>0 for t in ('mkd_teachers','mkd_students') for k in ('senior','junior')) and set(learn.keep.labels)=={'senior_teacher','junior_teacher'}
 
 def test_unimatch_shows_two_complementary_views(scenes):

@@ -27,7 +27,7 @@ def cps(
     threshold:float=0.,     # τ: pseudo labels with lower confidence are ignored; 0 keeps all, as in the paper
     cutmix:bool=True,       # paste boxes between unlabelled images
     paste:bool=True,        # paste labelled objects into the strong views, see `PasteLabelled`
-    warmup:float=.1,        # share of the training on labelled images alone
+    warmup:float=.5,        # share of the training on labelled images alone
     ramp:float=.2,          # share of the training over which the weight then grows
     criterion='ce'          # for labelled images, see `supervised`
 )->Method:

@@ -113,7 +113,7 @@ def gta(
     cap:float=None,     # β, decay of the teacher late in training; the release's is .999
     weight:float=1.,    # of the assistant's loss
     cutmix:bool=True,   # paste boxes between unlabelled images
-    warmup:float=.1,    # share of the training in which the student learns alone
+    warmup:float=.5,    # share of the training in which the student learns alone
     criterion='ce',     # for labelled images, see `supervised`
     private='predictor' # what the student keeps: the mask predictor, or its last 1×1 convolution (classifier) alone
 )->Method:

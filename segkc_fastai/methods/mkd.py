@@ -232,7 +232,7 @@ def mkd(
     grid:float=.5,            # of the loss, as a share of the coarsest of the classifiers' grids
     cap:float=.6,             # decay of the teachers late in training
     cutmix:bool=True,         # paste boxes between unlabelled images
-    warmup:float=0.,          # share of the training on labelled images alone
+    warmup:float=.5,          # share of the training on labelled images alone
     ramp:float=0.,            # share of the training over which both weights then grow
     criterion='ce'            # for labelled images, see `supervised`
 )->Method:

@@ -130,7 +130,7 @@ def consultation(
     distance='cosine',      # of features: cosine or mse
     temperature:float=1.,   # T of the predictions
     on='both',              # images to consult about: labelled, unlabelled or both
-    warmup:float=.1,        # share of the training without consultation
+    warmup:float=.5,        # share of the training without consultation
     ramp:float=.2           # share of the training over which the weights then grow
 )->Method:
     "Knowledge consultation of senior and junior, to add to `cps()`; a reconstruction of SegKC (arXiv 2503.10693)"
@@ -155,7 +155,7 @@ def segkc(
     threshold:float=0.,     # τ: pseudo labels of lower confidence are dropped
     cutmix:bool=True,       # paste boxes between unlabelled images
     paste:bool=True,        # paste labelled objects into the strong views, see `PasteLabelled`
-    warmup:float=.1,        # share of the training on labelled images alone
+    warmup:float=.5,        # share of the training on labelled images alone
     ramp:float=.2,          # share of the training over which all weights then grow
     criterion='ce',         # for labelled images, see `supervised`
     **kwargs
