@@ -14,17 +14,17 @@ from PIL import Image
 from ..core.task import Task
 from .labels import TURNS, is_tiff, odd_bands, orientation, read_image
 
-# %% ../../nbs/02_data/18_bands.ipynb #e3bff69c
+# %% ../../nbs/02_data/18_bands.ipynb #2266e4c2
 def _read_tiff(path):
     "Bands (H,W,C) of a TIFF, and its orientation"
-    try: from tifffile import TiffFile, TiffFileError
+    try: from tifffile import TiffFile
     except ImportError: raise ValueError(f'{path}: reading its bands needs tifffile; pip install tifffile imagecodecs') from None
     try:
         with TiffFile(path) as f:
             part,tag = f.series[0],f.pages[0].tags.get('Orientation')
             a,axes = part.asarray(),part.axes
-    except (ValueError,TiffFileError) as e: raise ValueError(f'{path}: {e}') from None # such as a codec that is missing
-    a = np.moveaxis(a, [axes.index('Y'), axes.index('X')], [0, 1])
+            a = np.moveaxis(a, [axes.index('Y'), axes.index('X')], [0, 1])
+    except Exception as e: raise ValueError(f'{path}: not readable as a TIFF ({e}); replace it, or save it without compression') from None
     return a.reshape(*a.shape[:2], -1),tag.value if tag else 1
 
 def all_bands(
