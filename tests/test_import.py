@@ -292,6 +292,27 @@ def test_clear_errors(tmp_path, fill, words):
     with pytest.raises((ValueError,OSError), match=words): import_data(d, tmp_path/'out')
     assert not (tmp_path/'out').exists()
 
+def without(o):
+    "Copies of a JSON value, each without one key or with one value of another type"
+    keys = o if isinstance(o, dict) else range(len(o)) if isinstance(o, list) else ()
+    for k in list(keys)[:12]:
+        if isinstance(o, dict): yield {j:v for j,v in o.items() if j!=k}
+        yield {**o, k:None} if isinstance(o, dict) else [*o[:k], None, *o[k+1:]]
+        for v in without(o[k]): yield {**o, k:v} if isinstance(o, dict) else [*o[:k], v, *o[k+1:]]
+
+@pytest.mark.parametrize('writer', [labelme, coco_counts, label_studio], ids=lambda o: o.__name__)
+def test_annotations_in_another_form_raise_nothing_else(tmp_path, writer):
+    d = tmp_path/'src'
+    d.mkdir()
+    writer(d)
+    file = next(d.rglob('*.json'))
+    good = json.loads(file.read_text())
+    small = good if writer is labelme else good[:1] if writer is label_studio else good | dict(images=good['images'][:1], annotations=good['annotations'][:1])
+    for i,bad in enumerate(without(small)):
+        file.write_text(json.dumps(bad))
+        try: import_data(d, tmp_path/f'out{i}')
+        except (ValueError,OSError) as e: assert str(tmp_path) in str(e), e
+
 def test_the_new_folder_must_be_new_and_elsewhere(tmp_path):
     capitals(tmp_path/'src')
     with pytest.raises(ValueError, match='pass a folder outside it'): import_data(tmp_path/'src', tmp_path/'src'/'out')

@@ -6,11 +6,13 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/annotations.html.md"""
 
 # %% auto #0
 __all__ = ['Annotated', 'label_names', 'label_number', 'ImageFinder', 'joined_names', 'draw_shape', 'load_json',
-           'annotation_kind', 'annotation_files', 'read_labelme', 'read_coco', 'unpack_rle', 'read_label_studio']
+           'annotation_kind', 'annotation_files', 'sound', 'as_text', 'read_labelme', 'read_coco', 'unpack_rle',
+           'read_label_studio']
 
-# %% ../../nbs/02_data/15_annotations.ipynb #02f46e5c
+# %% ../../nbs/02_data/15_annotations.ipynb #7c360516
 import base64, io, json, math, os, re, unicodedata
 from collections import defaultdict
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlparse
@@ -140,6 +142,20 @@ def annotation_files(
         kind = annotation_kind(d)
         if kind and only in (None,kind): yield kind,f,d
 
+# %% ../../nbs/02_data/15_annotations.ipynb #6283f77f
+@contextmanager
+def sound(file):
+    "Turn errors of a file that lacks something its format requires into `ValueError`"
+    try: yield
+    except (AttributeError,IndexError,KeyError,TypeError) as e:
+        raise ValueError(f'{file}: not in the published form ({type(e).__name__}: {e}); export it again') from None
+    except ValueError as e: raise ValueError(str(e) if str(file) in str(e) else f'{file}: {e}') from None
+
+def as_text(v):
+    "The same text; raises `TypeError` for anything else"
+    if not isinstance(v, str): raise TypeError(f'{v!r} in place of text')
+    return v
+
 # %% ../../nbs/02_data/15_annotations.ipynb #74d77665
 def _labelme_mask(file, names):
     "Draw the shapes of a labelme file"
@@ -154,15 +170,16 @@ def _labelme_mask(file, names):
             mask.paste(k, tuple(round(v) for v in points[0]), bits)
     return mask
 
-# %% ../../nbs/02_data/15_annotations.ipynb #ee198ec8
+# %% ../../nbs/02_data/15_annotations.ipynb #62eb4a60
 def read_labelme(
     src:Path # folder with JSON files, and usually images
 )->tuple: # `Task`, list of `Annotated`
     "Images annotated with labelme; those without a JSON file or without shapes are unlabelled"
     find,used,rows,taken = ImageFinder(src),set(),[],set()
     for _,f,d in annotation_files(src, 'labelme'):
-        used |= {s['label'] for s in d['shapes']}
-        try: image,inside = find(d['imagePath'], f.parent),False
+        with sound(f): used |= {as_text(s['label']) for s in d['shapes']}
+        try:
+            with sound(f): image,inside = find(as_text(d['imagePath']), f.parent),False
         except ValueError:
             if not d.get('imageData'): raise
             image,inside = f,True
@@ -176,7 +193,7 @@ def read_labelme(
         return Annotated(part_of(f.relative_to(src).parts), called[image.relative_to(src)], image, **how)
     return Task(names, name='labelme'),[item(*o) for o in rows]
 
-# %% ../../nbs/02_data/15_annotations.ipynb #c83dafe1
+# %% ../../nbs/02_data/15_annotations.ipynb #253c6f97
 def _coco_tools(file):
     try: from pycocotools import mask
     except ImportError: raise ValueError(f'{file}: drawing COCO annotations needs pycocotools; pip install pycocotools') from None
@@ -184,8 +201,10 @@ def _coco_tools(file):
 
 def _coco_region(tools, seg, h, w):
     "The pixels (h,w) of a segmentation: outlines, or run lengths with or without compression"
-    if isinstance(seg, list): return tools.decode(tools.merge(tools.frPyObjects(seg, h, w)))
-    return tools.decode(seg if isinstance(seg['counts'], str) else tools.frPyObjects(seg, h, w))
+    try:
+        if isinstance(seg, list): return tools.decode(tools.merge(tools.frPyObjects(seg, h, w)))
+        return tools.decode(seg if isinstance(seg['counts'], str) else tools.frPyObjects(seg, h, w))
+    except Exception as e: raise ValueError(f'an annotation that pycocotools cannot draw ({e})') from None # it raises these
 
 def _coco_mask(file, image, annotations, number):
     "Draw annotations of an image; `number`: id of a category → class number"
@@ -195,24 +214,36 @@ def _coco_mask(file, image, annotations, number):
     for region,k in sorted(found, key=lambda o: -o[0].sum()): mask[region] = k
     return Image.fromarray(mask)
 
-# %% ../../nbs/02_data/15_annotations.ipynb #5a90aff8
+# %% ../../nbs/02_data/15_annotations.ipynb #dd52e331
+def _used_categories(d):
+    ids = {o['category_id'] for o in d['annotations']}
+    return {as_text(c['name']) for c in d['categories'] if c['id'] in ids}
+
+def _coco_images(f, d, names, used):
+    "Stated path of each image, and arguments of `_coco_mask`, or None without annotations"
+    number = {c['id']:label_number(c['name'], names) for c in d['categories'] if c['name'] in used}
+    of = defaultdict(list)
+    for o in d['annotations']:
+        if o.get('segmentation'): of[o['image_id']].append(o)
+    for im in d['images']: yield as_text(im['file_name']),(f, im, of[im['id']], number) if of[im['id']] else None
+
+# %% ../../nbs/02_data/15_annotations.ipynb #edee674d
 def read_coco(
     src:Path # folder with JSON files and images
 )->tuple: # `Task`, list of `Annotated`
     "Images annotated in COCO's format; those without an annotation, and those in no file, are unlabelled"
     find,docs = ImageFinder(src),[o[1:] for o in annotation_files(src, 'coco')]
-    used = {c['name'] for _,d in docs for c in d['categories'] if any(o['category_id']==c['id'] for o in d['annotations'])}
+    used = set()
+    for f,d in docs:
+        with sound(f): used |= _used_categories(d)
     names,rows,taken = label_names(src, used),[],set()
     for f,d in docs:
         _coco_tools(f)
-        number = {c['id']:label_number(c['name'], names) for c in d['categories'] if c['name'] in used}
-        of = defaultdict(list)
-        for o in d['annotations']:
-            if o.get('segmentation'): of[o['image_id']].append(o)
-        for im in d['images']:
-            file = find(im['file_name'], f.parent)
+        with sound(f): found = list(_coco_images(f, d, names, used))
+        for stated,args in found:
+            with sound(f): file = find(stated, f.parent)
             taken.add(file)
-            rows.append((f, file, (f, im, of[im['id']], number) if of[im['id']] else None))
+            rows.append((f, file, args))
     rows += [(f, f, None) for fs in find.files.values() for f in fs if f not in taken]
     called = joined_names([f.relative_to(src) for _,f,_ in rows])
     def drawer(args): return args and (lambda: _coco_mask(*args))
@@ -240,7 +271,7 @@ def unpack_rle(
         i += length
     return np.array(out[:n], np.uint8)
 
-# %% ../../nbs/02_data/15_annotations.ipynb #2ae7b140
+# %% ../../nbs/02_data/15_annotations.ipynb #867f33c1
 def _studio_shape(mask, r, k):
     "Draw a result of Label Studio"
     v,(w,h),kind = r['value'],mask.size,r['type']
@@ -253,7 +284,7 @@ def _studio_shape(mask, r, k):
         return draw_shape(mask, 'rectangle', [at(v['x'], v['y']), at(v['x']+v['width'], v['y']+v['height'])], k)
     raise ValueError(f'a result of type {kind!r}; known are brushlabels, polygonlabels, and rectanglelabels that are not rotated')
 
-def _studio_labels(r): return r.get('value', {}).get(r.get('type'), [])
+def _studio_labels(r): return [as_text(o) for o in r.get('value', {}).get(r.get('type'), [])]
 
 def _studio_mask(file, results, names):
     mask = Image.new('L', (results[0]['original_width'], results[0]['original_height']))
@@ -270,7 +301,7 @@ def _studio_image(task):
     u = urlparse(url)
     return parse_qs(u.query).get('d', [unquote(u.path)])[0]
 
-# %% ../../nbs/02_data/15_annotations.ipynb #ebef7b69
+# %% ../../nbs/02_data/15_annotations.ipynb #6d5df33d
 def read_label_studio(
     src:Path # folder with the JSON export and the images
 )->tuple: # `Task`, list of `Annotated`
@@ -278,9 +309,11 @@ def read_label_studio(
     find,rows,taken = ImageFinder(src),[],set()
     for _,f,tasks in annotation_files(src, 'label_studio'):
         for t in tasks:
-            file = find(_studio_image(t), f.parent)
-            done = [a for a in t['annotations'] if not a.get('was_cancelled')]
-            rows.append((f, file, [r for r in done[-1]['result'] if _studio_labels(r)] if done else []))
+            with sound(f):
+                stated,done = _studio_image(t),[a for a in t['annotations'] if not a.get('was_cancelled')]
+                results = [r for r in done[-1]['result'] if _studio_labels(r)] if done else []
+                file = find(stated, f.parent)
+            rows.append((f, file, results))
             taken.add(file)
     rows += [(f, f, []) for fs in find.files.values() for f in fs if f not in taken]
     names = label_names(src, {_studio_labels(r)[0] for *_,rs in rows for r in rs})
