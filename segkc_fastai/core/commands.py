@@ -30,7 +30,7 @@ def _flag(name, hint, default):
 
 # %% ../../nbs/01_core/08_commands.ipynb #0efa79cc
 _BY_KIND = {kinds.Whole:'N', kinds.Count:'N', kinds.Minutes:'MINUTES', kinds.Shard:'I/N'}
-_BY_KIND |= {kinds.Size:'H,W', kinds.Range:'LOW,HIGH', Arguments:'NAME=VALUE'}
+_BY_KIND |= {kinds.Size:'H,W', kinds.Range:'LOW,HIGH', kinds.Stretch:'LOW,HIGH', Arguments:'NAME=VALUE'}
 _BY_WORD = dict(folder='FOLDER', run='RUN', file='FILE', share='SHARE', regular='REGEX', network='NETWORK')
 
 def _placeholder(hint, docment):

@@ -8,7 +8,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/importing.html.md"""
 __all__ = ['READERS', 'FORMATS', 'nearest_classes', 'read_pairs', 'read_files_of_parts', 'recognised_format', 'Imported',
            'import_data']
 
-# %% ../../nbs/02_data/16_importing.ipynb #7c8b8850
+# %% ../../nbs/02_data/16_importing.ipynb #86a7e7c3
 import os, re, shutil
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
@@ -19,7 +19,7 @@ from PIL import Image
 from fastcore.parallel import num_cpus, parallel
 from ..core.console import is_watched
 from ..core.files import replacing, write_json, write_text
-from ..core.kinds import Stretch, several
+from ..core.kinds import Count, Stretch, several
 from ..core.markdown import markdown_table
 from ..core.task import IGNORE, Task
 from .annotations import Annotated, annotation_files, joined_names
@@ -270,15 +270,15 @@ def _first_of_name(items):
         seen.add(key)
     return keep,left
 
-# %% ../../nbs/02_data/16_importing.ipynb #a1bd9211
+# %% ../../nbs/02_data/16_importing.ipynb #0fa13139
 def import_data(
-    src:str|Path,        # folder with images and masks or annotations; stays as it is
-    out:str|Path,        # new folder, with train, val, test, unlabelled and task.json
-    threshold:int=None,  # greys from here on, 1 to 255, are the second class: for masks of two classes with smooth edges
-    nearest:bool=False,  # values that the task does not know count as the nearest that it does
+    src:str|Path,              # folder with images and masks or annotations; stays as it is
+    out:str|Path,              # folder to create, with train, val, test, unlabelled and task.json
+    threshold:Count|None=None, # greys from here on, 1 to 255, are the second class: for masks of two classes with smooth edges
+    nearest:bool=False,        # values that the task does not know count as the nearest that it does
     bands:several(int)|None=None, # of pictures with more than three: those for red, green and blue, from 0
-    range:Stretch|None=None,      # of pictures with more than 8 bits: the values of black and white
-    link:bool=False      # link images instead of copying them; both folders must be on one disk
+    range:Stretch|None=None,   # of pictures with more than 8 bits: the values of black and white
+    link:bool=False            # link images instead of copying them; both folders must be on one disk
 )->Imported:
     "Copy a folder of any of `FORMATS` into the general layout; raises `ValueError` or `OSError`, and then writes nothing"
     src,out = Path(src),Path(out)

@@ -83,10 +83,10 @@ def _masks_of(masks, photos, task):
         if a.shape[::-1]!=size: raise ValueError(f'{m}: {a.shape[1]}×{a.shape[0]} pixels, but {f} has {size[0]}×{size[1]}')
         yield rel.as_posix(),rel.with_suffix('').as_posix(),a
 
-# %% ../../nbs/08_deploy/06_export_labels.ipynb #a346c1da
+# %% ../../nbs/08_deploy/06_export_labels.ipynb #2e134ecd
 def export_labels(
     masks:str|Path,  # folder that `predict` wrote, or another with masks and a task.json
-    photos:str|Path, # the folder of images that they belong to
+    photos:str|Path, # folder of the images that they belong to
     out:str|Path,    # file to write: .json for coco, .zip for cvat
     to:Literal['coco','cvat']='coco' # format
 )->int: # masks
