@@ -50,7 +50,8 @@ def _misplaced(path, pairs, alone):
     expected = IMAGE_TYPES|{'.json','.txt'}
     other = Counter(f.suffix for f in path.rglob('*.*') if f.suffix.lower() not in expected and f.is_file())
     found = f'{len(images)} image(s) and {len(both)+len(alone)} mask(s) found in all subfolders'
-    kind = recognised_format(path)
+    try: kind = recognised_format(path)
+    except ValueError as e: return (yield Finding('error', str(e).removeprefix(f'{path}: ')))
     how = f'their names form {len(both)} pair(s)' if kind in ('pairs',None) else f'labels: {kind}'
     what = f'{found}; {how}' + (f'; other files: {_most(other)}' if other else '')
     if images or alone or other: yield Finding('note', what, _arrange_files(path, kind))

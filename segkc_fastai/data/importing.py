@@ -179,15 +179,18 @@ def read_files_of_parts(
     rows = [Annotated(part_of(f.relative_to(src).parts[:-1]), names[f.relative_to(src)], f, fs and draw(fs)) for f,fs in images.items()]
     return Task(['background', *classes], name=src.name),rows
 
-# %% ../../nbs/02_data/16_importing.ipynb #c98e8c4a
+# %% ../../nbs/02_data/16_importing.ipynb #fd1ad6e6
 READERS = dict(labelme=read_labelme, coco=read_coco, label_studio=read_label_studio)
 FORMATS = (*READERS,'files per object','files per class','pairs')
 
 def recognised_format(
     src:Path # folder
 )->str|None: # one of `FORMATS`; None without images and masks
-    "Which of the known kinds of labels a folder holds"
+    "Which of the known kinds of labels a folder holds; raises `ValueError` for masks that do not tell their images"
     for kind,*_ in annotation_files(src): return kind
+    if next(src.rglob('task-*-annotation-*-by-*.png'), None):
+        fix = 'export JSON as well, into the same folder'
+        raise ValueError(f"{src}: Label Studio's PNG export, in which no name tells the image of a mask; {fix}")
     if _one_per_object(src): return 'files per object'
     if _one_per_class(src): return 'files per class'
     return 'pairs' if any(p.mask for ps in find_pairs(src)[0].values() for p in ps) else None
