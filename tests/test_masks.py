@@ -239,6 +239,10 @@ def test_own_classes_in_the_layout_of_a_benchmark(tmp_path, name):
     assert (len(src.train), len(src.val))==(4,2)
     for p in src.train+src.val: assert np.array_equal(read_mask(p.mask, src.task), drawing(int(p.name[-1])))
     assert audit(tmp_path, labelled=2, size=(64,64)).ok
+    if name=='fastai, codes.txt': return # whose names of classes are no statement of a folder
+    plain = load_source(tmp_path, layout='folder')
+    assert plain.layout=='folder' and len(plain.train+plain.val)==6 and plain.task.classes==src.task.classes
+    for p in plain.train+plain.val: assert np.array_equal(read_mask(p.mask, plain.task), drawing(int(p.name[-1])))
 
 def tiff(f, a, photometric, extra=()):
     "An uncompressed TIFF of any number of bands of 8 or 16 bits, (H,W,C)"

@@ -21,6 +21,7 @@ from scipy.io import loadmat
 from ..core.console import progress
 from ..core.files import plain_name, replacing, write_json, write_text
 from ..core.task import Task
+from .inspection import is_general, loose_source
 from .labels import load_mask, read_image
 from .sources import Pair, Source, folder_source, stated_task
 
@@ -364,9 +365,9 @@ def _recognised(path):
 # %% ../../nbs/02_data/03_benchmarks.ipynb #5b3364f6
 def _load_recognised(path, task, layout):
     "The source, or an error that sends nobody to download a benchmark that was not asked for"
+    if layout=='folder': return folder_source(path, task)
     try: return load_source(path, task, layout)
     except FileNotFoundError as e:
-        if layout=='folder': raise
         seems = f'the folder looks like {layout}, for which layout={layout!r} says where to get the rest'
         own = f'segkc import {path} NEW copies images and masks of your own into a folder that can be read'
         raise FileNotFoundError(f'{str(e).rsplit("; ", 1)[0]}; {seems}; {own}') from None
@@ -374,13 +375,13 @@ def _load_recognised(path, task, layout):
 def load_source(
     path:str|Path,      # top folder of a data set
     task:Task=None,     # what the folder states if None, see `stated_task`; else the benchmark's
-    layout:str=None     # a key of `LAYOUTS`; recognised if None
+    layout:str=None     # a key of `LAYOUTS`; recognised if None. folder: a layout without marks, see `loose_source`
 )->Source:
     "Read a data set of any layout; `FileNotFoundError` and `ValueError` name the folder and the remedy"
     path = Path(path)
     if layout is None: return _load_recognised(path, task, _recognised(path))
     if layout not in LAYOUTS: raise ValueError(f'layout={layout!r}: unknown layout; choose from {", ".join(LAYOUTS)}')
-    if layout=='folder': return folder_source(path, task)
+    if layout=='folder': return (folder_source if is_general(path) else loose_source)(path, task)
     src = LAYOUTS[layout](path)
     task = task or stated_task(path, next((o.mask for o in src.train), None)) or src.task
     return replace(src, task=task, layout=layout if task.classes in _PUBLISHED else f'{layout}, own classes')
