@@ -26,14 +26,51 @@ def plain(text, folder):
     text = re.sub(r'(?:train|val|test)/(?:images|masks)/[\w.]+(?:, [\w./]+)*(?: and \d+ more)?: ', '', text)
     return re.sub(r'\d+ image\(s\) and \d+ mask\(s\) found in all subfolders; ', '', text).strip()
 
-def said(folder):
-    "The finding that matters most: smooth edges, an import, a proposal for task.json, or the first error"
+def said(folder, first=()):
+    "The finding that matters most: one with the words `first`, smooth edges, an import, a proposal for task.json, or the first error"
     found = audit(folder, labelled=2, size=(64,64)).findings
-    wanted = 'three channels of 8 bits','along borders','its compression','`segkc import','with the real names'
+    wanted = *first,'three channels of 8 bits','along borders','its compression','`segkc import','with the real names'
     f = next((o for w in wanted for o in found if w in o.what+o.mend), None) or next((o for o in found if o.level=='error'), None)
     if f is None: return ''
     text = plain('; '.join(filter(None, (f.what, f.mend))), folder)
-    return re.sub(r'`segkc import \S+ [^\s`]+', '`segkc import SRC OUT', text)
+    return re.sub(r'`segkc import +\S*-imported', '`segkc import SRC OUT', text)
+
+def cut(f): f.write_bytes(f.read_bytes()[:len(f.read_bytes())//2])
+def truncated_image(d): return cut(d/'train'/'images'/'train0.png')
+def truncated_mask(d): return [cut(f) for f in d.glob('train/masks/*')] and ['truncated']
+def one_class(d): return [masks.grey(0*masks.drawing(0)).save(f) for f in d.glob('*/masks/*')] and ['alone']
+def other_size(d): return [masks.grey(masks.drawing(0)).resize((48,40)).save(f) for f in d.glob('*/masks/*')] and ['pixels, but']
+
+def turned(d, mask=False):
+    for f in d.glob('*/images/*'):
+        m = f.parents[1]/'masks'/f.name
+        if mask: masks.Image.open(m).transpose(masks.UPRIGHT[3]).save(m)
+        masks.stored(masks.Image.open(f), f, 3, True)
+    return ['fit the edges' if mask else 'stored turned']
+
+def several_pictures(d):
+    f = d/'train'/'images'/'train0.png'
+    im = masks.Image.open(f).convert('RGB')
+    im.save(f.with_suffix('.gif'), save_all=True, append_images=[masks.Image.new('RGB', im.size)])
+    f.unlink()
+
+def valid(d): (d/'val').rename(d/'valid')
+def unpaired(d): return (d/'train'/'masks'/'train0.png').rename(d/'train'/'masks'/'other.png') and ['without image']
+
+def gas_mask(d):
+    for k in ('images','masks'): (d/'train'/k/'train0.png').rename(d/'train'/k/'gas_mask_00.png')
+
+def two_forms(d):
+    for k,name in (('images','caf\u00e9'), ('masks','cafe\u0301')): (d/'train'/k/'train0.png').rename(d/'train'/k/f'{name}.png')
+
+REFUSED,READ = 'refused','read as drawn'
+ODD = {'an image that ends early':truncated_image, 'a mask that ends early':truncated_mask, 'masks that show one class':one_class,
+    'masks of another size than their images':other_size, 'images that a camera stored turned, masks drawn as shown':turned,
+    'images that a camera stored turned, masks drawn as stored':lambda d: turned(d, mask=True), 'an animated image':several_pictures,
+    'a folder `valid`':valid, 'a mask without an image':unpaired, 'an image called `gas_mask_00`':gas_mask,
+    'é in the name of an image, e and an accent in that of its mask':two_forms}
+AFTER = dict.fromkeys(ODD, READ) | dict.fromkeys([*ODD][:4]+['an animated image'], REFUSED)
+AFTER |= {'images that a camera stored turned, masks drawn as stored':'read as they are, with this warning', 'a mask without an image':'ignored, with this warning'}
 
 def rows():
     "A row for each kind that the tests make"
@@ -45,6 +82,13 @@ def rows():
             yield f'masks: {name}',said(masks.write(tmp/f'p{i}', task, save)),'refused; read as drawn once `task.json` is as proposed'
         for i,(name,(task,save,end,_)) in enumerate(masks.REFUSED.items()):
             yield f'masks: {name}',said(masks.write(tmp/f'x{i}', task, save, end)),'refused'
+        for i,(name,make) in enumerate(ODD.items()):
+            folder = masks.write(tmp/f'o{i}', masks.THREE, masks.in_format('PNG'))
+            yield name,said(folder, make(folder) or ()),AFTER[name]
+        for i,name in enumerate(masks.BENCHMARKS):
+            folder = tmp/f'b{i}'
+            masks.in_layout(folder, name)
+            yield f'own classes in the layout of {name}',said(folder),'read in place, with these classes'
         for end in ('png','jpg'):
             tools.smooth(tmp/f's{end}', end)
             import_data(tmp/f's{end}', tmp/f's{end}-out', threshold=128)

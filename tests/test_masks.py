@@ -223,17 +223,21 @@ BENCHMARKS = { # name → where image i and its mask are, other files, how masks
     'COCO, task.json':        (lambda n, v: (f'{"val" if v else "train"}2017/{n}.jpg', f'annotations/{"val" if v else "train"}2017/{n}.png'), {'task.json':json.dumps(THREE)}, grey),
     'fastai, codes.txt':      (lambda n, v: (f'images/{n}.png', f'labels/{n}_P.png'), {'codes.txt':'background\ndisc\nbox\n', 'valid.txt':'im4.png\nim5.png\n'}, grey)}
 
-@pytest.mark.parametrize('name', BENCHMARKS)
-def test_own_classes_in_the_layout_of_a_benchmark(tmp_path, name):
+def in_layout(folder, name):
+    "Six images in the layout of a benchmark"
     where,files,code = BENCHMARKS[name]
     for i,n in enumerate(NAMES):
-        f,m = (tmp_path/o for o in where(n, 'validation' if i>3 else ''))
+        f,m = (folder/o for o in where(n, 'validation' if i>3 else ''))
         for o in (f, m): o.parent.mkdir(parents=True, exist_ok=True)
         coloured(drawing(i)).save(f)
         code(drawing(i)).save(m)
     for f,text in files.items():
-        (tmp_path/f).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path/f).write_text(text)
+        (folder/f).parent.mkdir(parents=True, exist_ok=True)
+        (folder/f).write_text(text)
+
+@pytest.mark.parametrize('name', BENCHMARKS)
+def test_own_classes_in_the_layout_of_a_benchmark(tmp_path, name):
+    in_layout(tmp_path, name)
     src = load_source(tmp_path)
     assert src.task.classes==('background','disc','box') and src.layout.endswith(', own classes') and src.layout not in FAMILIES
     assert (len(src.train), len(src.val))==(4,2)
