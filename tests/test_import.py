@@ -1,5 +1,5 @@
 "Exports as tools write them, and folders as people have them, made from a known drawing: imported as drawn, pixel by pixel"
-import base64, json, os, subprocess, sys, zipfile
+import base64, errno, json, os, shutil, subprocess, sys, zipfile
 import numpy as np, pytest, tifffile
 from PIL import Image, ImageDraw, ImageFilter
 from pycocotools import mask as coco
@@ -292,6 +292,13 @@ def test_clear_errors(tmp_path, fill, words):
     fill(d)
     with pytest.raises((ValueError,OSError), match=words): import_data(d, tmp_path/'out')
     assert not (tmp_path/'out').exists()
+
+def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
+    capitals(tmp_path/'src')
+    def full(*args): raise OSError(errno.ENOSPC, 'No space left on device', str(args[1]))
+    monkeypatch.setattr(shutil, 'copyfile', full)
+    with pytest.raises(OSError, match='No space left'): import_data(tmp_path/'src', tmp_path/'out')
+    assert [f.name for f in tmp_path.iterdir()]==['src']
 
 def without(o):
     "Copies of a JSON value, each without one key or with one value of another type"

@@ -8,8 +8,8 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/importing.html.md"""
 __all__ = ['READERS', 'FORMATS', 'nearest_classes', 'read_pairs', 'read_files_of_parts', 'recognised_format', 'Imported',
            'import_data']
 
-# %% ../../nbs/02_data/16_importing.ipynb #86a7e7c3
-import os, re, shutil
+# %% ../../nbs/02_data/16_importing.ipynb #84b0c480
+import errno, os, re, shutil
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -62,10 +62,10 @@ class _Cleaning:
         if self.threshold is not None: return m.convert('L').point(lambda v: int(v>=self.threshold))
         return Image.fromarray(nearest_classes(m, task) if self.nearest else decode_mask(m, task, file))
 
-# %% ../../nbs/02_data/16_importing.ipynb #bf1ac301
-def _values_of(pair, lossy=False):
+# %% ../../nbs/02_data/16_importing.ipynb #50b74a1d
+def _values_of(pair):
     "Values or colours in a mask, none if it cannot be read"
-    try: vals = mask_values(one_band(load_mask(pair.mask, lossy=lossy)))[0]
+    try: vals = mask_values(one_band(load_mask(pair.mask)))[0]
     except (OSError,ValueError): return set()
     return {tuple(v) if isinstance(v, list) else v for v in vals[:1000].tolist()}
 
@@ -93,7 +93,7 @@ def _task_of_pairs(src, pairs, clean):
     fix = 'pass threshold=128 for masks of two classes, or write a task.json there with the values or colours of more, and pass nearest=True'
     raise ValueError(f'{src}: {why}; {fix}')
 
-# %% ../../nbs/02_data/16_importing.ipynb #ac162094
+# %% ../../nbs/02_data/16_importing.ipynb #dd7117aa
 def _listed_parts(src):
     "Name → part, by lists such as `ImageSets/Segmentation/val.txt`"
     files = {k:src/'ImageSets'/'Segmentation'/f'{k}.txt' for k in ('val','test')}
@@ -101,7 +101,6 @@ def _listed_parts(src):
 
 def read_pairs(
     src:Path,   # folder in any state
-    task=None,  # of the masks; by default what the folder states, or their values suggest
     clean=None  # `_Cleaning`
 )->tuple: # `Task`, list of `Annotated`
     "Images and masks from anywhere in a folder; raises `ValueError` without any mask, or if the values of masks are not those of classes"
@@ -109,7 +108,7 @@ def read_pairs(
     pairs = [(k,p) for k,ps in found.items() for p in ps]
     masked = [p for _,p in pairs if p.mask]
     if not masked: raise ValueError(f'{src}: {len(pairs)} image(s) and no mask of theirs; nothing to import')
-    task = task or _task_of_pairs(src, masked, clean)
+    task = _task_of_pairs(src, masked, clean)
     parts,names = _listed_parts(src),joined_names([p.image.relative_to(src) for _,p in pairs])
     def item(k, p):
         draw = p.mask and partial(clean.read, p.mask, task)
@@ -179,7 +178,7 @@ def read_files_of_parts(
     rows = [Annotated(part_of(f.relative_to(src).parts[:-1]), names[f.relative_to(src)], f, fs and draw(fs)) for f,fs in images.items()]
     return Task(['background', *classes], name=src.name),rows
 
-# %% ../../nbs/02_data/16_importing.ipynb #fd1ad6e6
+# %% ../../nbs/02_data/16_importing.ipynb #11964ba1
 READERS = dict(labelme=read_labelme, coco=read_coco, label_studio=read_label_studio)
 FORMATS = (*READERS,'files per object','files per class','pairs')
 
@@ -197,10 +196,10 @@ def recognised_format(
 
 def _read(src, kind, clean):
     if kind in READERS: return READERS[kind](src)
-    if kind=='pairs': return read_pairs(src, clean=clean)
+    if kind=='pairs': return read_pairs(src, clean)
     return read_files_of_parts(src, (_one_per_object if kind=='files per object' else _one_per_class)(src), clean.threshold)
 
-# %% ../../nbs/02_data/16_importing.ipynb #2c9c08bf
+# %% ../../nbs/02_data/16_importing.ipynb #1f892bf1
 def _fitting(mask, image, file):
     "The mask in the size of an opened image; raises `ValueError` if it has another"
     if mask.size==image.size: return mask
@@ -209,14 +208,16 @@ def _fitting(mask, image, file):
     w,h = mask.size
     raise ValueError(f'its mask has {w}×{h} pixels, but the image {image.width}×{image.height}')
 
+_NO_ROOM = errno.ENOSPC,errno.EDQUOT,errno.EROFS # which no other image would escape
+
 def _copy(item, out, task, link):
     "Write an image and its mask; None, or why that is impossible"
     unlabelled,stated = item.draw is None,task.bands or task.range
     if unlabelled and item.part!='train': return f'no mask, and {item.part} is for measuring'
     folder = out/('unlabelled' if unlabelled else item.part)
-    odd = bool(stated) and item.data is None and bool(odd_bands(item.image))
-    image,mask = folder/'images'/f'{item.name}{".png" if odd else item.ending}',folder/'masks'/f'{item.name}.png'
+    image,mask = folder/'images'/f'{item.name}{item.ending}',folder/'masks'/f'{item.name}.png'
     try:
+        if odd := stated and item.data is None and odd_bands(item.image): image = image.with_name(f'{item.name}.png')
         image.parent.mkdir(parents=True, exist_ok=True)
         if odd: read_picture(item.image, task).save(image)
         elif item.data is not None: image.write_bytes(item.data())
@@ -229,6 +230,7 @@ def _copy(item, out, task, link):
         m.save(mask)
         return m.histogram()
     except (KeyError,OSError,SyntaxError,TypeError,ValueError) as e:
+        if getattr(e, 'errno', None) in _NO_ROOM: raise
         image.unlink(missing_ok=True)
         return str(e).replace(str(image), str(item.image)).removeprefix(f'{item.image}: ')
 
