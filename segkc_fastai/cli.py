@@ -271,6 +271,25 @@ def _card(
     runs = [Run(o) for o in runs]
     print(card(runs[0]) if len(runs)==1 else compare_cards(runs))
 
+# %% ../nbs/10_cli.ipynb #e1b44d21
+@command('segkc suggest runs/first --n 10 --out next.txt', 'label.suggest:suggest')
+def _suggest(
+    run:str,      # run folder
+    /,
+    out:str=None, # file for the list, which --labelled reads once the masks are there
+    **kw
+):
+    "Choose the images that would teach most if they were labelled next"
+    from segkc_fastai.data.sources import Pair
+    from segkc_fastai.data.splits import write_list
+    from segkc_fastai.label.suggest import doubt_of, suggest
+    from segkc_fastai.runs.folder import Run
+    run = Run(run)
+    df = suggest(run, **kw)
+    print(f'By {doubt_of(run, kw.get("by", "disagreement"))}:')
+    print(df.drop(columns='image').to_string(float_format='%.3f'))
+    if out: write_list(out, [Pair(Path(o)) for o in df.image], f'{len(df)} images to label next, suggested by {run.path}')
+
 # %% ../nbs/10_cli.ipynb #48b55900
 @command('segkc figures runs/first runs/second --formats png,pdf', 'view.results:all_figures', but='evaluate')
 def _figures(
