@@ -284,6 +284,7 @@ def test_nothing_is_half_written(tmp_path):
     (lambda d: (labelme(d), text(d/'labels.txt', 'car\n')), "does not list 'road'"),
     (lambda d: (coco_rle(d), (d/'images'/'im0.jpg').unlink()), 'im0.jpg: 0 images of this name'),
     (lambda d: text(d/'x.json', [dict(data=dict(text='a'), annotations=[])]), 'names no image file'),
+    (lambda d: (labelme(d), (d/'im1.json').write_text('{"shapes": [')), 'im1.json: not readable as JSON'),
     (lambda d: (photo(d/'a.png'), save(d/'task-1-annotation-3-by-1-tag-car-0.png', drawing(0)>0)), 'export JSON as well'),
 ])
 def test_clear_errors(tmp_path, fill, words):

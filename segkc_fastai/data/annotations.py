@@ -117,11 +117,11 @@ def draw_shape(
     if len(points)>2 or kind not in ('polygon','oriented_rectangle'):
         _SHAPES[kind](ImageDraw.Draw(mask), [tuple(map(float, o)) for o in points], k)
 
-# %% ../../nbs/02_data/15_annotations.ipynb #825ab380
+# %% ../../nbs/02_data/15_annotations.ipynb #80ae031c
 def load_json(f:Path):
     "The content of a JSON file; raises `ValueError` if it cannot be read"
     try: return json.loads(f.read_text(encoding='utf-8-sig'))
-    except ValueError as e: raise ValueError(f'{f}: not readable as JSON ({e})') from None
+    except ValueError as e: raise ValueError(f'{f}: not readable as JSON ({e}); correct or remove it') from None
 
 def annotation_kind(d):
     "labelme, coco or label_studio by the content of a JSON file, or None"
@@ -134,11 +134,10 @@ def annotation_files(
     src:Path,
     only=None # kind
 ): # iterator of kind, file and content
-    "The annotations among the JSON files below a folder"
+    "The annotations among the JSON files below a folder; raises `ValueError` for one that cannot be read"
     for f in sorted(src.rglob('*.json')):
         if f.name=='task.json' or f.name.startswith('.'): continue
-        try: d = load_json(f)
-        except (OSError,ValueError): continue # some other file
+        d = load_json(f)
         kind = annotation_kind(d)
         if kind and only in (None,kind): yield kind,f,d
 
@@ -250,13 +249,14 @@ def read_coco(
     part = lambda f,image: next((k for o in (f, image) if (k := part_of(o.relative_to(src).parts))!='train'), 'train')
     return Task(names, name='COCO'),[Annotated(part(f, i), called[i.relative_to(src)], i, drawer(args)) for f,i,args in rows]
 
-# %% ../../nbs/02_data/15_annotations.ipynb #dc3b1b14
+# %% ../../nbs/02_data/15_annotations.ipynb #a1981e9f
 class _Bits:
     "Numbers from a stream of bits"
     def __init__(self, data): self.bits,self.at = np.unpackbits(np.asarray(data, np.uint8)).tolist(),0
     def read(self, n):
         self.at += n
-        return int(''.join(map(str, self.bits[self.at-n:self.at])) or '0', 2)
+        if self.at>len(self.bits): raise ValueError('run lengths that end early')
+        return int(''.join(map(str, self.bits[self.at-n:self.at])), 2)
 
 def unpack_rle(
     data # bytes, as numbers
@@ -293,13 +293,14 @@ def _studio_mask(file, results, names):
         except (KeyError,TypeError,ValueError) as e: raise ValueError(f'{file}: {e}') from None
     return mask
 
-# %% ../../nbs/02_data/15_annotations.ipynb #8f80e91b
+# %% ../../nbs/02_data/15_annotations.ipynb #683d84d6
 def _studio_image(task):
     "The path of the image that a task names, of an upload, of local files, or of a server"
-    url = next((v for v in task['data'].values() if isinstance(v, str) and Path(unquote(v)).suffix.lower() in IMAGE_TYPES), None)
-    if url is None: raise ValueError(f'task {task.get("id")}: names no image file')
-    u = urlparse(url)
-    return parse_qs(u.query).get('d', [unquote(u.path)])[0]
+    urls = [urlparse(v) for v in task['data'].values() if isinstance(v, str)]
+    paths = [parse_qs(u.query).get('d', [unquote(u.path)])[0] for u in urls]
+    found = next((o for o in paths if Path(o).suffix.lower() in IMAGE_TYPES), None)
+    if found is None: raise ValueError(f'task {task.get("id")}: names no image file')
+    return found
 
 # %% ../../nbs/02_data/15_annotations.ipynb #6d5df33d
 def read_label_studio(
