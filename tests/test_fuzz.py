@@ -178,6 +178,18 @@ def test_files(fresh, capsys, kind, spoil):
     if not went[0]: assert not attempt(d, DATA[4], capsys) # the audit had found the problem
     elif spoil in (spaced, animated): assert attempt(d, DATA[4], capsys)
 
+@pytest.mark.parametrize('kind', ['images','masks'])
+@pytest.mark.parametrize('spoil', FILES, ids=lambda f: f.__name__)
+def test_imported_files(fresh, kind, spoil):
+    "One bad file is left out and named; the others are imported, or nothing is"
+    d = fresh(('scenes',))
+    for f in firsts(d, kind): spoil(f)
+    with warnings.catch_warnings(action='ignore'):
+        try: main(f'import {d}/scenes {d}/out'.split())
+        except SystemExit as e: assert str(e.code).startswith('segkc: ')
+    assert not (d/'out').exists() or (d/'out'/'task.json').is_file() and (d/'out'/'import.md').is_file()
+    assert not list(d.glob('.out*'))
+
 @fuzz(40)
 @given(st.binary(max_size=60), st.sampled_from(['', '\x89PNG\r\n\x1a\n', 'II*\0', 'RIFF\0\0\0\0WEBP', '\xff\xd8\xff']), st.sampled_from(['images','masks']), st.sampled_from(['.png','.tif','.webp','.jpg']))
 def test_bytes(fresh, capsys_of, data, head, kind, ending):
