@@ -282,13 +282,12 @@ def _suggest(
     "Choose the images that would teach most if they were labelled next"
     from segkc_fastai.data.sources import Pair
     from segkc_fastai.data.splits import write_list
-    from segkc_fastai.label.suggest import doubt_of, suggest
+    from segkc_fastai.label.suggest import suggest
     from segkc_fastai.runs.folder import Run
-    run = Run(run)
-    df = suggest(run, **kw)
-    print(f'By {doubt_of(run, kw.get("by", "disagreement"))}:')
+    df = suggest(Run(run), **kw)
+    print(f'By {df.attrs["by"]}:')
     print(df.drop(columns='image').to_string(float_format='%.3f'))
-    if out: write_list(out, [Pair(Path(o)) for o in df.image], f'{len(df)} images to label next, suggested by {run.path}')
+    if out: write_list(out, [Pair(Path(o)) for o in df.image], f'{len(df)} images to label next, suggested by {run}')
 
 # %% ../nbs/10_cli.ipynb #48b55900
 @command('segkc figures runs/first runs/second --formats png,pdf', 'view.results:all_figures', but='evaluate')

@@ -3,7 +3,7 @@ import numpy as np, pandas as pd, pytest
 from segkc_fastai.cli import main
 from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.data.splits import read_names
-from segkc_fastai.label.suggest import image_scores, suggest
+from segkc_fastai.label.suggest import image_features, image_scores, suggest
 from segkc_fastai.runs.config import RunConfig
 from segkc_fastai.runs.training import train_run
 
@@ -29,15 +29,15 @@ def test_without_coverage_the_highest_scores_come_first(runs):
     run = runs['pair']
     df = suggest(run, 4, rarity=False, coverage=False)
     pairs = [p for p in run.source().train if p.name in unlabelled(run)]
-    all_of_them = image_scores(run, pairs)[0].sort_values('score', ascending=False, kind='stable')
+    all_of_them = image_scores(run, pairs).sort_values('score', ascending=False, kind='stable')
     assert list(df.name)==list(all_of_them.name[:4]) and (df.score==df.doubt).all() and df.score.max()<=np.log(2)
 
 def test_scores_do_not_depend_on_the_batch(runs):
     run = runs['pair']
     pairs = run.source().train[:5]
     a,b = (image_scores(run, pairs, bs=n) for n in (1,4))
-    pd.testing.assert_frame_equal(a[0], b[0], rtol=1e-3)
-    assert np.allclose(a[1], b[1], rtol=1e-3, atol=1e-5)
+    pd.testing.assert_frame_equal(a, b, rtol=1e-3)
+    assert np.allclose(*(image_features(run, pairs, bs=n) for n in (1,4)), rtol=1e-3, atol=1e-5)
 
 def test_more_than_there_are(runs): assert len(suggest(runs['one'], 100))==16
 
