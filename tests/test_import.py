@@ -115,51 +115,30 @@ def label_studio(d):
         tasks.append(dict(id=i+1, data=dict(image=f'/data/upload/1/0a1b2c3d-im{i}.png'), annotations=notes, predictions=[]))
     text(d/'project-1.json', tasks)
 
-def mmsegmentation(d):
-    for part,i in (('train',0), ('train',1), ('val',2)):
-        photo(d/'img_dir'/part/f'im{i}.jpg', i)
-        save(d/'ann_dir'/part/f'im{i}.png', drawing(i))
+def placed(d, image, mask):
+    "Three pairs at paths made of part and number"
+    for i,part in enumerate(('train','train','val')):
+        photo(d/image.format(part=part, i=i), i)
+        save(d/mask.format(part=part, i=i), drawing(i))
 
-def images_and_labels(d):
-    for part,i in (('train',0), ('train',1), ('val',2)):
-        photo(d/'images'/part/f'im{i}.jpg', i)
-        save(d/'labels'/part/f'im{i}.png', drawing(i))
-
-def capitals(d):
-    for i in range(3):
-        photo(d/'Images'/f'im{i}.jpg', i)
-        save(d/'Masks'/f'im{i}.png', drawing(i))
-
-def train_labels(d):
-    for i in range(3):
-        photo(d/'train'/'images'/f'im{i}.jpg', i)
-        save(d/'train'/'labels'/f'im{i}.png', drawing(i))
-
-def side_by_side(d):
-    for i in range(3):
-        photo(d/'train'/f'im{i}.png', i)
-        save(d/'train'/f'im{i}_mask.png', drawing(i))
+def mmsegmentation(d): placed(d, 'img_dir/{part}/im{i}.jpg', 'ann_dir/{part}/im{i}.png')
+def images_and_labels(d): placed(d, 'images/{part}/im{i}.jpg', 'labels/{part}/im{i}.png')
+def capitals(d): placed(d, 'Images/im{i}.jpg', 'Masks/im{i}.png')
+def train_labels(d): placed(d, 'train/images/im{i}.jpg', 'train/labels/im{i}.png')
+def side_by_side(d): placed(d, 'train/im{i}.png', 'train/im{i}_mask.png')
+def sequences(d): placed(d, 'images/drive{i}/001.jpg', 'masks/drive{i}/001.png')
 
 def codes(d):
-    for i in range(3):
-        photo(d/'images'/f'im{i}.png', i)
-        save(d/'labels'/f'im{i}_P.png', drawing(i))
+    placed(d, 'images/im{i}.png', 'labels/im{i}_P.png')
     text(d/'codes.txt', 'background\ncar\nroad\nVoid\n')
 
-def sequences(d):
-    for i in range(3):
-        photo(d/'images'/f'drive{i}'/'001.jpg', i)
-        save(d/'masks'/f'drive{i}'/'001.png', drawing(i))
-
-def class_folders(d):
+def per_class(d, mask):
     for i in range(3):
         photo(d/'images'/f'im{i}.jpg', i)
-        for k,name in ((1,'car'), (2,'road')): save(d/'masks'/name/f'im{i}.png', 255*(drawing(i)==k))
+        for k,name in ((1,'car'), (2,'road')): save(d/'masks'/mask.format(name=name, i=i), 255*(drawing(i)==k))
 
-def class_endings(d):
-    for i in range(3):
-        photo(d/'images'/f'im{i}.jpg', i)
-        for k,name in ((1,'car'), (2,'road')): save(d/'masks'/f'im{i}_{name}.png', 255*(drawing(i)==k))
+def class_folders(d): per_class(d, '{name}/im{i}.png')
+def class_endings(d): per_class(d, 'im{i}_{name}.png')
 
 def objects(d):
     for i in range(3):
@@ -208,6 +187,16 @@ def test_the_audit_prints_the_line_that_imports(tmp_path, writer):
     if writer is not labelme: return # one process says enough
     subprocess.run(cli, check=True, capture_output=True)
     assert audit(f'{src}-imported', labelled=2, size=(64,64)).task.classes==('background','car','road')
+
+@pytest.mark.parametrize('writer', [labelme, coco_rle, label_studio], ids=lambda o: o.__name__)
+def test_masks_beside_annotations_are_no_images(tmp_path, writer):
+    "Tools also export pictures of their masks"
+    d = tmp_path/'src'
+    d.mkdir()
+    writer(d)
+    for f in ('masks/im0.png','SegmentationClassVisualization/im0.jpg','task-1-annotation-1-by-1-tag-car-0.png'): save(d/f, drawing(0))
+    r = import_data(d, tmp_path/'out')
+    assert r.parts==dict(train=3, val=0, test=0, unlabelled=1) and not r.left
 
 def test_sequences_are_groups(tmp_path):
     sequences(tmp_path/'src')

@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, unquote, urlparse
 import numpy as np
 from PIL import Image, ImageDraw
 from ..core.task import IGNORE, Task
-from .inspection import part_of, place_of
+from .inspection import images_and_masks, part_of, place_of
 from .sources import IMAGE_TYPES, stem_of
 
 # %% ../../nbs/02_data/15_annotations.ipynb #c8a3746c
@@ -58,11 +58,13 @@ def label_number(label, names):
 
 # %% ../../nbs/02_data/15_annotations.ipynb #61d5bf61
 _UPLOAD = re.compile('^[0-9a-f]{8}-')
+_STUDIO_MASK = re.compile(r'task-\d+-annotation-\d+-by-') # of Label Studio's other export
 
 class ImageFinder:
     "Image files below a folder, by the names that annotations give them"
     def __init__(self, src:Path):
         self.src,self.files = src,defaultdict(list)
+        self.images = {f for *_,f in images_and_masks(src)[0] if not _STUDIO_MASK.match(f.name)}
         for f in sorted(src.rglob('*')):
             if f.suffix.lower() in IMAGE_TYPES: self.files[self._key(f.name)].append(f)
 
@@ -72,6 +74,7 @@ class ImageFinder:
         "The file; `near`, a folder, decides between namesakes. Raises `ValueError` unless exactly one is found"
         parts = re.split(r'[\\/]', self._key(stated))
         found = self.files.get(parts[-1]) or self.files.get(_UPLOAD.sub('', parts[-1]), [])
+        if len(found)>1: found = [f for f in found if f in self.images] or found
         for n in range(2, len(parts)+1):
             longer = [f for f in found if list(f.parts[-n:])==parts[-n:]]
             if len(found)<2 or not longer: break
@@ -80,6 +83,10 @@ class ImageFinder:
         if len(found)==1: return found[0]
         fix = f'put it anywhere below {self.src}' if not found else 'keep one of them'
         raise ValueError(f'{stated}: {len(found)} images of this name; {fix}')
+
+    def others(self, taken):
+        "Images that no annotation names; masks are none"
+        return sorted(self.images-taken)
 
 # %% ../../nbs/02_data/15_annotations.ipynb #fc24bf40
 def joined_names(
@@ -184,7 +191,7 @@ def read_labelme(
             image,inside = f,True
         taken.add(image)
         rows.append((f, image, inside, bool(d['shapes'])))
-    rows += [(f, f, False, False) for fs in find.files.values() for f in fs if f not in taken]
+    rows += [(f, f, False, False) for f in find.others(taken)]
     names,called = label_names(src, used),joined_names([f.relative_to(src) for _,f,*_ in rows])
     def data(f): return lambda: base64.b64decode(load_json(f)['imageData'])
     def item(f, image, inside, drawn):
@@ -243,7 +250,7 @@ def read_coco(
             with sound(f): file = find(stated, f.parent)
             taken.add(file)
             rows.append((f, file, args))
-    rows += [(f, f, None) for fs in find.files.values() for f in fs if f not in taken]
+    rows += [(f, f, None) for f in find.others(taken)]
     called = joined_names([f.relative_to(src) for _,f,_ in rows])
     def drawer(args): return args and (lambda: _coco_mask(*args))
     part = lambda f,image: next((k for o in (f, image) if (k := part_of(o.relative_to(src).parts))!='train'), 'train')
@@ -288,9 +295,8 @@ def _studio_labels(r): return [as_text(o) for o in r.get('value', {}).get(r.get(
 
 def _studio_mask(file, results, names):
     mask = Image.new('L', (results[0]['original_width'], results[0]['original_height']))
-    for r in results:
-        try: _studio_shape(mask, r, label_number(_studio_labels(r)[0], names))
-        except (KeyError,TypeError,ValueError) as e: raise ValueError(f'{file}: {e}') from None
+    with sound(file):
+        for r in results: _studio_shape(mask, r, label_number(_studio_labels(r)[0], names))
     return mask
 
 # %% ../../nbs/02_data/15_annotations.ipynb #683d84d6
@@ -316,7 +322,7 @@ def read_label_studio(
                 file = find(stated, f.parent)
             rows.append((f, file, results))
             taken.add(file)
-    rows += [(f, f, []) for fs in find.files.values() for f in fs if f not in taken]
+    rows += [(f, f, []) for f in find.others(taken)]
     names = label_names(src, {_studio_labels(r)[0] for *_,rs in rows for r in rs})
     called = joined_names([f.relative_to(src) for _,f,_ in rows])
     def drawer(f, rs): return (lambda: _studio_mask(f, rs, names)) if rs else None

@@ -22,8 +22,8 @@ from ..core.console import progress
 from ..core.files import plain_name, replacing, write_json, write_text
 from ..core.task import Task
 from .inspection import is_general, loose_source
-from .labels import load_mask, read_image
-from .sources import Pair, Source, folder_source, stated_task
+from .labels import read_image, united_masks
+from .sources import Pair, Source, folder_source, stated_task, task_of_values
 
 # %% ../../nbs/02_data/03_benchmarks.ipynb #972f0a44
 def _voc_colour(i): return tuple(sum(((i>>(3*b+c))&1)<<(7-b) for b in range(3)) for c in range(3))
@@ -270,8 +270,7 @@ def _camvid_task(file):
     void = [i for i,c in enumerate(codes) if c=='Void']
     masks = {i:_CODES[c] for i,c in enumerate(codes) if c in _CODES}
     if len(masks)+len(void)==len(codes): return replace(CAMVID, masks=masks, ignore=void)
-    names = [c for c in codes if c!='Void']
-    return Task(names, masks={codes.index(c):k for k,c in enumerate(names)}, ignore=void, name=file.name)
+    return task_of_values({i:c for i,c in enumerate(codes) if i not in void}, void, file.name)
 
 # %% ../../nbs/02_data/03_benchmarks.ipynb #2d9749a9
 def camvid_source(
@@ -311,16 +310,10 @@ def _part_of(name):
 # %% ../../nbs/02_data/03_benchmarks.ipynb #e6a86dca
 def _united(image, size):
     "Union of the nuclei of an image file of `size`, as a palette image"
-    folder,found = image.parents[1]/'masks',np.zeros(size[::-1], bool)
+    folder = image.parents[1]/'masks'
     files = sorted(folder.glob('*.png'))
     if not files: raise FileNotFoundError(f'{folder}: no *.png in this folder; {NUCLEI_GET}')
-    for f in files:
-        m = load_mask(f).convert('L')
-        if m.size!=size:
-            sizes = f'{m.width}×{m.height} pixels, but {image} has {size[0]}×{size[1]}'
-            raise ValueError(f'{f}: {sizes}; masks must have the size of their image')
-        found |= np.asarray(m)>0
-    im = Image.fromarray(found.astype(np.uint8))
+    im = united_masks([(f, 1) for f in files], like=(image, size))
     im.putpalette(sum(NUCLEI.palette, ()))
     return im
 

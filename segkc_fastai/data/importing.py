@@ -28,8 +28,8 @@ from .bands import read_picture
 from .findings import known_values
 from .inspection import find_pairs, images_and_masks, mask_values, part_of, suggest_task
 from .labels import SMOOTHED, TURNS, decode_mask, load_mask, looks_smoothed
-from .labels import odd_bands, one_band, open_image, orientation
-from .sources import IMAGE_TYPES, stated_task, stem_of
+from .labels import odd_bands, one_band, open_image, orientation, united_masks
+from .sources import IMAGE_TYPES, stated_task, stem_of, task_of_values
 
 # %% ../../nbs/02_data/16_importing.ipynb #8087d055
 def nearest_classes(
@@ -75,8 +75,7 @@ def _line_numbers(file):
     names = file.read_text(encoding='utf-8-sig').split('\n')
     values = {i:o.strip() for i,o in enumerate(names) if o.strip()}
     void = [i for i,o in values.items() if o.lower()=='void']
-    kept = [i for i in values if i not in void]
-    return Task([values[i] for i in kept], masks={i:k for k,i in enumerate(kept)}, ignore=void or [IGNORE], name=file.name)
+    return task_of_values({i:o for i,o in values.items() if i not in void}, void or [IGNORE], file.name)
 
 # %% ../../nbs/02_data/16_importing.ipynb #18ca43f3
 def _task_of_pairs(src, pairs, clean):
@@ -114,23 +113,6 @@ def read_pairs(
         draw = p.mask and partial(clean.read, p.mask, task)
         return Annotated(parts.get(p.name, k), names[p.image.relative_to(src)], p.image, draw)
     return task,[item(*o) for o in pairs]
-
-# %% ../../nbs/02_data/16_importing.ipynb #4b00b8a6
-def _bright(file, threshold):
-    "Where a black and white mask is bright, (H,W) bool"
-    m = load_mask(file, lossy=threshold is not None)
-    a = np.asarray(m.convert('L') if m.mode!='1' else m)
-    return a>0 if threshold is None else a>=threshold
-
-def _united_files(files, threshold):
-    "Class numbers of an image; `files` are pairs of mask and class number"
-    mask = None
-    for f,k in files:
-        on = _bright(f, threshold)
-        if mask is None: mask = np.zeros(on.shape, np.uint8)
-        if mask.shape!=on.shape: raise ValueError(f'{f}: {on.shape[1]}×{on.shape[0]} pixels, but {files[0][0]} differs')
-        mask[on] = k
-    return Image.fromarray(mask)
 
 # %% ../../nbs/02_data/16_importing.ipynb #289892f9
 def _one_per_object(src):
@@ -174,30 +156,34 @@ def read_files_of_parts(
     images = {f:None for ps in find_pairs(src)[0].values() for f in (p.image for p in ps)} | files
     names = joined_names([f.relative_to(src) for f in images])
     if classes==['object']: names = {k:stem_of(k) for k in names} if len({stem_of(k) for k in names})==len(names) else names
-    def draw(fs): return partial(_united_files, [(f, number.get(c, 1)) for f,c in sorted(fs, key=lambda o: o[1])], threshold)
+    def draw(fs): return partial(united_masks, [(f, number.get(c, 1)) for f,c in sorted(fs, key=lambda o: o[1])], threshold)
     rows = [Annotated(part_of(f.relative_to(src).parts[:-1]), names[f.relative_to(src)], f, fs and draw(fs)) for f,fs in images.items()]
     return Task(['background', *classes], name=src.name),rows
 
 # %% ../../nbs/02_data/16_importing.ipynb #11964ba1
 READERS = dict(labelme=read_labelme, coco=read_coco, label_studio=read_label_studio)
-FORMATS = (*READERS,'files per object','files per class','pairs')
+_SEVERAL = {'files per object':_one_per_object, 'files per class':_one_per_class}
+FORMATS = (*READERS,*_SEVERAL,'pairs')
+
+def _kind_and_files(src):
+    "The kind of labels in a folder, and the files of each image if it has several"
+    for kind,*_ in annotation_files(src): return kind,None
+    if next(src.rglob('task-*-annotation-*-by-*.png'), None):
+        fix = 'export JSON as well, into the same folder'
+        raise ValueError(f"{src}: Label Studio's PNG export, in which no name tells the image of a mask; {fix}")
+    for kind,find in _SEVERAL.items():
+        if files := find(src): return kind,files
+    return 'pairs' if any(p.mask for ps in find_pairs(src)[0].values() for p in ps) else None,None
 
 def recognised_format(
     src:Path # folder
 )->str|None: # one of `FORMATS`; None without images and masks
     "Which of the known kinds of labels a folder holds; raises `ValueError` for masks that do not tell their images"
-    for kind,*_ in annotation_files(src): return kind
-    if next(src.rglob('task-*-annotation-*-by-*.png'), None):
-        fix = 'export JSON as well, into the same folder'
-        raise ValueError(f"{src}: Label Studio's PNG export, in which no name tells the image of a mask; {fix}")
-    if _one_per_object(src): return 'files per object'
-    if _one_per_class(src): return 'files per class'
-    return 'pairs' if any(p.mask for ps in find_pairs(src)[0].values() for p in ps) else None
+    return _kind_and_files(src)[0]
 
-def _read(src, kind, clean):
-    if kind in READERS: return READERS[kind](src)
-    if kind=='pairs': return read_pairs(src, clean)
-    return read_files_of_parts(src, (_one_per_object if kind=='files per object' else _one_per_class)(src), clean.threshold)
+def _read(src, kind, files, clean):
+    if files: return read_files_of_parts(src, files, clean.threshold)
+    return READERS[kind](src) if kind in READERS else read_pairs(src, clean)
 
 # %% ../../nbs/02_data/16_importing.ipynb #1f892bf1
 def _fitting(mask, image, file):
@@ -290,9 +276,9 @@ def import_data(
     _check_new(src, out)
     if threshold is not None and not 1<=threshold<=255: raise ValueError(f'{threshold=}: must be a grey from 1 to 255')
     if threshold is not None and nearest: raise ValueError('threshold and nearest exclude each other; pass one')
-    kind = recognised_format(src)
+    kind,files = _kind_and_files(src)
     if kind is None: raise ValueError(f'{src}: no images with masks or annotations; see the table of kinds in the documentation')
-    task,items = _read(src, kind, _Cleaning(threshold, nearest))
+    task,items = _read(src, kind, files, _Cleaning(threshold, nearest))
     items,left = _first_of_name(items)
     pictures = {k:v for k,v in dict(bands=bands, range=range).items() if v}
     task = replace(task, masks='index', ignore=(IGNORE,), **pictures)

@@ -6,7 +6,8 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/labels.html.md"""
 
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'TURNS', 'SMOOTHED', 'UNSMOOTH', 'orientation', 'is_tiff', 'odd_bands', 'open_image', 'read_image',
-           'check_whole', 'one_band', 'decode_mask', 'open_mask', 'load_mask', 'read_mask', 'looks_smoothed']
+           'check_whole', 'one_band', 'decode_mask', 'open_mask', 'load_mask', 'read_mask', 'looks_smoothed',
+           'united_masks']
 
 # %% ../../nbs/02_data/01_labels.ipynb #864eda25
 import os, re, warnings
@@ -329,3 +330,28 @@ def looks_smoothed(
     found = [_between(m) for m in masks]
     values = np.concatenate([v for v,_ in found] or [[]])
     return bool(8*len(values)>sum(n for _,n in found)) and len(np.unique(values))>=3
+
+# %% ../../nbs/02_data/01_labels.ipynb #4864f0f9
+def _bright(file, threshold):
+    "Where a black and white mask is bright, (H,W) bool"
+    m = load_mask(file, lossy=threshold is not None)
+    a = np.asarray(m.convert('L') if m.mode!='1' else m)
+    return a>0 if threshold is None else a>=threshold
+
+def united_masks(
+    files,          # pairs of mask file and class number
+    threshold=None, # grey from which on a pixel counts; by default all that are not black
+    like=None       # path and (w,h) of what masks must agree with in size; the first of them by default
+)->Image.Image: # mode L, class numbers
+    "Unite the masks of an image; raises `ValueError` if sizes differ"
+    mask = None
+    for f,k in files:
+        on = _bright(f, threshold)
+        h,w = on.shape
+        like = like or (f, (w,h))
+        if (w,h)!=like[1]:
+            sizes = f'{w}×{h} pixels, but {like[0]} has {like[1][0]}×{like[1][1]}'
+            raise ValueError(f'{f}: {sizes}; masks must have the size of their image')
+        if mask is None: mask = np.zeros(on.shape, np.uint8)
+        mask[on] = k
+    return Image.fromarray(mask)

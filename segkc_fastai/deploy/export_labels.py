@@ -10,6 +10,7 @@ __all__ = ['run_lengths', 'regions', 'export_labels']
 # %% ../../nbs/08_deploy/06_export_labels.ipynb #d1b8b6c6
 import json, zipfile
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 import numpy as np
@@ -55,6 +56,7 @@ def _write_coco(out, rows, task):
         found += [_coco_object(len(found)+j, i, k, o) for j,(k,o) in enumerate(regions(mask, _drawn_classes(task)), 1)]
     cats = [dict(id=k+1, name=task.classes[k]) for k in _drawn_classes(task)]
     write_text(out, json.dumps(dict(images=images, annotations=found, categories=cats)))
+    return len(images)
 
 # %% ../../nbs/08_deploy/06_export_labels.ipynb #548ba50d
 def _write_cvat(out, rows, task):
@@ -69,6 +71,7 @@ def _write_cvat(out, rows, task):
             names.append(stem)
         z.writestr('ImageSets/Segmentation/default.txt', '\n'.join(names)+'\n')
         z.writestr('labelmap.txt', ''.join(['# label:color_rgb:parts:actions\n', *(f'{c}:{",".join(map(str, p))}::\n' for c,p in zip(task.classes, colours))]))
+    return len(names)
 
 # %% ../../nbs/08_deploy/06_export_labels.ipynb #5026a1c1
 _WRITERS = dict(coco=(_write_coco, '.json'), cvat=(_write_cvat, '.zip'))
@@ -96,12 +99,6 @@ def export_labels(
     if out.suffix!=ending: raise ValueError(f'{out}: {to} is written into a file that ends in {ending}')
     if out.exists(): raise FileExistsError(f'{out}: exists; pass a new file, nothing is overwritten')
     folder = masks/'masks' if (masks/'masks').is_dir() else masks
-    n = 0
-    def rows():
-        nonlocal n
-        for o in _masks_of(folder, photos, task):
-            n += 1
-            yield o
-        if not n: raise ValueError(f'{folder}: no mask of an image in {photos}; pass the folder that was predicted')
-    write(out, rows(), task)
-    return n
+    rows = _masks_of(folder, photos, task)
+    if (first := next(rows, None)) is None: raise ValueError(f'{folder}: no mask of an image in {photos}; pass the folder that was predicted')
+    return write(out, chain([first], rows), task)
