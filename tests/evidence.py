@@ -87,7 +87,8 @@ class Study:
         elif runs: save_figure(demo_grid({k:Run(o) for k,o in runs.items()}), images/f'{name}_grid.png')
 
 STUDIES = {f'{k}_all':Study(k, n, ('supervised',), ceiling) for k,n in dict(nuclei=410, camvid=367).items()}
-STUDIES |= dict(nuclei=Study('nuclei', 13, shown=('supervised','unimatch','cps','segkc')), nuclei_26=Study('nuclei', 26))
+FEW = 'supervised','unimatch','cps','segkc'
+STUDIES |= dict(nuclei_6=Study('nuclei', 6, FEW), nuclei=Study('nuclei', 13, shown=FEW), nuclei_26=Study('nuclei', 26))
 STUDIES |= dict(camvid=Study('camvid', 46, STREETS), camvid_drive=Study('camvid', one_drive, STREETS))
 STUDIES |= {f'{k}_ablation':Study(k, STUDIES[k].labelled, arms=ablated) for k in ('nuclei','camvid')}
 
