@@ -1,0 +1,81 @@
+"""Which images to label next, by simulation: `python tests/simulation.py [DATA …]`, with data of SETTINGS.
+
+Each chain begins with the same 8 labelled images of a seed. Rounds of training and choosing 8 more follow, whose masks
+are the ground truth. Trainings of a data set are equally long and start from the encoders' pretrained weights. Runs are
+in runs/simulation, where an interrupted simulation resumes, and several processes share it; the results of complete
+rounds are in nbs/results/next.csv. For nuclei and camvid, $SEGKC_DATA is the folder that holds them, or shared/data
+beside the repository; the scenes are drawn."""
+import os, sys, warnings
+from dataclasses import replace
+from pathlib import Path
+import pandas as pd
+from filelock import FileLock, Timeout
+from segkc_fastai.core.files import replacing
+from segkc_fastai.data.benchmarks import load_source
+from segkc_fastai.data.scenes import write_scenes
+from segkc_fastai.data.splits import split_source, write_list
+from segkc_fastai.label.suggest import suggest
+from segkc_fastai.runs.evaluating import result
+from segkc_fastai.runs.grid import find_or_train
+from segkc_fastai.runs.recipes import recipe
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = Path(os.environ.get('SEGKC_DATA', ROOT.parent/'shared'/'data'))
+RUNS,TABLE = Path('runs')/'simulation',ROOT/'nbs'/'results'/'next.csv'
+SEEDS,COUNTS = (0,1,2),(8,16,24,32,40) # labelled images after each round
+PLAIN = dict(rarity=False, coverage=False)
+CHOICES = {'random':dict(by='random'), 'entropy':dict(by='entropy', **PLAIN), 'disagreement':dict(by='disagreement', **PLAIN)}
+CHOICES |= {'disagreement, rarity, coverage':dict(by='disagreement')}
+SETTINGS = dict(nuclei=dict(epochs=2), camvid=dict(epochs=3), scenes=dict(epochs=4))
+
+def settings(data):
+    "`RunConfig` of all trainings"
+    folder = DATA/data
+    if data=='scenes': folder = write_scenes(RUNS/'data'/'scenes', n_train=200, n_val=20, n_test=100, size=recipe(data).scene)
+    return replace(recipe(data)(str(folder)), **SETTINGS[data], probe=0, checkpoint=None)
+
+def trained(path, config):
+    "The run at `path`; another process may be training it"
+    with FileLock(f'{path}.lock'): return find_or_train(path, config)
+
+def rounds(data, choice, seed):
+    "One row per round of a chain"
+    config,how = settings(data),CHOICES[choice]
+    src = load_source(config.data)
+    known,labelled = {p.name:p for p in src.train},list(split_source(src, COUNTS[0], seed=seed).labelled)
+    for n in COUNTS:
+        arm = 'start' if n==COUNTS[0] else f'choice{list(CHOICES).index(choice)}-{n}'
+        path = RUNS/data/f'{arm}-seed{seed}'
+        write_list(path.with_suffix('.txt'), labelled, f'{choice}, {n} images, seed {seed}')
+        run = trained(path, replace(config, labelled=str(path.with_suffix('.txt')), seed=seed))
+        what = dict(data=data, choice=choice, seed=seed, labelled=n, miou=result(run, 'test').miou)
+        yield what | dict(steps=config.epochs*run.facts.steps, hardware=run.facts.hardware)
+        if n<COUNTS[-1]: labelled += [known[k] for k in suggest(run, COUNTS[1]-COUNTS[0], **how, seed=seed).name]
+
+def simulate(data, choice, seed):
+    "Write the rows of a chain, unless another process does"
+    file = RUNS/data/f'{list(CHOICES).index(choice)}-{seed}.csv'
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(f'{file}.lock', timeout=0):
+            rows = []
+            for o in rounds(data, choice, seed):
+                rows.append(o)
+                print(o, flush=True)
+                with replacing(file) as f: pd.DataFrame(rows).to_csv(f, index=False)
+    except Timeout: print(f'{file}: another process is at it')
+
+def gather(data):
+    "Put the rounds that all chains of a data set have into the table"
+    df = pd.concat([pd.read_csv(o) for o in sorted((RUNS/data).glob('*.csv'))], ignore_index=True)
+    whole = df.groupby('labelled').choice.transform('size')==len(CHOICES)*len(SEEDS)
+    old = pd.read_csv(TABLE) if TABLE.exists() else df[:0]
+    with replacing(TABLE) as f: pd.concat([old[old.data!=data], df[whole]]).to_csv(f, index=False)
+
+if __name__=='__main__':
+    warnings.filterwarnings('ignore')
+    os.chdir(ROOT)
+    for data in sys.argv[1:] or SETTINGS:
+        for s in SEEDS:
+            for k in CHOICES: simulate(data, k, s)
+        gather(data)
