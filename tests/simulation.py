@@ -24,7 +24,7 @@ DATA = Path(os.environ.get('SEGKC_DATA', ROOT.parent/'shared'/'data'))
 RUNS,TABLE = Path('runs')/'simulation',ROOT/'nbs'/'results'/'next.csv'
 SEEDS,COUNTS = (0,1,2),(8,16,24,32,40) # labelled images after each round
 PLAIN = dict(rarity=False, coverage=False)
-CHOICES = {'random':dict(by='random'), 'entropy':dict(by='entropy', **PLAIN), 'disagreement':dict(by='disagreement', **PLAIN)}
+CHOICES = dict(random=dict(by='random')) | {k:dict(by=k, **PLAIN) for k in ('entropy','disagreement')}
 CHOICES |= {'disagreement, rarity, coverage':dict(by='disagreement')}
 SETTINGS = dict(nuclei=dict(epochs=2), camvid=dict(epochs=3), scenes=dict(epochs=4))
 
