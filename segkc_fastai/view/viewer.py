@@ -167,6 +167,7 @@ class ViewerState(anywidget.AnyWidget):
 class MaskViewer(ViewerState):
     "Linked panels of an image and its masks; `show` fills it"
     _esm,_css = script('viewer.js'),style('viewer.css')
+    _about = {} # what else a subclass tells about the image
     def __init__(self,
         task:Task,      # names and colours of the classes
         height:int=300, # of a panel, in CSS pixels
@@ -185,18 +186,21 @@ class MaskViewer(ViewerState):
         image = np.asarray(image)
         check_view(image, panels, truth)
         self.image,self.panels,self.truth,self.name = image,panels,truth,name
-        names = {id(o):_name(o) for o in self._shown()}
+        names = {id(o):self._name_of(o) for o in self._shown()}
         of = lambda o: names.get(id(o))
-        self._give({of(o):o for o in self._shown()})
+        self._named = {of(o):o for o in self._shown()}
+        self._give(self._named)
         with self.hold_sync():
-            self._item = dict(name=str(name), w=image.shape[1], h=image.shape[0], image=of(image), truth=of(truth))
+            self._item = dict(name=str(name), w=image.shape[1], h=image.shape[0], image=of(image), truth=of(truth)) | self._about
             self._panels = [_panel_message(k, p, of) for k,p in panels.items()]
         return self
 
+    def _name_of(self, o): return _name(o)
     def _heard(self, _, msg, buffers):
         if msg.get('key')=='f': self.save_picture()
-        for k in msg.get('want', ()): self._held.pop(k, None)
-        if 'want' in msg: self.ahead(*self._shown())
+        wanted = [k for k in msg.get('want', ()) if k in self._named]
+        for k in wanted: self._held.pop(k, None)
+        self._give({k:self._named[k] for k in wanted})
 
     def save_picture(self):
         "Send the picture as a PNG file to the browser, as the key `f` does; the browser shows errors"

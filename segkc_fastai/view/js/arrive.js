@@ -55,6 +55,7 @@ function takeOver(v, given, maps, own) {
 }
 
 function arrived(v) {
+  v.tool?.begin()
   comparePanels(v)
   countPanels(v)
   pairing(v)

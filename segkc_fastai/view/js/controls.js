@@ -46,8 +46,10 @@ function classButton(v, name, k) {
   el(button, 'i')
   button.append(name)
   button.title = 'click: on or off; double click: alone'
-  button.onclick = () => change(v, 'classes', v.model.get('classes').map((on, i) => i === k ? !on : on))
+  const toggle = () => change(v, 'classes', v.model.get('classes').map((on, i) => i === k ? !on : on))
+  button.onclick = ev => v.tool && !ev.shiftKey ? v.tool.choose(k) : toggle()
   button.ondblclick = () => {
+    if (v.tool) return
     const shown = v.model.get('classes')
     alone(v, shown[k] && shown.filter(on => on).length === 1 ? undefined : k)
   }

@@ -17,9 +17,9 @@ export function put(e, text) {
 
 export const commanding = ev => ev.ctrlKey || ev.metaKey || ev.altKey
 
-// Notebook 7 handles its shortcuts before any listener here. Inside `root` it must only see commands
-export function ownKeys(root) {
-  const mark = ev => root.toggleAttribute('data-lm-suppress-shortcuts', !commanding(ev))
+// Notebook 7 handles its shortcuts before any listener here. Inside `root` it must only see those that are not `own`
+export function ownKeys(root, own = ev => !commanding(ev)) {
+  const mark = ev => root.toggleAttribute('data-lm-suppress-shortcuts', own(ev))
   window.addEventListener('keydown', mark, true)
   return () => window.removeEventListener('keydown', mark, true)
 }

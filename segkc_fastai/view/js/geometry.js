@@ -18,9 +18,13 @@ export function pixelsUnder(idx, {w, h}, W, H, {s, ox, oy}) {
   }
 }
 
-// The pixel of the image at a point of a panel, in shares of its size
-export function pixelAt({w, h}, W, H, {s, ox, oy}, fx, fy) {
-  return {x: Math.min(w - 1, Math.floor(ox + fx * W / s)), y: Math.min(h - 1, Math.floor(oy + fy * H / s))}
+// The point of the image at a point of a panel, in shares of its size; the first pixel is from 0 to 1
+export const pointAt = (W, H, {s, ox, oy}, fx, fy) => [ox + fx * W / s, oy + fy * H / s]
+
+// The pixel of the image there
+export function pixelAt({w, h}, W, H, geo, fx, fy) {
+  const [x, y] = pointAt(W, H, geo, fx, fy)
+  return {x: Math.min(w - 1, Math.floor(x)), y: Math.min(h - 1, Math.floor(y))}
 }
 
 // The zoom after enlarging `times`; the pixel under the pointer stays in place

@@ -27,6 +27,7 @@ const KEYS = {
 
 // Acts on a key; false if the key has no meaning here
 export function press(v, key) {
+  if (v.tool?.key(key)) return true
   if (/^[1-9]$/.test(key)) flipLayer(v, v.panels[key - 1])
   else if (Object.hasOwn(KEYS, key)) KEYS[key](v)
   else if (key === 'f' || key.startsWith('Arrow')) askKernel(v, key)

@@ -11,7 +11,7 @@ export function frames(v, given) {
 function frame(v, kind, title, i) {
   const fig = el(v.ui.panels, 'figure')
   const caption = el(fig, 'figcaption')
-  if (i < 9) el(caption, 'kbd', '', i + 1)
+  if (i < 9 && !v.tool) el(caption, 'kbd', '', i + 1)
   caption.append(title, ' ')
   const note = el(caption, 'small')
   const p = {kind, title, fig, note, ...drawingBox(fig, kind, title)}

@@ -1,13 +1,20 @@
 // The pointer: values under it, moving and zooming
-import {dragged, pixelAt} from './geometry.js'
+import {dragged, pixelAt, pointAt} from './geometry.js'
 import {zoomTo} from './keys.js'
 import {change, guarded, say} from './traits.js'
 
-function underPointer(v, ev, p) {
+function shares(ev, p) {
   const r = p.canvas.getBoundingClientRect()
-  const [fx, fy] = [(ev.clientX - r.left) / r.width, (ev.clientY - r.top) / r.height]
+  return [(ev.clientX - r.left) / r.width, (ev.clientY - r.top) / r.height]
+}
+
+function underPointer(v, ev, p) {
+  const [fx, fy] = shares(ev, p)
   return {fx, fy, ...pixelAt(v.item, v.W, v.H, v.geo, fx, fy)}
 }
+
+// The point of the image under the pointer, in pixels; outside of the image, too
+export const pointUnder = (v, ev, p) => pointAt(v.W, v.H, v.geo, ...shares(ev, p))
 
 function nameOf(v, k) {
   if (k < v.K) return v.names[k]
@@ -48,12 +55,14 @@ function grab(v, ev, p) {
   if (!p) return
   v.el.focus({preventScroll: true})
   p.canvas.setPointerCapture(ev.pointerId)
+  if (v.tool?.down(ev, p)) return
   v.drag = {x: ev.clientX, y: ev.clientY, zoom: v.model.get('zoom'), p}
 }
 
 function move(v, ev, under) {
   const p = v.drag?.p || under
   if (!p || !v.geo) return
+  v.tool?.move(ev, p)
   if (!v.drag) return hover(v, ev, p)
   const {x, y, zoom} = v.drag
   const r = p.canvas.getBoundingClientRect()
@@ -72,7 +81,10 @@ export function pointer(v) {
   const box = v.ui.panels
   const panel = ev => v.panels.find(p => p.canvas === ev.target)
   const listen = (type, f, options) => box.addEventListener(type, guarded(v, f), options)
-  const letGo = () => v.drag = null
+  const letGo = ev => {
+    v.drag = null
+    v.tool?.up(ev)
+  }
   listen('pointerdown', ev => grab(v, ev, panel(ev)))
   listen('pointermove', ev => move(v, ev, panel(ev)))
   listen('pointerup', letGo)

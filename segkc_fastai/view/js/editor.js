@@ -1,0 +1,238 @@
+// The widget MaskEditor: a viewer whose panel `mask` can be painted
+import {initialize} from './arrive.js'
+import {byteThreshold} from './counts.js'
+import {commanding} from './dom.js'
+import {newEdit, redo, remember, setRuns, undo} from './edits.js'
+import {buildBar, showBar, sayState} from './editor_bar.js'
+import {clamp} from './geometry.js'
+import {marks, placeMarks} from './mask_draw.js'
+import {pointUnder} from './pointer.js'
+import {hearEdits, maskOf, PAGE, spread} from './shared_mask.js'
+import {
+  acceptAgreed, acceptRegion, bigger, brushes, classUnder, fillArea, fillOutline, strokeTo, TOOLS,
+} from './tools.js'
+import {guarded, say} from './traits.js'
+import {onModel, renderView} from './view.js'
+
+class Editor {
+  constructor(v) {
+    Object.assign(this, {v, tool: 'brush', size: 15, chosen: 0, ignore: v.look.ignore, ...this.nothing()})
+    buildBar(this)
+    onModel(v, 'change:status', () => this.mask && sayState(this))
+    onModel(v, 'change:zoom', () => this.mark())
+    const tick = setInterval(guarded(v, () => this.second()), 1000)
+    const flush = () => this.send()
+    window.addEventListener('pagehide', flush)
+    v.off.push(() => clearInterval(tick), () => window.removeEventListener('pagehide', flush))
+    v.off.push(() => this.mask?.views.delete(this))
+  }
+
+  nothing() { return {points: [], edit: newEdit(), unsent: []} }
+
+  // A new image, or other panels for the same
+  begin() {
+    const {v} = this
+    this.panel = v.byTitle.get('mask')
+    this.mask = maskOf(v.model, v.item, this.panel.label)
+    this.mask.views.add(this)
+    this.panel.label = this.mask.label
+    if (this.marks?.parentNode !== this.panel.canvas.parentNode) this.marks = marks(this.panel)
+    Object.assign(this, this.nothing())
+    showBar(this)
+    sayState(this)
+  }
+
+  second() {
+    const focused = this.v.el.contains(this.v.el.getRootNode().activeElement)
+    if (!this.mask || !focused || document.visibilityState !== 'visible') return
+    this.mask.seconds++
+    if (this.unsaved && this.mask.seconds - this.savedAt >= 30) this.save('auto')
+    sayState(this)
+  }
+
+  // Gives the pixels of runs a class, in all views
+  paint(runs, to) {
+    const news = setRuns(this.mask.label, runs, to, this.edit)
+    if (!news.length) return
+    for (const o of news) this.unsent.push(o)
+    spread(this.mask, news)
+    this.flushing ??= setTimeout(guarded(this.v, () => this.send()), 250) // a long stroke is sent in pieces
+  }
+
+  commit() {
+    remember(this.mask.history, this.edit)
+    this.edit = newEdit()
+    this.send()
+    sayState(this)
+  }
+
+  send(triples = this.unsent) {
+    clearTimeout(this.flushing)
+    this.flushing = undefined
+    if (!triples.length) return
+    const {of, seconds} = this.mask
+    this.v.model.send({edit: PAGE, of, seconds}, undefined, [Int32Array.from(triples).buffer])
+    this.unsent = []
+    this.unsaved = true
+    this.savedAt ??= seconds
+  }
+
+  save(how) {
+    this.send()
+    this.v.model.send({save: how, seconds: this.mask.seconds})
+    Object.assign(this, {unsaved: false, savedAt: this.mask.seconds})
+  }
+
+  leave(key) {
+    this.send()
+    this.v.asked = performance.now()
+    this.v.model.send({key, seconds: this.mask.seconds})
+  }
+
+  step(how) {
+    const began = performance.now()
+    this.send()
+    const triples = how(this.mask.history, this.mask.label)
+    if (!triples) return say(this.v, how === undo ? 'nothing to undo' : 'nothing to redo')
+    this.send(triples)
+    spread(this.mask, triples)
+    sayState(this)
+    this.v.el.dataset.undo = (performance.now() - began).toFixed(2)
+  }
+
+  use(name) {
+    Object.assign(this, {tool: name, points: []})
+    this.mark()
+    showBar(this)
+    say(this.v, TOOLS[name].about)
+  }
+
+  choose(k) {
+    this.chosen = k
+    if (this.tool === 'eraser' || this.tool === 'pick') this.tool = 'brush'
+    showBar(this)
+  }
+
+  resize(size) {
+    this.size = clamp(size, 1, 401)
+    showBar(this)
+    this.mark()
+  }
+
+  // The brush and the outline over the mask
+  mark(ev) {
+    if (!this.marks || !this.v.geo) return
+    const at = ev && pointUnder(this.v, ev, this.panel)
+    const brush = at && brushes(this) ? [Math.floor(at[0]) + .5, Math.floor(at[1]) + .5, this.size / 2] : null
+    const open = at && this.tool === 'polygon'
+    placeMarks(this.v, this.panel, this.marks, open ? [...this.points, at] : this.points, brush)
+  }
+
+  // True if the event is not left to the viewer, which moves the image
+  down(ev, p) {
+    if (!this.mask || ev.button || ev.shiftKey || !p.label && p.kind !== 'disagreement') return false
+    const at = pointUnder(this.v, ev, p)
+    if (this.tool === 'pick') this.pick(p, at)
+    else if (p !== this.panel) this.press = [p, ev.clientX, ev.clientY] // a click accepts, a drag moves
+    else this.begun(ev, at)
+    return p === this.panel || this.tool === 'pick'
+  }
+
+  begun(ev, at) {
+    ev.preventDefault()
+    if (brushes(this)) this.drawing = this.stroke(at)
+    else if (this.tool === 'lasso') this.drawing = Boolean(this.points.push(at))
+    else if (this.tool === 'fill') fillArea(this, at)
+    else this.corner(ev, at)
+    this.mark(ev)
+  }
+
+  stroke(at) {
+    const began = performance.now()
+    strokeTo(this, at)
+    this.v.el.dataset.stroke = (performance.now() - began).toFixed(2)
+    return true
+  }
+
+  // Pointer events do not count clicks
+  corner({clientX: x, clientY: y, timeStamp}, at) {
+    const [x0, y0, before] = this.clicked || []
+    this.clicked = [x, y, timeStamp]
+    if (this.points.length && timeStamp - before < 400 && Math.hypot(x - x0, y - y0) < 5) fillOutline(this)
+    else this.points.push(at)
+  }
+
+  pick(p, at) {
+    const k = classUnder(this, p, at)
+    if (k !== null) this.choose(k)
+  }
+
+  move(ev, p) {
+    if (!this.mask || p !== this.panel) return
+    for (const o of this.drawing ? ev.getCoalescedEvents?.() || [ev] : []) {
+      const at = pointUnder(this.v, o, p)
+      if (this.tool === 'lasso') this.points.push(at)
+      else this.stroke(at)
+    }
+    this.mark(ev)
+  }
+
+  up(ev) {
+    const [p, x, y] = this.press || []
+    this.press = undefined
+    const still = p && ev.type === 'pointerup' && Math.hypot(ev.clientX - x, ev.clientY - y) < 4
+    if (still) acceptRegion(this, p, pointUnder(this.v, ev, p))
+    if (!this.drawing) return
+    this.drawing = false
+    if (this.tool === 'lasso') return fillOutline(this)
+    this.points = []
+    this.commit()
+  }
+
+  undoes(ev) { return commanding(ev) && !ev.altKey && /^[zy]$/i.test(ev.key) }
+
+  // True if the key is one of the editor
+  key(key) {
+    const name = Object.keys(TOOLS).find(o => TOOLS[o].key === key)
+    const act = name ? () => this.use(name) : /^[1-9]$/.test(key) ? () => this.digit(key - 1) : EDIT_KEYS[key]
+    if (act && this.mask) act.call(this)
+    return Boolean(act)
+  }
+
+  digit(k) {
+    if (k < this.v.K) this.choose(k)
+  }
+}
+
+const EDIT_KEYS = {
+  a() {
+    const {v} = this
+    const proposals = v.panels.filter(p => p.kind === 'label' && p !== this.panel && p.title !== 'on disk')
+    if (!proposals.length) return say(v, 'no network has a proposal')
+    acceptAgreed(this, proposals, byteThreshold(v.model.get('threshold')))
+  },
+  x() { this.choose(this.ignore) },
+  z() { this.step(undo) },
+  y() { this.step(redo) },
+  Z() { this.step(redo) },
+  s() { this.save('now') },
+  '['() { this.resize(bigger(this.size, -1)) },
+  ']'() { this.resize(bigger(this.size, 1)) },
+  Enter() { if (this.tool === 'polygon') fillOutline(this) },
+  Escape() {
+    if (!this.points.length) return this.v.el.blur()
+    this.points = []
+    this.mark()
+  },
+  ArrowLeft() { this.leave('ArrowLeft') },
+  ArrowRight() { this.leave('ArrowRight') },
+}
+
+function initializeEditor({model}) {
+  const off = [initialize({model}), hearEdits(model)]
+  return () => off.forEach(f => f())
+}
+
+const renderEditor = given => renderView(given, v => v.tool = new Editor(v))
+
+export default {initialize: initializeEditor, render: renderEditor}

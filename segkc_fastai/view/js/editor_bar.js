@@ -1,0 +1,75 @@
+// The buttons of the editor, and its line of state
+import {el, put} from './dom.js'
+import {css} from './pixels.js'
+import {TOOL_HELP, TOOLS} from './tools.js'
+
+export function buildBar(t) {
+  const bar = el(null, 'div', 'tools editing')
+  t.v.ui.main.prepend(bar)
+  bar.setAttribute('role', 'toolbar')
+  bar.setAttribute('aria-label', 'tools for the mask')
+  t.ui = {bar, tools: {}}
+  for (const [name, {key, text, about}] of Object.entries(TOOLS)) {
+    t.ui.tools[name] = toolButton(bar, text, `${about} (${key})`, () => t.use(name))
+  }
+  t.ui.size = brushSize(t, bar)
+  const accept = 'give open pixels the class that all proposals agree on with enough confidence (a)'
+  toolButton(bar, '✓ accept agreed', accept, () => t.key('a'))
+  toolButton(bar, '↶', 'undo (z)', () => t.key('z'))
+  toolButton(bar, '↷', 'redo (y)', () => t.key('y'))
+  toolButton(bar, '💾 save', 'write the mask (s)', () => t.key('s'))
+  toolButton(bar, '◀', 'previous image (←)', () => t.leave('ArrowLeft'))
+  toolButton(bar, '▶', 'next image (→)', () => t.leave('ArrowRight'))
+  t.ui.state = el(t.v.ui.main, 'div', 'state')
+  t.ui.state.setAttribute('role', 'status')
+  t.v.ui.panels.after(t.ui.state)
+  ignoreButton(t)
+  t.v.ui.classes.forEach((b, k) => nameButton(t, b, k))
+  put(t.v.ui.help, TOOL_HELP)
+}
+
+function nameButton(t, b, k) {
+  b.title = `paint ${t.v.names[k]}; shift and click: show or hide`
+  if (k < 9) b.prepend(el(null, 'kbd', '', k + 1))
+}
+
+function toolButton(bar, text, about, act) {
+  const b = el(bar, 'button', '', text)
+  Object.assign(b, {title: about, onclick: act})
+  b.setAttribute('aria-label', about)
+  return b
+}
+
+function brushSize(t, bar) {
+  const input = el(el(bar, 'label', '', 'size'), 'input', 'size')
+  Object.assign(input, {type: 'range', min: 1, max: 101, step: 2, value: t.size})
+  input.say = el(input.parentNode, 'output', '', t.size)
+  input.oninput = () => t.resize(+input.value)
+  return input
+}
+
+// Ignored pixels are the class after the last
+function ignoreButton(t) {
+  const b = el(t.v.ui.legend, 'button', 'class ignore')
+  el(b, 'i')
+  b.append('ignored')
+  Object.assign(b, {title: 'paint pixels without a class (x)', onclick: () => t.choose(t.ignore)})
+  t.ui.ignore = b
+}
+
+export function showBar(t) {
+  for (const [name, b] of Object.entries(t.ui.tools)) b.setAttribute('aria-pressed', name === t.tool)
+  t.ui.size.value = t.size
+  put(t.ui.size.say, `${t.size} px`)
+  t.v.ui.classes.forEach((b, k) => b.classList.toggle('chosen', k === t.chosen))
+  t.ui.ignore.classList.toggle('chosen', t.chosen === t.ignore)
+  t.v.el.style.setProperty('--chosen', t.chosen === t.ignore ? '#fff' : css(t.v.palette[t.chosen]))
+}
+
+export function sayState(t) {
+  const {text = '', bad = false} = t.v.model.get('status')
+  const {done, undone} = t.mask.history
+  const minutes = `${Math.floor(t.mask.seconds / 60)}:${String(t.mask.seconds % 60).padStart(2, '0')}`
+  put(t.ui.state, `${minutes} in focus · ${done.length} edits, ${undone.length} undone · ${text}`)
+  t.ui.state.classList.toggle('bad', bad)
+}
