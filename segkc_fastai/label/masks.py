@@ -123,7 +123,7 @@ class Draft:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.journal,hidden = self.path.with_name(f'.{self.path.name}.strokes'),self.path.with_name(f'.{self.path.name}.lock')
         if before := _OPEN.pop(str(self.journal), None): before.close()
-        self.lock = FileLock(hidden)
+        self.lock = FileLock(hidden, thread_local=False) # kernels handle messages in other threads
         _taken(self.lock, self.path)
         try: self._load(tuple(size))
         except BaseException:

@@ -77,9 +77,8 @@ function byClass(label, runs) {
   const found = new Map()
   for (let k = 0; k < runs.length; k += 2) {
     const end = runs[k] + runs[k + 1]
-    for (let i = runs[k]; i < end;) {
-      const start = i
-      while (++i < end && label[i] === label[start]);
+    for (let i = runs[k], start = i; i < end; start = i) {
+      while (i < end && label[i] === label[start]) i++
       if (!found.has(label[start])) found.set(label[start], [])
       found.get(label[start]).push(start, i - start)
     }

@@ -1,0 +1,184 @@
+"The mask editor in a real browser: each tool, by the pixels of the PNG on disk"
+import re, statistics
+import numpy as np, pytest
+from lab import canvases
+from PIL import Image
+
+SETUP = '''
+import numpy as np
+from pathlib import Path
+from segkc_fastai.core.task import Task
+from segkc_fastai.view.editor import MaskEditor
+from segkc_fastai.view.viewer import as_bytes
+task = Task(['road','car','sky'], [(90,90,90), (0,114,178), (240,228,66)])
+H,W = 240,320
+senior = np.repeat(np.uint8([2,0,1]), 80)[:,None].repeat(W, 1)
+junior = np.roll(senior, 20, 0)
+senior[100:120,100:140] = junior[100:120,100:140] = 2
+sure = as_bytes(np.linspace(.1, 1, W)[None].repeat(H, 0))
+image = np.full((H,W,3), 120, np.uint8)
+'''
+OPEN = '''
+number = len([*Path('masks').glob('*')]) if Path('masks').exists() else 0
+v = MaskEditor(task, height=240).edit(image, f'masks/a{number}.png', dict(senior=(senior,sure), junior=(junior,sure)), f'a{number}')
+v'''
+SENIOR = np.repeat(np.uint8([2,0,1]), 80)[:,None].repeat(320, 1)
+JUNIOR = np.roll(SENIOR, 20, 0)
+SENIOR[100:120,100:140] = JUNIOR[100:120,100:140] = 2
+OPEN_PIXEL = 255
+
+@pytest.fixture(scope='module')
+def opened(lab):
+    with lab.run('editor.ipynb', SETUP, OPEN) as nb:
+        nb.page.wait_for_selector('.segkc[data-arrived]', timeout=60000)
+        yield nb
+
+class Editing:
+    "The editor on the page, and its mask on disk"
+    def __init__(self, lab, nb):
+        self.page,self.nb = nb.page,nb
+        self.name = self.page.get_attribute('.segkc', 'data-name')
+        self.folder = lab.path/'masks'
+        self.file = self.folder/f'{self.name}.png'
+        self.page.click('.box canvas[data-title=mask]', position=dict(x=3, y=3), modifiers=['Shift'])
+
+    def at(self, x, y, title='mask'):
+        "The middle of a pixel of the image, in the window; without zoom"
+        box = self.page.locator(f'.box canvas[data-title={title}]').bounding_box()
+        return box['x']+(x+.5)*box['width']/320,box['y']+(y+.5)*box['height']/240
+
+    def stroke(self, *points):
+        "Press at the first point, move over the others, release"
+        self.page.mouse.move(*self.at(*points[0]))
+        self.page.mouse.down()
+        for p in points[1:]: self.page.mouse.move(*self.at(*p), steps=4)
+        self.page.mouse.up()
+
+    def key(self, *keys):
+        for k in keys: self.page.keyboard.press(k)
+    def click(self, x, y, title='mask'): self.page.mouse.click(*self.at(x, y, title))
+
+    def state(self): return self.page.inner_text('.segkc .state')
+    def told(self, text): self.page.wait_for_function('t => document.querySelector(".segkc .state").innerText.includes(t)', arg=text)
+
+    def saved(self):
+        "Save, and read the mask from disk"
+        self.key('s')
+        self.told('saved to')
+        return np.array(Image.open(self.file))
+
+@pytest.fixture
+def editing(lab, opened):
+    page = opened.page
+    page.evaluate("() => { document.querySelector('.segkc').dataset.old = 1 }")
+    opened.run_all()
+    page.wait_for_selector('.segkc[data-arrived]:not([data-old])')
+    page.wait_for_timeout(150)
+    yield Editing(lab, opened)
+    assert not opened.errors, opened.errors
+
+def capsule(a, b, r):
+    "(240,320) bool: pixels within `r` of the line from a to b"
+    y,x = np.mgrid[:240,:320]
+    d = np.subtract(b, a)
+    t = np.clip(((x-a[0])*d[0]+(y-a[1])*d[1])/max(1, d@d), 0, 1)
+    return np.hypot(x-a[0]-t*d[0], y-a[1]-t*d[1])<r+1e-6
+
+def test_brush_and_eraser(editing):
+    e = editing
+    e.key('2')
+    e.stroke((50,60), (120,60))
+    e.key('e')
+    e.stroke((80,40), (80,80))
+    m = e.saved()
+    want = np.where(capsule((50,60), (120,60), 7.5), 1, OPEN_PIXEL)
+    want[capsule((80,40), (80,80), 7.5)] = OPEN_PIXEL
+    assert np.array_equal(m, want)
+    assert (canvases(e.page)['mask'][60,60]!=120).any() and (canvases(e.page)['mask'][60,80]==120).all(), 'the canvas shows what is on disk'
+
+def test_polygon_lasso_fill_and_pick(editing):
+    e = editing
+    e.key('p', '3')
+    for x,y in ((20,20),(60,20),(60,50)): e.click(x, y)
+    e.page.mouse.dblclick(*e.at(20, 50))
+    e.key('l', '2')
+    e.stroke((200,100), (260,100), (260,160), (200,160))
+    e.key('i')
+    e.click(40, 30)
+    e.key('f')
+    e.click(230, 130)
+    m = e.saved()
+    assert (m[20:50,20:60]==2).all() and (m[101:159,201:259]==2).all() and not (m==1).any(), 'the class of the polygon was picked, and fills the lasso'
+    assert (m[:19]==OPEN_PIXEL).all() and (m[165:]==OPEN_PIXEL).all() and (m[52:98]==OPEN_PIXEL).all()
+
+def test_accept_regions_and_agreement(editing):
+    e = editing
+    e.click(10, 200, 'senior')
+    assert np.array_equal(e.saved(), np.where(SENIOR==1, 1, OPEN_PIXEL)), 'the area of the senior'
+    e.key('z', 'x', '3')
+    e.stroke((300,10), (310,10))
+    e.key('a')
+    m = e.saved()
+    kept = np.round(255*np.linspace(.1, 1, 320))>=int(255*.7+.5)
+    agree = (SENIOR==JUNIOR)&kept
+    painted = capsule((300,10), (310,10), 7.5)
+    assert np.array_equal(m[~painted], np.where(agree, SENIOR, OPEN_PIXEL)[~painted]) and (m[painted]==2).all(), 'only open pixels, and only where both are sure'
+    e.click(120, 110, 'junior')
+    assert (e.saved()[100:120,100:140]==2).all()
+
+def test_undo_and_redo_a_hundred_strokes(editing):
+    e = editing
+    for i in range(100):
+        e.key('123'[i%3])
+        x,y = 20+i*37%280,20+i*53%200
+        e.stroke((x,y), (x+15,y+9))
+    full = e.saved()
+    for _ in range(100): e.key('z')
+    e.told('100 undone')
+    assert (e.saved()==OPEN_PIXEL).all()
+    for _ in range(100): e.key('Control+Shift+Z')
+    e.told('100 edits, 0 undone')
+    assert np.array_equal(e.saved(), full)
+    assert (e.file.with_name(f'{e.file.name}.bak')).is_file(), 'the first mask is kept'
+    assert e.nb.cells==2, 'no key reached the notebook'
+
+def test_strokes_are_exact_at_any_zoom(editing):
+    e = editing
+    e.key('2', *'[['*10)
+    e.page.mouse.move(*e.at(160, 120))
+    for _ in range(6): e.page.mouse.wheel(0, -400)
+    for x,y in ((160,120),(171,130)):
+        e.page.mouse.move(*e.at(x, y))
+        e.page.wait_for_timeout(100)
+        at = re.match(r'x=(\d+) y=(\d+)', e.page.inner_text('.segkc .line'))
+        e.page.mouse.click(*e.at(x, y))
+        m = e.saved()
+        assert np.argwhere(m==1).tolist()==[[int(at[2]),int(at[1])]], 'the pixel that the line under the panels names'
+        e.key('z')
+    e.key('0')
+
+def test_a_kernel_that_dies_loses_no_stroke(editing):
+    e = editing
+    e.key('2')
+    e.stroke((50,60), (120,60))
+    e.told('not saved')
+    e.nb.command('kernelmenu:restart', wait=False)
+    e.page.click('.jp-Dialog-button.jp-mod-accept')
+    e.page.wait_for_timeout(500)
+    assert not e.file.is_file()
+    e.page.wait_for_function("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status=='idle'")
+    e.nb.page.evaluate("() => { for (const o of document.querySelectorAll('.segkc')) o.dataset.old = 1 }")
+    code = f"v = MaskEditor(task, height=240).edit(image, 'masks/{e.name}.png', {{}}, '{e.name}'); v"
+    cell = e.page.locator('.jp-Cell').nth(1)
+    cell.locator('.cm-content').click()
+    e.page.keyboard.press('Control+A')
+    e.page.keyboard.insert_text(code)
+    e.nb.run_all()
+    e.page.wait_for_selector('.segkc[data-arrived]:not([data-old])', timeout=60000)
+    e.told('1 edits that were not saved have been restored')
+    e.page.click('.box canvas[data-title=mask]', position=dict(x=3, y=3), modifiers=['Shift'])
+    m = e.saved()
+    cell.locator('.cm-content').click()
+    e.page.keyboard.press('Control+A')
+    e.page.keyboard.insert_text(OPEN.strip())
+    assert np.array_equal(m, np.where(capsule((50,60), (120,60), 7.5), 1, OPEN_PIXEL))
