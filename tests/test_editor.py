@@ -134,10 +134,10 @@ def test_undo_and_redo_a_hundred_strokes(editing):
         e.stroke((x,y), (x+15,y+9))
     full = e.saved()
     for _ in range(100): e.key('z')
-    e.told('100 undone')
+    e.told('edits: 0, undone: 100')
     assert (e.saved()==OPEN_PIXEL).all()
     for _ in range(100): e.key('Control+Shift+Z')
-    e.told('100 edits, 0 undone')
+    e.told('edits: 100, undone: 0')
     assert np.array_equal(e.saved(), full)
     assert (e.file.with_name(f'{e.file.name}.bak')).is_file(), 'the first mask is kept'
     assert e.nb.cells==2, 'no key reached the notebook'
@@ -156,6 +156,98 @@ def test_strokes_are_exact_at_any_zoom(editing):
         assert np.argwhere(m==1).tolist()==[[int(at[2]),int(at[1])]], 'the pixel that the line under the panels names'
         e.key('z')
     e.key('0')
+
+def test_two_pages_edit_one_mask(editing, lab):
+    e = editing
+    e.key('2')
+    e.stroke((50,60), (120,60))
+    e.told('not saved')
+    e.nb.command('docmanager:save')
+    with lab.open('editor.ipynb') as other:
+        other.page.wait_for_selector('.segkc[data-arrived]', timeout=60000)
+        other.page.wait_for_timeout(300)
+        assert (canvases(other.page)['mask'][60,60]!=120).any(), 'the second page shows the stroke of the first'
+        o = Editing(lab, other)
+        o.key('3')
+        o.stroke((50,150), (120,150))
+        o.told('not saved')
+        e.page.wait_for_function("document.querySelector('.segkc .state').innerText.includes('not saved')")
+        e.page.wait_for_timeout(200)
+        assert (canvases(e.page)['mask'][150,60]!=120).any(), 'and the first that of the second'
+        e.stroke((200,60), (220,60))
+        o.page.wait_for_timeout(200)
+        m = o.saved()
+    want = np.where(capsule((50,60), (120,60), 7.5)|capsule((200,60), (220,60), 7.5), 1, OPEN_PIXEL)
+    assert np.array_equal(m, np.where(capsule((50,150), (120,150), 7.5), 2, want))
+
+def test_a_browser_that_closes_in_a_stroke(editing, lab):
+    e = editing
+    e.nb.command('docmanager:save')
+    with lab.open('editor.ipynb') as other:
+        other.page.wait_for_selector('.segkc[data-arrived]', timeout=60000)
+        o = Editing(lab, other)
+        o.key('2')
+        o.page.mouse.move(*o.at(50, 60))
+        o.page.mouse.down()
+        o.page.mouse.move(*o.at(120, 60), steps=9)
+        o.page.wait_for_timeout(600)
+    e.told('not saved')
+    m = e.saved()
+    assert (m==1).any() and np.array_equal(m==1, capsule((50,60), (120,60), 7.5))
+
+def test_a_mask_that_another_program_wrote(editing):
+    e = editing
+    e.key('2')
+    e.stroke((50,60), (120,60))
+    e.told('not saved')
+    theirs = np.full((240,320), 2, np.uint8)
+    Image.fromarray(theirs).save(e.file)
+    e.key('s')
+    e.told('another program changed it')
+    e.page.wait_for_selector('.box canvas[data-title="on disk"]')
+    assert np.array_equal(np.array(Image.open(e.file)), theirs), 'nothing is replaced at first'
+    m = e.saved()
+    assert np.array_equal(m, np.where(capsule((50,60), (120,60), 7.5), 1, OPEN_PIXEL))
+    assert np.array_equal(np.array(Image.open(e.file.with_name(f'{e.file.name}.bak'))), theirs)
+
+LARGE = """
+n,k = 4096,20
+many = Task([f'class {i}' for i in range(k)])
+label = np.kron(np.random.default_rng(0).integers(0, k, (64,64)).astype(np.uint8), np.ones((64,64), np.uint8))
+photo = np.repeat((label*12)[...,None], 3, 2)
+w = MaskEditor(many, height=600).edit(photo, 'large/a.png', dict(junior=(label,)), 'large')
+w"""
+
+def test_large_masks_stay_fluid(lab):
+    "4096 × 4096 pixels and 20 classes: milliseconds of a stroke 60 pixels wide, and of undoing it"
+    with lab.run('large.ipynb', SETUP, LARGE) as nb:
+        page = nb.page
+        page.wait_for_selector('.segkc[data-arrived]', timeout=90000)
+        page.wait_for_timeout(500)
+        box = page.locator('.box canvas[data-title=mask]').bounding_box()
+        at = lambda x,y: (box['x']+x*box['width'],box['y']+y*box['height'])
+        page.click('.box canvas[data-title=mask]', position=dict(x=3, y=3), modifiers=['Shift'])
+        for _ in range(11): page.keyboard.press(']')
+        ms = dict(stroke=[], undo=[])
+        read = lambda k: ms[k].append(float(page.get_attribute('.segkc', f'data-{k}')))
+        for i in range(12):
+            page.keyboard.press(str(1+i%9))
+            page.mouse.move(*at(.1+.05*i, .3))
+            page.mouse.down()
+            for j in range(5):
+                page.mouse.move(*at(.1+.05*i+.01*j, .3+.02*j))
+                read('stroke')
+            page.mouse.up()
+        for _ in range(12):
+            page.keyboard.press('z')
+            read('undo')
+        page.keyboard.press('y')
+        page.keyboard.press('s')
+        page.wait_for_function('document.querySelector(".segkc .state").innerText.includes("saved to")')
+        m = np.array(Image.open(lab.path/'large'/'a.png'))
+        assert m.shape==(4096,4096) and (m!=OPEN_PIXEL).any()
+        print({k:statistics.median(v) for k,v in ms.items()}, page.inner_text('.segkc .editing output'))
+        assert statistics.median(ms['stroke'])<=16 and statistics.median(ms['undo'])<=50
 
 def test_a_kernel_that_dies_loses_no_stroke(editing):
     e = editing

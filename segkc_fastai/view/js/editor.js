@@ -33,7 +33,7 @@ class Editor {
   begin() {
     const {v} = this
     this.panel = v.byTitle.get('mask')
-    this.mask = maskOf(v.model, v.item, this.panel.label)
+    this.mask = maskOf(this, v.item, this.panel.label)
     this.mask.views.add(this)
     this.panel.label = this.mask.label
     if (this.marks?.parentNode !== this.panel.canvas.parentNode) this.marks = marks(this.panel)

@@ -17,7 +17,7 @@ export function buildBar(t) {
   toolButton(bar, '✓ accept agreed', accept, () => t.key('a'))
   toolButton(bar, '↶', 'undo (z)', () => t.key('z'))
   toolButton(bar, '↷', 'redo (y)', () => t.key('y'))
-  toolButton(bar, '💾 save', 'write the mask (s)', () => t.key('s'))
+  toolButton(bar, 'save', 'write the mask (s)', () => t.key('s'))
   toolButton(bar, '◀', 'previous image (←)', () => t.leave('ArrowLeft'))
   toolButton(bar, '▶', 'next image (→)', () => t.leave('ArrowRight'))
   t.ui.state = el(t.v.ui.main, 'div', 'state')
@@ -30,7 +30,7 @@ export function buildBar(t) {
 
 function nameButton(t, b, k) {
   b.title = `paint ${t.v.names[k]}; shift and click: show or hide`
-  if (k < 9) b.prepend(el(null, 'kbd', '', k + 1))
+  if (k < 9) b.firstChild.after(el(null, 'kbd', '', k + 1))
 }
 
 function toolButton(bar, text, about, act) {
@@ -70,6 +70,6 @@ export function sayState(t) {
   const {text = '', bad = false} = t.v.model.get('status')
   const {done, undone} = t.mask.history
   const minutes = `${Math.floor(t.mask.seconds / 60)}:${String(t.mask.seconds % 60).padStart(2, '0')}`
-  put(t.ui.state, `${minutes} in focus · ${done.length} edits, ${undone.length} undone · ${text}`)
+  put(t.ui.state, `${minutes} in focus · edits: ${done.length}, undone: ${undone.length} · ${text}`)
   t.ui.state.classList.toggle('bad', bad)
 }

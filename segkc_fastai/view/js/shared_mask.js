@@ -5,13 +5,12 @@ import {drawBox} from './mask_draw.js'
 
 export const PAGE = Math.random().toString(36).slice(2)
 
-const masks = new WeakMap() // model → its mask
+const masks = new Map() // by the identity that the kernel gives to a mask under work
 
 export function hearEdits(model) {
   const hear = (msg, buffers) => {
-    const mask = masks.get(model)
-    if (!mask || !msg.edit || msg.edit === PAGE || msg.of !== mask.of) return
-    spread(mask, applyTriples(mask.label, new Int32Array(u8(buffers[0]).slice().buffer)))
+    const mask = msg.edit && msg.edit !== PAGE && masks.get(msg.of)
+    if (mask) spread(mask, applyTriples(mask.label, new Int32Array(u8(buffers[0]).slice().buffer)))
   }
   model.on('msg:custom', hear)
   return () => model.off('msg:custom', hear)
@@ -23,12 +22,10 @@ export function spread(mask, triples) {
   for (const t of mask.views) if (t.panel && t.v.geo) drawBox(t.v, t.panel, box)
 }
 
-// The mask of the image on display; it starts with the label that the kernel sent
-export function maskOf(model, {draft, w, seconds = 0}, label) {
-  const old = masks.get(model)
-  if (old?.of === draft) return old
-  const views = old?.views || new Set()
-  const mask = {of: draft, w, label: label.slice(), history: newHistory(), seconds, views}
-  masks.set(model, mask)
-  return mask
+// The mask that editor `t` works on from now on; it starts with the label that the kernel sent
+export function maskOf(t, {draft, w, seconds = 0}, label) {
+  if (t.mask && t.mask.of !== draft) masks.delete(t.mask.of)
+  const fresh = () => ({of: draft, w, label: label.slice(), history: newHistory(), seconds, views: new Set()})
+  if (!masks.has(draft)) masks.set(draft, fresh())
+  return masks.get(draft)
 }

@@ -3,16 +3,16 @@ import {clamp} from './geometry.js'
 import {polygonRuns, regionRuns, strokeRuns, whereRuns} from './runs.js'
 
 export const TOOLS = {
-  brush: {key: 'b', text: '✎ brush', about: 'paint the class; [ and ] change the size'},
-  eraser: {key: 'e', text: '⌫ eraser', about: 'take the class away'},
-  polygon: {key: 'p', text: '⬠ polygon', about: 'click corners; double click or Enter fills it, Escape drops it'},
-  lasso: {key: 'l', text: '◌ lasso', about: 'draw around an area to fill it'},
-  fill: {key: 'f', text: '▨ fill', about: 'give a connected area of one class the chosen class'},
-  pick: {key: 'i', text: '⌖ pick', about: 'choose the class under the pointer, of any panel'},
+  brush: {key: 'b', text: 'brush', about: 'paint the class; [ and ] change the size'},
+  eraser: {key: 'e', text: 'eraser', about: 'take the class away'},
+  polygon: {key: 'p', text: 'polygon', about: 'click corners; double click or Enter fills it, Escape drops it'},
+  lasso: {key: 'l', text: 'lasso', about: 'draw around an area to fill it'},
+  fill: {key: 'f', text: 'fill', about: 'give a connected area of one class the chosen class'},
+  pick: {key: 'i', text: 'pick', about: 'choose the class under the pointer, of any panel'},
 }
 
 export const TOOL_HELP = [
-  ...Object.values(TOOLS).map(({key, text, about}) => `${key} ${text.slice(2)}: ${about}`),
+  ...Object.values(TOOLS).map(({key, text, about}) => `${key} ${text}: ${about}`),
   '1–9 class', 'x ignored', 'a accept agreed', 'click a proposal: accept that area', 'z y undo, redo', 's save',
   '← → image', 'shift and drag: move', '+ − 0 zoom', 'space blink with the image', '? this list',
 ].join(' · ')
