@@ -142,16 +142,16 @@ def doubt_maps(
         yield from map(Doubt, b, _doubts(ps, by), rare, labels[0], labels[-1])
 
 # %% ../../nbs/08_label/01_suggest.ipynb #35dea9c7
-def _place(pair, box): return dict(name=pair.name) | ({} if box is None else dict(box=box))
+def _placed(pair, box): return dict(name=pair.name) | ({} if box is None else dict(box=box))
 
 def _scored(m, task, box=None):
     "Scores of an image or of a box in it, by its `Doubt`"
     x0,y0,x1,y1 = box or (0,0,*m.doubt.shape[::-1])
     d,rare,a,b = (o[y0:y1,x0:x1] for o in m[1:])
     row = dict(doubt=float(d.mean()), rarity=float(rare.mean()), score=float((d*rare).mean()))
-    return _place(m.pair, box) | row | dict(dispute=_dispute(a, b, d, task), image=str(m.pair.image))
+    return _placed(m.pair, box) | row | dict(dispute=_dispute(a, b, d, task), image=str(m.pair.image))
 
-def _rows_of(maps, task, regions):
+def _score_rows(maps, task, regions):
     "Scores of all images or regions"
     for m in maps: yield from (_scored(m, task, o) for o in (region_boxes(*m.doubt.shape) if regions else [None]))
 
@@ -165,7 +165,7 @@ def image_scores(
     **kwargs  # bs and device of `doubt_maps`
 )->pd.DataFrame: # name, box of a region, doubt, rarity, score, the classes in dispute, and image
     "Doubt of the networks of a run about each image or region"
-    return pd.DataFrame(_rows_of(doubt_maps(run, pairs, by, weights, **kwargs), run.task, regions))
+    return pd.DataFrame(_score_rows(doubt_maps(run, pairs, by, weights, **kwargs), run.task, regions))
 
 # %% ../../nbs/08_label/01_suggest.ipynb #e55f6766
 def _mean_in(f, box, h, w):
@@ -206,7 +206,7 @@ def _at_random(pairs, n, seed, regions):
     "Table of images or regions in random order"
     all_of_them = [(p,o) for p in pairs for o in (_regions_of(p) if regions else [None])]
     order = np.random.default_rng(seed).permutation(len(all_of_them))[:n]
-    return pd.DataFrame([_place(*all_of_them[i]) | dict(image=str(all_of_them[i][0].image)) for i in order])
+    return pd.DataFrame([_placed(*all_of_them[i]) | dict(image=str(all_of_them[i][0].image)) for i in order])
 
 def _covering(run, top, labelled, n, bs):
     "The `n` rows of `top` that differ from what is labelled and from each other"
@@ -233,7 +233,7 @@ def suggest(
     if by=='random': df = _at_random(rest, n, seed, regions)
     else:
         weights = class_weights(count_classes(labelled, run.task)) if rarity else None
-        rows = _rows_of(doubt_maps(run, rest, by, weights, bs), run.task, regions)
+        rows = _score_rows(doubt_maps(run, rest, by, weights, bs), run.task, regions)
         df = pd.DataFrame(heapq.nlargest(5*n if coverage else n, rows, key=lambda o: o['score']))
         if coverage: df = _covering(run, df, labelled, n, bs)
     df.attrs['by'] = _doubt_of(run, by)

@@ -55,19 +55,19 @@ def _scale(fig, top, note):
     cols = paint_doubt(np.full((1,3,3), 128, np.uint8), [at], top)[0]/255
     outside_legend(fig, [Patch(fc=c, label=f'{v:.2g}') for c,v in zip(cols, at)], note=note)
 
-# %% ../../nbs/09_view/18_suggestions.ipynb #8f4897c9
+# %% ../../nbs/09_view/18_suggestions.ipynb #c2bc48f8
 def _outline_box(ax, box, scale):
     "Outline a region on a picture, which is `scale` times as large as its image"
     x0,y0,x1,y1 = (scale*o for o in box)
     edge = dict(fill=False, ec='w', lw=1, path_effects=[pe.withStroke(linewidth=2.2, foreground='k')])
     ax.add_patch(Rectangle((x0-.5, y0-.5), x1-x0, y1-y0, **edge))
 
-def _caption(i, o, width):
+def _headline(i, o, width):
     "Number, name, score and classes of a suggestion, in lines that fit into `width` inches"
     lines = [f'{i+1}. {o["name"]}', *([f'{o["score"]:.3f} {o["dispute"]}'] if 'score' in o else [])]
     return '\n'.join(fit_text(s, width, 6) for s in lines)
 
-# %% ../../nbs/09_view/18_suggestions.ipynb #2c1bfa9e
+# %% ../../nbs/09_view/18_suggestions.ipynb #6b8b0a33
 @styled
 def suggestion_figure(
     df,          # from `suggest`
@@ -86,7 +86,7 @@ def suggestion_figure(
     fig = grid(list(chunked(pics+[np.full_like(pics[-1], 255)]*(-n%cols), cols)), ['']*cols, width=width)
     for ax in fig.axes[n:]: ax.remove()
     for i,(ax,o) in enumerate(zip(fig.axes, rows)):
-        ax.set_title(_caption(i, o, fig.get_figwidth()/cols), fontsize=6, pad=2)
+        ax.set_title(_headline(i, o, fig.get_figwidth()/cols), fontsize=6, pad=2)
         if 'box' in o: _outline_box(ax, o['box'], found[o['image']][2])
     rest = f'. The first {n} of {len(df)}'*(n<len(df))
     if top: _scale(fig, top, f'Doubt of a pixel: {about}{rest}')
