@@ -7,9 +7,8 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/09_view/suggestions.html.md"""
 # %% auto #0
 __all__ = ['paint_doubt', 'suggestion_figure']
 
-# %% ../../nbs/09_view/18_suggestions.ipynb #511116d5
-import matplotlib.patheffects as pe
-import numpy as np
+# %% ../../nbs/09_view/18_suggestions.ipynb #f0df2cd7
+import matplotlib.patheffects as pe, numpy as np
 from fastcore.basics import chunked
 from matplotlib.patches import Patch, Rectangle
 from pathlib import Path
