@@ -288,7 +288,7 @@ def _suggest(
     r = Run(run)
     df = suggest(r, **kw)
     print(f'By {df.attrs["by"]}:')
-    print(df.drop(columns='image').to_string(float_format='%.3f'))
+    print(df.drop(columns='image').set_axis(range(1, len(df)+1)).to_string(float_format='%.3f'))
     if not out: return
     files = write_suggestions(df, out, f'{df.image.nunique()} images to label next, suggested by {run}')
     fig = suggestion_figure(df, r, kw.get('by', 'disagreement'))

@@ -125,6 +125,10 @@ def test_one_panel_per_suggestion(runs, regions):
         assert len(fig.axes)==7 and [len(ax.patches) for ax in fig.axes]==[int(regions)]*7
         plt.close(fig)
 
+def test_names_are_not_read_as_formulas(runs):
+    df = suggest(runs['one'], 1).assign(name='$a_')
+    assert suggestion_figure(df, runs['one']).axes[0].get_title().startswith('1. $a_')
+
 def test_messages(runs, tmp_path):
     with pytest.raises(SystemExit, match='--out: must end in .txt'): main(f'suggest {runs["one"].path} --out {tmp_path}/next.csv'.split())
     with pytest.raises(SystemExit, match='no run there'): main(f'suggest {tmp_path} --regions'.split())

@@ -222,9 +222,9 @@ def suggest(
     run:Run,
     n:Count=10,         # images or regions to suggest
     by:Literal['disagreement','entropy','margin','random']='disagreement', # doubt about a pixel
-    rarity:bool=True,   # rare classes weigh more
-    coverage:bool=True, # among the 5n of the highest scores, choose those that differ
-    regions:bool=False, # boxes of about a tenth of an image, instead of images
+    rarity:bool=True,   # weigh rare classes more
+    coverage:bool=True, # choose those that differ, among the 5n of the highest scores
+    regions:bool=False, # suggest boxes of about a tenth of an image, instead of images
     seed:Whole=0,       # of `random`
     bs:Count=8          # images at a time
 )->pd.DataFrame: # name, box, doubt, rarity, score, dispute and image, in the order of suggestion; `attrs['by']` tells the doubt

@@ -38,12 +38,12 @@ def _thumbnail(image, doubt, side=320):
     small = None if doubt is None else np.array(Image.fromarray(np.float32(doubt)).resize(size, Image.BOX))
     return np.array(im.resize(size, Image.BOX)),small,scale
 
-# %% ../../nbs/09_view/18_suggestions.ipynb #1c3de59b
+# %% ../../nbs/09_view/18_suggestions.ipynb #9bb246af
 def _thumbnails(run, df, by):
     "Image file → picture, doubt and scale, of all images in a table"
     pairs = [Pair(Path(o)) for o in dict.fromkeys(df.image)]
     if by=='random': return {str(p.image):_thumbnail(p.image, None) for p in pairs}
-    return {str(m.pair.image):_thumbnail(m.pair.image, m.doubt.cpu().numpy()) for m in doubt_maps(run, pairs, by)}
+    return {str(m.pair.image):_thumbnail(m.pair.image, m.doubt.cpu().numpy()) for m in doubt_maps(run, pairs, by, bs=1)}
 
 # %% ../../nbs/09_view/18_suggestions.ipynb #119e8e04
 def _top_of(doubts): return max(float(np.quantile(np.concatenate([o.ravel() for o in doubts]), .995)), 1e-6)
@@ -66,7 +66,7 @@ def _headline(i, o, width):
     lines = [f'{i+1}. {o["name"]}', *([f'{o["score"]:.3f} {o["dispute"]}'] if 'score' in o else [])]
     return '\n'.join(fit_text(s, width, 6) for s in lines)
 
-# %% ../../nbs/09_view/18_suggestions.ipynb #6b8b0a33
+# %% ../../nbs/09_view/18_suggestions.ipynb #33ff465e
 @styled
 def suggestion_figure(
     df,          # from `suggest`
@@ -76,7 +76,7 @@ def suggestion_figure(
     cols:int=4,  # pictures side by side
     width=None   # inches, see `grid`
 ):
-    "A picture of each suggestion with its doubt (disagreement and entropy in nats); returns the figure, raises `ValueError` if there is none"
+    "A picture of each suggestion with its doubt (disagreement and entropy in nats); returns the figure, raises `ValueError` for an empty table"
     if df.empty: raise ValueError('df: no suggestion in it; pass a table of `suggest` with one row at least')
     n,cols,about = min(len(df), most),min(cols, len(df)),df.attrs.get('by', by)
     rows,found = df[:n].to_dict('records'),_thumbnails(run, df[:n], by)
@@ -85,7 +85,7 @@ def suggestion_figure(
     fig = grid(list(chunked(pics+[np.full_like(pics[-1], 255)]*(-n%cols), cols)), ['']*cols, width=width)
     for ax in fig.axes[n:]: ax.remove()
     for i,(ax,o) in enumerate(zip(fig.axes, rows)):
-        ax.set_title(_headline(i, o, fig.get_figwidth()/cols), fontsize=6, pad=2)
+        ax.set_title(_headline(i, o, fig.get_figwidth()/cols), fontsize=6, pad=2, parse_math=False)
         if 'box' in o: _outline_box(ax, o['box'], found[o['image']][2])
     rest = f'. The first {n} of {len(df)}'*(n<len(df))
     if top: _scale(fig, top, f'Doubt of a pixel: {about}{rest}')
