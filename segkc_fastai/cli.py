@@ -276,18 +276,23 @@ def _card(
 def _suggest(
     run:str,      # run folder
     /,
-    out:str=None, # file for the list, which --labelled reads once the masks are there
+    out:str=None, # file NAME.txt for the list, which --labelled reads once the masks are there; NAME.csv and NAME.png are written beside it
     **kw
 ):
-    "Choose the images that would teach most if they were labelled next"
-    from segkc_fastai.data.sources import Pair
-    from segkc_fastai.data.splits import write_list
-    from segkc_fastai.label.suggest import suggest
+    "Choose the images or regions that would teach most if they were labelled next"
+    if out and Path(out).suffix!='.txt': raise ValueError(f'--out: must end in .txt, not {out!r:.200}; a table and pictures are written beside it')
+    from segkc_fastai.label.suggest import suggest, write_suggestions
     from segkc_fastai.runs.folder import Run
-    df = suggest(Run(run), **kw)
+    from segkc_fastai.view.figures import save_figure
+    from segkc_fastai.view.suggestions import suggestion_figure
+    r = Run(run)
+    df = suggest(r, **kw)
     print(f'By {df.attrs["by"]}:')
-    print(df.drop(columns='image').to_string(float_format='%.3f'))
-    if out: write_list(out, [Pair(Path(o)) for o in df.image], f'{len(df)} images to label next, suggested by {run}')
+    print(df.drop(columns='image').set_axis(range(1, len(df)+1)).to_string(float_format='%.3f'))
+    if not out: return
+    files = write_suggestions(df, out, f'{df.image.nunique()} images to label next, suggested by {run}')
+    fig = suggestion_figure(df, r, kw.get('by', 'disagreement'))
+    _print_files('Written', [*files, save_figure(fig, Path(out).with_suffix('.png'))])
 
 # %% ../nbs/10_cli.ipynb #48b55900
 @command('segkc figures runs/first runs/second --formats png,pdf', 'view.results:all_figures', but='evaluate')

@@ -3,12 +3,12 @@
 Each chain begins with the same 8 labelled images of a seed. Rounds of training and choosing 8 more follow, whose masks
 are the ground truth. Trainings of a data set are equally long and start from the encoders' pretrained weights. Runs are
 in runs/simulation, where an interrupted simulation resumes, and several processes share it; the results of complete
-rounds are in nbs/results/next.csv. For nuclei and camvid, $SEGKC_DATA is the folder that holds them, or shared/data
+rounds are in nbs/results/next.csv, and drawn in nbs/images/next_labels.png. For nuclei and camvid, $SEGKC_DATA is the folder that holds them, or shared/data
 beside the repository; the scenes are drawn."""
 import os, sys, warnings
 from dataclasses import replace
 from pathlib import Path
-import pandas as pd
+import matplotlib.pyplot as plt, pandas as pd, seaborn as sns
 from filelock import FileLock, Timeout
 from segkc_fastai.core.files import replacing
 from segkc_fastai.data.benchmarks import load_source
@@ -18,10 +18,12 @@ from segkc_fastai.label.suggest import suggest
 from segkc_fastai.runs.evaluating import result
 from segkc_fastai.runs.grid import find_or_train
 from segkc_fastai.runs.recipes import recipe
+from segkc_fastai.view.figures import PAGE, outside_legend, save_figure, styled
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get('SEGKC_DATA', ROOT.parent/'shared'/'data'))
 RUNS,TABLE = Path('runs')/'simulation',ROOT/'nbs'/'results'/'next.csv'
+PICTURE = ROOT/'nbs'/'images'/'next_labels.png'
 SEEDS,COUNTS = (0,1,2),(8,16,24,32,40) # labelled images after each round
 PLAIN = dict(rarity=False, coverage=False)
 CHOICES = dict(random=dict(by='random')) | {k:dict(by=k, **PLAIN) for k in ('entropy','disagreement')}
@@ -72,6 +74,19 @@ def gather(data):
     old = pd.read_csv(TABLE) if TABLE.exists() else df[:0]
     with replacing(TABLE) as f: pd.concat([old[old.data!=data], df[whole]]).to_csv(f, index=False)
 
+@styled
+def choice_curves(df):
+    "mIoU over labelled images, a panel per data set: the mean of each choice, and its seeds as thin lines; returns the figure"
+    sets = list(dict.fromkeys(df.data))
+    fig,axs = plt.subplots(1, len(sets), figsize=(PAGE, 2.6), layout='constrained', squeeze=False)
+    for ax,data in zip(axs[0], sets):
+        for (k,o),col in zip(df[df.data==data].groupby('choice', sort=False), sns.color_palette('colorblind')):
+            for _,one in o.groupby('seed'): ax.plot(one.labelled, one.miou, color=col, lw=.6, alpha=.5)
+            ax.plot(o.groupby('labelled').miou.mean(), 'o-', color=col, lw=1.8, ms=4, label=k)
+        ax.set(title=data, xlabel='labelled images', ylabel='mIoU, %', xticks=sorted(set(df.labelled[df.data==data])))
+    outside_legend(fig, *axs[0,0].get_legend_handles_labels())
+    return fig
+
 if __name__=='__main__':
     warnings.filterwarnings('ignore')
     os.chdir(ROOT)
@@ -79,3 +94,4 @@ if __name__=='__main__':
         for s in SEEDS:
             for k in CHOICES: simulate(data, k, s)
         gather(data)
+    save_figure(choice_curves(pd.read_csv(TABLE)), PICTURE)

@@ -1,11 +1,15 @@
 "Suggestions of images to label next, from runs of small networks"
-import numpy as np, pandas as pd, pytest
+import matplotlib.pyplot as plt, numpy as np, pandas as pd, pytest
+from dataclasses import replace
+from PIL import Image
 from segkc_fastai.cli import main
+from segkc_fastai.core.files import read_json, write_json
 from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.data.splits import read_names
-from segkc_fastai.label.suggest import image_features, image_scores, suggest
+from segkc_fastai.label.suggest import Doubt, doubt_maps, image_features, image_scores, region_boxes, suggest
 from segkc_fastai.runs.config import RunConfig
 from segkc_fastai.runs.training import train_run
+from segkc_fastai.view.suggestions import suggestion_figure
 
 @pytest.fixture(scope='module')
 def runs(tmp_path_factory):
@@ -52,3 +56,80 @@ def test_nothing_left_to_label(runs, tmp_path):
     run = train_run(tmp_path/'all', RunConfig(str(runs['one'].config.data), junior='test_efficientnet+fpn:32', method='supervised', pretrained=False,
         labelled='24', size=(32,64), bs=4, epochs=1, probe=0, checkpoint=None))
     with pytest.raises(ValueError, match='every image of its training part is labelled'): suggest(run)
+
+@pytest.mark.parametrize('size', [(240,320), (32,64), (101,99), (500,30), (30,500)])
+def test_regions_tile_the_image(size):
+    seen = np.zeros(size, int)
+    boxes = region_boxes(*size)
+    for x0,y0,x1,y1 in boxes: seen[y0:y1,x0:x1] += 1
+    assert (seen==1).all() and 8<=len(boxes)<=12
+
+@pytest.mark.parametrize('name', ['pair','one'])
+@pytest.mark.parametrize('by', ['disagreement','random'])
+def test_suggested_regions(runs, name, by):
+    df = suggest(runs[name], 12, by, regions=True)
+    assert len(df)==12 and not df.duplicated(['name','box']).any() and set(df.name)<=unlabelled(runs[name])
+    assert set(df.box)<=set(region_boxes(32, 64))
+
+def test_the_region_of_the_highest_score_comes_first(runs, monkeypatch):
+    "Doubt in one box of one image, and elsewhere a little"
+    run = runs['pair']
+    here = sorted(unlabelled(run))[3]
+    def maps(*args):
+        for m in doubt_maps(*args):
+            d = m.doubt*0+.01
+            if m.pair.name==here: d[16:32,26:38] = .5 # the third box of the second row
+            yield Doubt(m.pair, d, m.rarity*0+1, *m[3:])
+    monkeypatch.setattr('segkc_fastai.label.suggest.doubt_maps', maps)
+    df = suggest(run, 3, regions=True, coverage=False)
+    assert (df.name[0],df.box[0])==(here,(26,16,38,32)) and df.score[0]>5*df.score[1]
+
+def test_scores_of_regions_add_up_to_those_of_the_image(runs):
+    run = runs['pair']
+    pairs = run.source().train[:2]
+    whole,parts = (image_scores(run, pairs, regions=o) for o in (False,True))
+    area = parts.box.map(lambda o: (o[2]-o[0])*(o[3]-o[1]))
+    assert np.allclose((parts.score*area).groupby(parts.name).sum()/(32*64), whole.set_index('name').score, rtol=1e-4)
+
+def test_more_regions_than_there_are(runs): assert len(suggest(runs['one'], 999, regions=True, coverage=False))==16*len(region_boxes(32, 64))
+
+def test_list_table_and_picture_of_regions(runs, tmp_path, capsys):
+    run = runs['pair']
+    main(f'suggest {run.path} --n 5 --regions --out {tmp_path}/next.txt'.split())
+    assert 'next.png' in capsys.readouterr().out
+    df = pd.read_csv(tmp_path/'next.csv')
+    names = read_names(tmp_path/'next.txt', {p.name for p in run.source().train})
+    boxes = {tuple(map(int, o.split(','))) for o in df.box}
+    assert len(df)==5 and list(dict.fromkeys(df.name))==names and boxes<=set(region_boxes(32, 64))
+    assert Image.open(tmp_path/'next.png').size[0]>600
+
+def test_a_region_alone_can_be_labelled(runs, tmp_path):
+    "A mask whose other pixels are 255 trains"
+    data = write_scenes(tmp_path/'data', n_train=6, n_val=1, n_test=0, size=(32,64))
+    task = read_json(data/'task.json')
+    write_json(data/'task.json', task | dict(ignore=[255]))
+    for f in (data/'train'/'masks').iterdir():
+        mask = np.array(Image.open(f))
+        x0,y0,x1,y1 = region_boxes(32, 64)[7]
+        some = np.full_like(mask, 255)
+        some[y0:y1,x0:x1] = mask[y0:y1,x0:x1]
+        Image.fromarray(some).save(f)
+    run = train_run(tmp_path/'run', replace(runs['one'].config, data=str(data), labelled='4', bs=2))
+    assert np.isfinite(run.history.junior_miou.iloc[-1])
+
+@pytest.mark.parametrize('regions', [False,True])
+def test_one_panel_per_suggestion(runs, regions):
+    for by in ('disagreement','random'):
+        df = suggest(runs['pair'], 7, by, regions=regions)
+        fig = suggestion_figure(df, runs['pair'], by)
+        assert len(fig.axes)==7 and [len(ax.patches) for ax in fig.axes]==[int(regions)]*7
+        plt.close(fig)
+
+def test_names_are_not_read_as_formulas(runs):
+    df = suggest(runs['one'], 1).assign(name='$a_')
+    assert suggestion_figure(df, runs['one']).axes[0].get_title().startswith('1. $a_')
+
+def test_messages(runs, tmp_path):
+    with pytest.raises(SystemExit, match='--out: must end in .txt'): main(f'suggest {runs["one"].path} --out {tmp_path}/next.csv'.split())
+    with pytest.raises(SystemExit, match='no run there'): main(f'suggest {tmp_path} --regions'.split())
+    with pytest.raises(SystemExit, match='2'): main(f'suggest {runs["one"].path} --n 0'.split())
