@@ -315,6 +315,13 @@ def _lab(run, /, **kw):
     from segkc_fastai.view.lab import lab
     sys.exit(lab(run, **kw))
 
+# %% ../nbs/10_cli.ipynb #59a24267
+@command('segkc label runs/first next.txt', 'view.lab:label')
+def _label(run, names, /, **kw):
+    "Open JupyterLab to label images, from the proposals of a run; accepts connections from this machine only"
+    from segkc_fastai.view.lab import label
+    sys.exit(label(run, names, **kw))
+
 # %% ../nbs/10_cli.ipynb #c7474aa5
 @command('segkc predict runs/first photos --out masks --overlay',
     'deploy.predict:Predictor.load', 'deploy.predict_folder:predict_folder', but='p')

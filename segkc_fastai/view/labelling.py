@@ -19,7 +19,7 @@ from ..data.labels import read_image
 from ..data.sources import Pair, stem_of
 from ..data.splits import read_names, write_list
 from ..evaluate.inference import probabilities
-from ..label.suggest import suggest
+from ..label.suggest import suggest, write_suggestions
 from ..runs.folder import Run
 from ..train.probe import main_pair
 from .editor import MaskEditor
@@ -38,16 +38,22 @@ def mask_file(
     raise ValueError(f'{pair.image}: no folder `images`, so it is unclear where its mask goes; pass a folder for masks')
 
 # %% ../../nbs/09_view/18_labelling.ipynb #367d540d
+def _suggested(run, n):
+    "The list `next.txt` of a run, made if it is missing"
+    file = run.path/'next.txt'
+    if not file.is_file(): write_suggestions(suggest(run, n), file, f'{n} images to label next, suggested by {run.path.name}')
+    return file
+
 def queue_of(
     run:Run,
-    names=None, # names, or a text file of names
-    n:int=10    # images to suggest if there are no names
+    names=None, # names, or a text file of names; by default `next.txt` of the run, which is suggested if it is missing
+    n:int=10    # images to suggest
 )->list: # of `Pair`s
     "The images to label; raises `ValueError` for a name that the run's data do not have"
     src = run.source()
     known = {p.name:p for p in [*src.train, *src.extra]}
-    if names is None: names = suggest(run, n).name
-    elif isinstance(names, (str,Path)): names = read_names(names, known)
+    if names is None: names = _suggested(run, n)
+    if isinstance(names, (str,Path)): names = read_names(names, known)
     if lost := [k for k in names if k not in known]:
         raise ValueError(f'{lost[0]}: no such image among {len(known)} of {src.path}; pass names of its training or unlabelled images')
     return [known[k] for k in names]
