@@ -225,9 +225,8 @@ def _check_images(run, data, labelled, held):
     "Raise `ValueError` if a run or a parent of it learned from an image held out; warn if a label of the run is lost"
     same = [o for o in lineage(run)[0] if Path(o.config.data).resolve()==Path(data).resolve()] # else names mean little
     for o in same:
-        seen = sorted(_learned(o) & held)
-        why = f'images held out, such as {seen[0]}, are among those that {o.path} learned from' if seen else ''
-        if seen: raise ValueError(f'val: {len(seen)} {why}; hold out the same as that run')
+        why = f'are among those that {o.path} learned from; hold out the same as that run'
+        if seen := sorted(_learned(o) & held): raise ValueError(f'val: {len(seen)} images held out, such as {seen[0]}, {why}')
     lost = sorted(_learned(run) - labelled) if run in same else []
     if lost: warnings.warn(f'labelled: {len(lost)} images that {run.path} learned from are not labelled now, such as {lost[0]}')
 
