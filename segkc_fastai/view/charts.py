@@ -389,5 +389,6 @@ def chain_lines(
         ax.set_xlabel(name)
     epoch_axis(axs[0], df.labelled)
     axs[0].set_ylabel('mIoU, %')
+    if note := df.attrs.get('note'): fig.suptitle(fit_text(f'Earlier runs are not known. {note}', width-.3))
     outside_legend(fig, *axs[0].get_legend_handles_labels())
     return fig
