@@ -14,11 +14,11 @@ from pathlib import Path
 from .core.commands import Command, CommandHelp
 from .core.kinds import several
 from .runs.config import DataSettings, RunConfig
-from .runs.recipes import recipe
+from .runs.recipes import Recipe, recipe
 
 # %% ../nbs/10_cli.ipynb #69b19663
 COMMANDS = {}
-_NAMES = dict(pretrained=('--random',), labelled=('--labelled','--labelled-list'))
+_NAMES = dict(pretrained=('--random',), labelled=('--labelled','--labelled-list'), parent=('--from',))
 
 def command(
     example,  # command line that shows the use; its second word is the name of the command
@@ -139,21 +139,32 @@ def _split(data, /,
     print(f'Train with: --labelled {out}/labelled.txt' + f' --val {out}/val.txt'*(val is not None))
 
 # %% ../nbs/10_cli.ipynb #520ee6fa
-def _config(given, adapt=lambda r: r):
-    "`RunConfig` from the options given, on top of the settings of a recipe if one is given"
-    if 'recipe' not in given: return RunConfig(**given)
+def _of_recipe(given):
+    "Settings of a recipe"
     r = recipe(given['recipe'])(given['data'])
-    labelled = given.get('labelled', r.labelled)
-    if not labelled: raise ValueError(f'--labelled: missing; recipe {r.recipe!r} needs {r.wanted}')
-    r = adapt(r)
-    return replace(r, **given | dict(method_args=r.method_args | given.get('method_args', {})))
+    if given.get('labelled', r.labelled): return r
+    raise ValueError(f'--labelled: missing; recipe {r.recipe!r} needs {r.wanted}')
+
+def _of_parent(given):
+    "Settings of the run to go on from"
+    if 'labelled' not in given: raise ValueError('--labelled: pass the larger list, with which the run is to go on')
+    if 'recipe' in given: raise ValueError('--recipe: not allowed with --from; settings not given are those of the run')
+    from segkc_fastai.runs.folder import Run, continued
+    return continued(Run(given['parent']))
+
+def _config(given, adapt=lambda r: r):
+    "`RunConfig` from the options given, on top of the settings of a run or a recipe if one is given"
+    base = _of_parent if 'parent' in given else _of_recipe if 'recipe' in given else None
+    if base is None: return RunConfig(**given)
+    r = adapt(base(given))
+    return replace(r, **given | dict(method_args=r.method_args | given.get('method_args', {}), parent=r.parent))
 
 # %% ../nbs/10_cli.ipynb #13e235a9
 def _adapted(r, method):
-    "A recipe adapted to a method"
+    "The settings of a recipe or a run for a method"
     if method==r.method: return r
     from segkc_fastai.runs.compare import method_arms
-    return replace(r, **method_arms([method], r.comparison())[method])
+    return replace(r, **method_arms([method], r.comparison() if isinstance(r, Recipe) else r)[method])
 
 # %% ../nbs/10_cli.ipynb #e0536a8a
 def _scenes(config):
@@ -187,10 +198,11 @@ def _train_and_show(data=None,
     resume:str=None, # run to finish from its last checkpoint; excludes all other options
     **settings
 ):
-    "Train a run on a folder of images and masks or on a benchmark; --resume RUN finishes an interrupted one"
+    "Train a run on a folder of images and masks or on a benchmark; --resume RUN finishes an interrupted one, --from RUN goes on with more labels"
     if resume: return _resume(resume, [*settings, *(k for k,v in dict(data=data, out=out).items() if v is not None)])
-    if data is None: raise ValueError('--data: missing; pass a folder of images and masks, or --resume RUN')
-    c = _config(dict(settings, data=data), lambda r: _adapted(r, settings.get('method', r.method)))
+    if data is not None: settings['data'] = data
+    elif 'parent' not in settings: raise ValueError('--data: missing; pass a folder of images and masks, or --resume RUN')
+    c = _config(settings, lambda r: _adapted(r, settings.get('method', r.method)))
     from segkc_fastai.runs.folder import share_name
     from segkc_fastai.runs.training import train_run
     from segkc_fastai.train.distributed import first_alone
@@ -221,7 +233,7 @@ def _published(config):
 
 # %% ../nbs/10_cli.ipynb #38ccfa68
 @command('segkc compare --data data/street --methods supervised,cps,segkc --labelled 1/16,1/8 --seeds 0,1,2',
-    'runs.compare:compare', RunConfig, but='config method seed sync_bn')
+    'runs.compare:compare', RunConfig, but='config method seed sync_bn parent')
 def _compare(out, split,
     published:bool=False, # draw published results for the same family of splits as well
     **settings
@@ -237,7 +249,7 @@ def _compare(out, split,
 
 # %% ../nbs/10_cli.ipynb #888c8518
 @command('segkc ablate --data data/street --senior resnet50 --labelled 1/8',
-    'runs.compare:ablate', RunConfig, but='config method seed sync_bn')
+    'runs.compare:ablate', RunConfig, but='config method seed sync_bn parent')
 def _ablate(out, split, **settings):
     "Measure what each part of SegKC contributes; run again to resume"
     c,how = _grid_config(settings)
@@ -265,11 +277,12 @@ def _card(
     runs:several(str), # run folders
     /
 ):
-    "Summarise a run: settings, data, results; for several runs, also what makes them incomparable"
-    from segkc_fastai.runs.folder import Run
-    from segkc_fastai.runs.run_card import card, compare_cards
+    "Summarise a run: settings, data, results, and the runs that it goes on from; for several runs, also what makes them incomparable"
+    from segkc_fastai.runs.folder import Run, run_chain
+    from segkc_fastai.runs.run_card import card, chain_table, compare_cards
     runs = [Run(o) for o in runs]
     print(card(runs[0]) if len(runs)==1 else compare_cards(runs))
+    if len(runs)==1 and runs[0].config.parent: print(chain_table(run_chain(runs[0])))
 
 # %% ../nbs/10_cli.ipynb #e1b44d21
 @command('segkc suggest runs/first --n 10 --out next.txt', 'label.suggest:suggest')

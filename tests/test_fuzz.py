@@ -255,7 +255,7 @@ def test_any_task(fresh, capsys_of, o):
 
 RUN = ['eval {d}/run --data {d}/scenes', 'card {d}/run', 'figures {d}/run --out {d}/out', 'lab {d}/run --no-browser', 'predict {d}/run {d}/scenes/test/images --out {d}/out --device cpu', 'export {d}/run --to safetensors --out {d}/out.safetensors',
     'train --resume {d}/run']
-BROKEN = {'config.json':['', '{', '[]', '{}', 'null', '{"format": 2}', '{"format": 3}', '{"format": 2, "settings": {"data": "x"}, "facts": {"deployed": "../../x"}}', '{"deployed": "../../x"}', '{"deployed": 3}', '{"deployed": "boss"}', '{"format": "x", "deployed": "junior"}', '\0', '{"deployed": "junior", "networks": []}']}
+BROKEN = {'config.json':['', '{', '[]', '{}', 'null', '{"format": 2}', '{"format": 4}', '{"format": 3, "settings": {"data": "x"}, "facts": {"deployed": "../../x"}}', '{"deployed": "../../x"}', '{"deployed": 3}', '{"deployed": "boss"}', '{"format": "x", "deployed": "junior"}', '\0', '{"deployed": "junior", "networks": []}']}
 
 @pytest.mark.parametrize('text', BROKEN['config.json'])
 def test_configs(fresh, capsys, text):

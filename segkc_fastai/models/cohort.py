@@ -6,7 +6,8 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/03_models/cohort.html.md"""
 
 # %% auto #0
 __all__ = ['evaluating', 'own_statistics', 'regrid', 'ratios', 'on_coarsest_grid', 'Adaptor', 'Members', 'mask_channels',
-           'add_map', 'Cohort', 'save_cohort', 'load_cohort', 'ema_decay', 'lerp_tensors', 'move_ema', 'encoder_split']
+           'add_map', 'Cohort', 'save_cohort', 'load_cohort', 'ema_decay', 'lerp_tensors', 'move_ema', 'take_weights',
+           'encoder_split']
 
 # %% ../../nbs/03_models/04_cohort.ipynb #aa99b222
 import json
@@ -278,6 +279,17 @@ def move_ema(
     "Move an EMA copy towards the member that it follows"
     to,frm = (list(n.state_dict().values()) for n in (cohort[name], cohort[cohort.follows[name]]))
     lerp_tensors(to, frm, 1-decay)
+
+# %% ../../nbs/03_models/04_cohort.ipynb #407bb5d2
+def take_weights(
+    to:Cohort,
+    frm:Cohort # has networks of the same names and shapes as the members of `to`
+):
+    "Copy the weights of members and of common adaptors from another cohort; EMA copies start equal to their members"
+    for k,m in to.members.items(): m.load_state_dict(frm[k].state_dict())
+    for k,a in to.adaptors.items():
+        if k in frm.adaptors and frm.adaptors[k].config==a.config: a.load_state_dict(frm.adaptors[k].state_dict())
+    for k in to.follows: move_ema(to, k, 0)
 
 # %% ../../nbs/03_models/04_cohort.ipynb #321d92d4
 def encoder_split(cohort:Cohort)->list:

@@ -6,7 +6,8 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/07_runs/config.html.md"""
 
 # %% auto #0
 __all__ = ['SENIOR', 'RECORDS', 'FORMAT', 'LIFTS', 'DataSettings', 'hints', 'NetworkSettings', 'MethodSettings',
-           'ScheduleSettings', 'MachineSettings', 'RunConfig', 'RunFacts', 'write_config', 'lift_1', 'read_config']
+           'ScheduleSettings', 'MachineSettings', 'RunConfig', 'RunFacts', 'write_config', 'lift_1', 'lift_2',
+           'read_config']
 
 # %% ../../nbs/07_runs/01_config.ipynb #5324ca69
 from dataclasses import asdict, dataclass, field, fields
@@ -89,8 +90,9 @@ class MachineSettings:
 class RunConfig(MachineSettings, ScheduleSettings, MethodSettings, NetworkSettings, DataSettings):
     "The settings of a run; raises `ValueError` for the first value of a wrong kind"
     recipe:str|None=None      # recipe to start from, such as scenes; an unknown name lists all
+    parent:str|None=None      # run to go on from: its networks, and all of its settings that are not given
     def __post_init__(self):
-        for k in ('data','labelled','val'): # numbers and paths are accepted as text
+        for k in ('data','labelled','val','parent'): # numbers and paths are accepted as text
             if isinstance(v := getattr(self, k), (int,float,Path)) and not isinstance(v, bool): setattr(self, k, str(v))
         if isinstance(self.frozen, str): self.frozen = (self.frozen,)
         for k,hint in hints(RunConfig).items():
@@ -118,7 +120,7 @@ class RunFacts:
     hardware:str
 
 # %% ../../nbs/07_runs/01_config.ipynb #93d3e0c5
-FORMAT = 2
+FORMAT = 3
 
 def write_config(path:str|Path, config:RunConfig, facts:RunFacts):
     "Write `config.json` into a run folder"
@@ -175,7 +177,16 @@ def lift_1(
     facts = dict(split_family=None, val_hash=None) | {k:d.pop(k) for k in hints(RunFacts) if k in d}
     return dict(format=2, settings=_EARLY | d | records, facts=facts)
 
-LIFTS = {1:lift_1}
+# %% ../../nbs/07_runs/01_config.ipynb #54c0de51
+def lift_2(
+    d:dict, # of format 2
+    file    # its file, for messages
+)->dict: # of format 3
+    "A run without a parent; settings that are not an object are left for the reader to report"
+    s = d.get('settings')
+    return d | dict(format=3, settings=dict(parent=None) | s if isinstance(s, dict) else s)
+
+LIFTS = {1:lift_1, 2:lift_2}
 
 # %% ../../nbs/07_runs/01_config.ipynb #9895cb77
 def read_config(

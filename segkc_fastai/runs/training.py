@@ -6,10 +6,10 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/07_runs/training.html.md"""
 
 # %% auto #0
 __all__ = ['new_run', 'reset_peak', 'peak_memory', 'RunHistory', 'hardware', 'versions', 'run_facts', 'write_card', 'old_run',
-           'settled', 'train_run', 'resume_run']
+           'settled', 'start_from', 'train_run', 'resume_run']
 
 # %% ../../nbs/07_runs/04_training.ipynb #28a3444e
-import csv, ctypes, gc, io, math, platform, re, shutil, sys, time
+import csv, ctypes, gc, io, math, platform, re, shutil, sys, time, warnings
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from importlib.metadata import version
@@ -26,10 +26,10 @@ from ..core.files import write_json, write_text
 from ..data.splits import list_hash, write_list
 from ..methods.registry import make_method
 from ..methods.step import UnlabelledBatch
-from ..models.cohort import save_cohort
+from ..models.cohort import load_cohort, save_cohort, take_weights
 from ..models.segmenter import count_params, spec_of
 from .config import SENIOR, RunConfig, RunFacts, write_config
-from .folder import Run, has_checkpoint, run_loaders
+from .folder import Run, has_checkpoint, lineage, run_loaders, weights_of
 from .run_card import card, card_facts
 from ..train.checkpoint import Checkpoint
 from ..train.distributed import distributed, join_launch
@@ -196,14 +196,70 @@ def settled(
     trains = 'senior' in make_method(config.method, **config.method_args).members
     return replace(config, senior=SENIOR) if trains and config.senior is None else config
 
+# %% ../../nbs/07_runs/04_training.ipynb #895f8043
+def _check_trained(run):
+    "Raise `ValueError` unless a run has ended and holds its networks"
+    fix = f'finish it with --resume {run.path}'
+    if not run.ended: raise ValueError(f'{run.path}: not finished, so it has no weights to start from; {fix}')
+    for k in run.facts.networks:
+        if (file := run.path/f'{k}.safetensors').is_file(): continue
+        raise ValueError(f'{file}: missing, so {k} has no weights to start from; copy the whole run folder again')
+
+# %% ../../nbs/07_runs/04_training.ipynb #ea076a76
+def _check_parent(run, task, specs):
+    "Raise `ValueError` if classes or networks, as name → spec, are not those of a run"
+    was,now = (', '.join(o) for o in (run.task.classes, task.classes))
+    if was!=now: raise ValueError(f'{run.path}: its classes are {was:.300}, those of the data {now:.300}; '
+        'pass data with the same classes in the same order')
+    for k,spec in specs.items():
+        there = run.facts.networks.get(k, {}).get('spec', 'no such network')
+        if spec!=there: raise ValueError(f'{k}: {spec} here, {there} in {run.path}; pass the networks of that run')
+
+# %% ../../nbs/07_runs/04_training.ipynb #aded49bb
+def _learned(run):
+    "Names of the images with whose masks a run learned; without those that its list has to quote"
+    file = run.path/'labelled.txt'
+    return {o for o in file.read_text(encoding='utf-8').splitlines() if o[:1] not in ('','#','"')} if file.is_file() else set()
+
+def _check_images(run, data, labelled, held):
+    "Raise `ValueError` if a run or a parent of it learned from an image held out; warn if a label of the run is lost"
+    same = [o for o in lineage(run)[0] if Path(o.config.data).resolve()==Path(data).resolve()] # else names mean little
+    for o in same:
+        why = f'are among those that {o.path} learned from; hold out the same as that run'
+        if seen := sorted(_learned(o) & held): raise ValueError(f'val: {len(seen)} images held out, such as {seen[0]}, {why}')
+    lost = sorted(_learned(run) - labelled) if run in same else []
+    if lost: warnings.warn(f'labelled: {len(lost)} images that {run.path} learned from are not labelled now, such as {lost[0]}')
+
+# %% ../../nbs/07_runs/04_training.ipynb #786394ed
+def start_from(
+    learn,           # `Learner` of `dual_learner`
+    run:Run,         # finished
+    config:RunConfig # settings of the learner
+):
+    "Give a learner's networks the weights of a run; raises `ValueError` if classes, networks or validation do not fit"
+    cohort,dls = get_model(learn.model),learn.dls
+    _check_parent(run, dls.task, {k:spec_of(v) for k,v in cohort.members.items()})
+    held = [] if config.val is None else dls.valid_ds.pairs # those of a part of its own may have names of training images
+    _check_images(run, config.data, *({p.name for p in o} for o in (dls.split.labelled, held)))
+    take_weights(cohort, load_cohort(run.path, run.facts.networks, run.deployed))
+    for k in cohort.names: cohort[k].pretrained = weights_of(run.path)
+
 # %% ../../nbs/07_runs/04_training.ipynb #75d7054e
+def _parent(c):
+    "The run that a run goes on from, or None"
+    if c.parent is None: return None
+    _check_trained(run := Run(c.parent))
+    return run
+
 def _learner(path, c, begun, cbs, how):
     numbers = {k:getattr(c, k) for k in ('precision','accumulate','clip','channels_last','compile','skip_nonfinite')}
     opt = dict(opt_func=ADAMW, wd_bn_bias=True) if c.schedule=='poly' else {}
     kw = dict(cbs=L(cbs) + step_callbacks(**numbers, path=path/'checkpoint'), **opt)
-    method,weights = make_method(c.method, **c.method_args),c.pretrained and not begun
+    method,parent = make_method(c.method, **c.method_args),None if begun else _parent(c)
+    weights = c.pretrained and not begun and parent is None
     set_seed(c.seed)
     learn = dual_learner(run_loaders(c, **how), c.junior, c.senior, method, weights, c.frozen, **kw)
+    if parent: start_from(learn, parent, c)
     for k,v in begun.items(): get_model(learn.model)[k].pretrained = v['pretrained']
     return learn
 

@@ -6,7 +6,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/09_view/charts.html.md"""
 
 # %% auto #0
 __all__ = ['column_groups', 'epoch_axis', 'curves', 'class_bars', 'reliability_diagram', 'confusion_map', 'share_lines',
-           'size_scatter', 'arm_bars']
+           'size_scatter', 'arm_bars', 'chain_lines']
 
 # %% ../../nbs/09_view/05_charts.ipynb #8828d45f
 import re, matplotlib.pyplot as plt, numpy as np, seaborn as sns
@@ -371,4 +371,24 @@ def arm_bars(
     for i,m in enumerate(means): ax.annotate(f'{m:.1f}', (0, i), xytext=(4,0), textcoords='offset points', va='center')
     ax.set(xlabel='mIoU, %', ylabel='', title=title, xlim=(0, max(df.miou)*1.08))
     ax.legend(title='seed', title_fontsize=7, loc='center left', bbox_to_anchor=(1,.5))
+    return fig
+
+# %% ../../nbs/09_view/05_charts.ipynb #9b1dbdfc
+@styled
+def chain_lines(
+    df,        # columns labelled, minutes, labelling, val, test: see `run_chain`
+    width=PAGE # inches
+):
+    "mIoU over labelled images and over minutes, a dot for each run of a chain; returns the figure"
+    spent = 'minutes of training' + ' and labelling'*bool(df.labelling.notna().any())
+    fig,axs = _axes_for(2, width, 2.1, sharey=True)
+    for ax,(x,name) in zip(axs, dict(labelled='labelled images', minutes=spent).items()):
+        for part,col in zip(('val','test'), _distinct(2)):
+            o = df[df[part].notna()]
+            if len(o): ax.plot(o[x], o[part], 'o-', color=col, ms=4, lw=1.2, label=part)
+        ax.set_xlabel(name)
+    epoch_axis(axs[0], df.labelled)
+    axs[0].set_ylabel('mIoU, %')
+    if note := df.attrs.get('note'): fig.suptitle(fit_text(f'Earlier runs are not known. {note}', width-.3))
+    outside_legend(fig, *axs[0].get_legend_handles_labels())
     return fig

@@ -14,9 +14,9 @@ from functools import cache
 from pathlib import Path
 import pandas as pd
 from ..core.kinds import several
-from ..runs.folder import Run, read_results, conditions, run_row, share_name
+from ..runs.folder import Run, read_results, conditions, run_chain, run_row, share_name
 from ..train.probe import main_pair
-from .charts import arm_bars, class_bars, confusion_map, curves
+from .charts import arm_bars, chain_lines, class_bars, confusion_map, curves
 from .charts import reliability_diagram, share_lines, size_scatter
 from .figures import FORMATS, prediction_grid, save_figure
 from .pseudo_figures import class_flow, disagreement_grid, flow_counts, pair_shares, pseudo_curves
@@ -180,6 +180,12 @@ def _pseudo(run):
     return pseudo_curves(pd.read_csv(file))
 
 # %% ../../nbs/09_view/08_results.ipynb #bd71f8e2
+def _chain(run):
+    "The runs that led to a run"
+    df = run_chain(run)
+    if len(df)<2: raise ValueError(df.attrs['note'])
+    return chain_lines(df)
+
 def _run_jobs(run, evaluate):
     "Name of each figure of a run → the function that draws it"
     probe,reports = cache(run.probe),cache(lambda: _reports(run, evaluate))
@@ -187,6 +193,7 @@ def _run_jobs(run, evaluate):
     jobs = dict(curves=lambda: curves(run.history), grid=lambda: run_grid_figure(run), pseudo=lambda: _pseudo(run))
     jobs |= dict(classes=lambda: class_bars(reports()), reliability=lambda: reliability_diagram(deployed()))
     jobs |= dict(confusion=lambda: confusion_map(deployed()), flow=lambda: probe_flow(probe()))
+    if run.config.parent: jobs['chain'] = lambda: _chain(run)
     return jobs | dict(disagreement=lambda: probe_disagreement(probe()))
 
 def _drawn(jobs, *place):
