@@ -131,23 +131,25 @@ class Draft:
             raise
         _OPEN[str(self.journal)] = self
 
-    def _load(self, size):
-        self.edits,self.recovered,self.origin = 0,0,_fingerprint(self.path)
-        if self.journal.is_file():
-            self.label,self.origin,self.recovered,end = _read_journal(self.journal, size)
-            self.edits,self.file = self.recovered,open(self.journal, 'r+b')
-            self.file.truncate(end)
-            self.file.seek(end)
-            return
-        self.label = np.array(read_mask(self.path, self.task)) if self.origin else np.full(size, IGNORE, np.uint8)
-        if self.label.shape==size: return
-        h,w = self.label.shape
-        raise ValueError(f'{self.path}: {w}×{h} pixels, but the image has {size[1]}×{size[0]}; remove it, or make it anew')
-
     @property
     def changed(self)->bool: return _fingerprint(self.path)!=self.origin # did another program write the mask?
     @property
     def open(self)->bool: return self.lock.is_locked
+
+# %% ../../nbs/08_label/03_masks.ipynb #c94a56f3
+@patch
+def _load(self:Draft, size):
+    self.edits,self.recovered,self.origin = 0,0,_fingerprint(self.path)
+    if self.journal.is_file():
+        self.label,self.origin,self.recovered,end = _read_journal(self.journal, size)
+        self.edits,self.file = self.recovered,open(self.journal, 'r+b')
+        self.file.truncate(end)
+        self.file.seek(end)
+        return
+    self.label = np.array(read_mask(self.path, self.task)) if self.origin else np.full(size, IGNORE, np.uint8)
+    if self.label.shape==size: return
+    h,w = self.label.shape
+    raise ValueError(f'{self.path}: {w}×{h} pixels, but the image has {size[1]}×{size[0]}; remove it, or make it anew')
 
 # %% ../../nbs/08_label/03_masks.ipynb #49e504ef
 def _begin_journal(draft):

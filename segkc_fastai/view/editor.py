@@ -56,14 +56,18 @@ class MaskEditor(MaskViewer):
         self._say(found or ('mask on disk' if draft.origin else 'no mask yet'), bool(found))
         return self
 
-    def _say(self, text, bad=False): self.status = dict(text=text, bad=bad)
-    def _name_of(self, o): return f'm{self._about["draft"]}' if o is self.draft.label else super()._name_of(o)
+# %% ../../nbs/09_view/17_editor.ipynb #8c192d3a
+@patch
+def _say(self:MaskEditor, text, bad=False): self.status = dict(text=text, bad=bad)
+@patch
+def _name_of(self:MaskEditor, o): return f'm{self._about["draft"]}' if o is self.draft.label else MaskViewer._name_of(self, o)
 
-    def _show_mask(self, image, name):
-        "Show the mask and what it can be compared with"
-        panels = dict(mask=Panel('label', self.draft.label)) | _proposal_panels(self.proposals)
-        if self._over and self.draft.path.is_file(): panels['on disk'] = Panel('label', read_mask(self.draft.path, self.task))
-        self.show(image, panels, name=name)
+@patch
+def _show_mask(self:MaskEditor, image, name):
+    "Show the mask and what it can be compared with"
+    panels = dict(mask=Panel('label', self.draft.label)) | _proposal_panels(self.proposals)
+    if self._over and self.draft.path.is_file(): panels['on disk'] = Panel('label', read_mask(self.draft.path, self.task))
+    self.show(image, panels, name=name)
 
 # %% ../../nbs/09_view/17_editor.ipynb #745a373b
 @patch

@@ -131,14 +131,17 @@ class Labeller:
         self._say()
         self._ahead()
 
-    def _ahead(self):
-        "Predict the next image in a quiet moment; without an event loop there is no browser to wait for"
-        if self.later: self.later.cancel()
-        with suppress(RuntimeError): self.later = asyncio.get_running_loop().call_later(.3, self._predict_next)
+# %% ../../nbs/09_view/18_labelling.ipynb #d8ad7cb6
+@patch
+def _ahead(self:Labeller):
+    "Predict the next image in a quiet moment; without an event loop there is no browser to wait for"
+    if self.later: self.later.cancel()
+    with suppress(RuntimeError): self.later = asyncio.get_running_loop().call_later(.3, self._predict_next)
 
-    def _predict_next(self):
-        with suppress(Exception): # an image that cannot be read is told when it is its turn
-            if self.at+1<len(self.pairs): self._content(self.at+1)
+@patch
+def _predict_next(self:Labeller):
+    with suppress(Exception): # an image that cannot be read is an error when it is its turn
+        if self.at+1<len(self.pairs): self._content(self.at+1)
 
 # %% ../../nbs/09_view/18_labelling.ipynb #26e54714
 @patch

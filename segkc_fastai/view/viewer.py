@@ -155,6 +155,7 @@ class ViewerState(anywidget.AnyWidget):
         maps = [getattr(p, k) for p in self.panels.values() for k in ('label','confidence','image')]
         return [o for o in (self.image, self.truth, *maps) if o is not None]
 
+    def _name_of(self, o): return _name(o)
     def ahead(self, *arrays): # (H,W) maps and (H,W,3) images, uint8; None is skipped
         "Send arrays that will be shown soon"
         self._give({_name(o):o for o in arrays if o is not None})
@@ -195,12 +196,11 @@ class MaskViewer(ViewerState):
             self._panels = [_panel_message(k, p, of) for k,p in panels.items()]
         return self
 
-    def _name_of(self, o): return _name(o)
     def _heard(self, _, msg, buffers):
         if msg.get('key')=='f': self.save_picture()
-        wanted = [k for k in msg.get('want', ()) if k in self._named]
+        wanted = {k:self._named[k] for k in msg.get('want', ()) if k in self._named}
         for k in wanted: self._held.pop(k, None)
-        self._give({k:self._named[k] for k in wanted})
+        self._give(wanted)
 
     def save_picture(self):
         "Send the picture as a PNG file to the browser, as the key `f` does; the browser shows errors"

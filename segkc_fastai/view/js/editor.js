@@ -154,7 +154,7 @@ class Editor {
     return true
   }
 
-  // Pointer events do not count clicks
+  // Pointer events have no number of clicks
   corner({clientX: x, clientY: y, timeStamp}, at) {
     const [x0, y0, before] = this.clicked || []
     this.clicked = [x, y, timeStamp]

@@ -45,7 +45,7 @@ export function remember(history, edit) {
   }
 }
 
-// Undoes or repeats an edit; returns its triples, or null if there is none
+// Undoes or repeats an edit; returns its triples, or null without one
 export function undo(history, label) {
   const edit = history.done.pop()
   if (!edit) return null
