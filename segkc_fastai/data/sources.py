@@ -139,7 +139,11 @@ def folder_source(
     src.train,src.extra = pair_up(path/f'{top}images', path/f'{top}masks')
     src.val,src.test = _pairs_only(_val_folder(path)),_pairs_only(path/'test')
     if not src.train: raise ValueError(f'{path}: no pairs; {top}masks must contain a mask for an image in {top}images')
-    src.extra += [Pair(f) for f in _stems(path/'unlabelled'/'images', 'images').values()]
+    labelled,rest = pair_up(*(path/'unlabelled'/k for k in ('images','masks'))) # masks that were made since
+    twice = {p.name for p in src.train}&{p.name for p in labelled}
+    if twice: raise ValueError(f'{path}: {top}images and unlabelled/images both have a mask for {some_names(twice)}; rename one')
+    src.train += labelled
+    src.extra += rest
     return src
 
 # %% ../../nbs/02_data/02_sources.ipynb #f83a4b93

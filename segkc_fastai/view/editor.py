@@ -46,9 +46,9 @@ class MaskEditor(MaskViewer):
         name='',            # the line above the panels
         seconds:int=0       # spent on this image before
     ):
-        "Edit the mask of an image, after saving the one before; raises as `Draft` does"
-        self.leave()
+        "Edit the mask of an image, after saving the one before; raises as `Draft` does, and then keeps the one before"
         draft = Draft(path, self.task, np.shape(image)[:2])
+        self.leave()
         self.draft,self.proposals,self.seconds,self._over = draft,proposals or {},seconds,False
         self._about = dict(draft=secrets.token_hex(6), seconds=seconds)
         self._show_mask(np.asarray(image), name)

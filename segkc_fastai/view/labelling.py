@@ -128,7 +128,7 @@ class Labeller:
         log = read_log(self.run.path).set_index('name').seconds
         self.editor.edit(image, self.files[at], proposals, self.pairs[at].name, int(log.get(self.pairs[at].name, 0)))
         self.at = at
-        self._say()
+        self._head_line()
         self._ahead()
 
 # %% ../../nbs/09_view/18_labelling.ipynb #d8ad7cb6
@@ -158,7 +158,7 @@ def done(self:Labeller)->pd.DataFrame: # name, seconds
     return df[df.name.isin([p.name for p in self.pairs])].reset_index(drop=True)
 
 @patch
-def _say(self:Labeller):
+def _head_line(self:Labeller):
     df,n = self.done(),len(self.pairs)
     took = f' · {df.seconds.mean()/60:.1f} minutes a mask' if len(df) else ''
     self.head.value = f'<b>{self.at+1} of {n}</b> · {html.escape(self.pair.name)} · {len(df)} saved{took}'
@@ -168,10 +168,12 @@ def _say(self:Labeller):
 def _saved(self:Labeller, editor):
     name = self.pairs[self.files.index(editor.draft.path)].name
     log,src = log_mask(self.run.path, name, editor.seconds),self.run.source()
-    known = {p.name:p for p in [*src.train, *src.extra]}
-    names = dict.fromkeys([*read_names(self.run.path/'labelled.txt', known), *(k for k in log.name if k in known)])
-    write_list(self.run.path/'labels.txt', [known[k] for k in names], f'{len(names)} labelled images, {len(log)} of them added to {self.run.path.name}')
-    self._say()
+    known = {p.name:p for p in src.train} # masks in another folder are not in the data
+    first = read_names(self.run.path/'labelled.txt', known)
+    names = dict.fromkeys([*first, *(k for k in log.name if k in known)])
+    what = f'{len(names)} labelled images, {len(first)} of them those of {self.run.path.name}'
+    write_list(self.run.path/'labels.txt', [known[k] for k in names], what)
+    self._head_line()
 
 @patch
 def _ipython_display_(self:Labeller): display_both(self.widget, self.editor)

@@ -1,0 +1,170 @@
+"Masks under work and the queue, without a browser: crashes, full disks, other programs, bad input"
+import errno, os, subprocess, sys
+import numpy as np, pytest
+from PIL import Image
+from segkc_fastai.core.task import IGNORE, Task
+from segkc_fastai.data.labels import read_mask
+from segkc_fastai.data.scenes import write_scenes
+from segkc_fastai.data.splits import read_names
+from segkc_fastai.label.masks import Draft, MaskChanged, apply_runs, as_runs, encode_mask
+from segkc_fastai.runs.config import RunConfig
+from segkc_fastai.runs.training import train_run
+from segkc_fastai.view.labelling import Labeller, queue_of, read_log
+
+TASK,RGB = Task(['a','b','c']),Task(['a','b'], [(9,9,9),(7,200,3)], masks='rgb', ignore=[(0,0,0)])
+CODINGS = dict(index=TASK, rgb=RGB, binary=Task(['no','yes'], masks={0:0, 255:1}, ignore=[7]), wide=Task(['a','b'], masks={1000:0, 65535:1}, ignore=[3]))
+row = lambda *o: np.int32([o])
+
+@pytest.mark.parametrize('task', CODINGS.values(), ids=CODINGS)
+def test_a_mask_is_read_as_it_was_written(task, tmp_path):
+    label = np.random.default_rng(0).choice([*range(len(task)), IGNORE], (31,17)).astype(np.uint8)
+    encode_mask(label, task).save(tmp_path/'m.png')
+    assert np.array_equal(read_mask(tmp_path/'m.png', task), label)
+
+@pytest.mark.parametrize('seed', range(5))
+def test_runs_make_the_map_again(seed):
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, 1+seed, (13,29)).astype(np.uint8)
+    again = rng.integers(0, 256, label.shape).astype(np.uint8)
+    apply_runs(again, as_runs(label))
+    assert np.array_equal(label, again)
+
+CRASH = '''
+import numpy as np, os
+from segkc_fastai.core.task import Task
+from segkc_fastai.label.masks import Draft
+d = Draft({path!r}, Task(['a','b','c']), (8,9))
+for i in range(5): d.edit(np.int32([[i%3, 7*i, 9]]))
+os._exit(9)'''
+
+def test_a_process_that_dies_leaves_its_edits(tmp_path):
+    path = tmp_path/'masks'/'a.png'
+    assert subprocess.run([sys.executable, '-c', CRASH.format(path=str(path))]).returncode==9
+    want = np.full(72, IGNORE, np.uint8)
+    for i in range(5): want[7*i:7*i+9] = i%3
+    d = Draft(path, TASK, (8,9))
+    assert d.recovered==5 and np.array_equal(d.label.ravel(), want) and not path.exists()
+
+@pytest.mark.parametrize('cut', [1, 5, 11, 19])
+def test_a_journal_that_was_cut_short_loses_its_last_edit_alone(tmp_path, cut):
+    d = Draft(tmp_path/'a.png', TASK, (4,4))
+    for i in range(3): d.edit(row(i, 4*i, 4))
+    d.close()
+    data = d.journal.read_bytes()
+    d.journal.write_bytes(data[:-cut])
+    again = Draft(tmp_path/'a.png', TASK, (4,4))
+    assert again.recovered==2 and again.label.tolist()==[[0]*4, [1]*4, [IGNORE]*4, [IGNORE]*4]
+    again.edit(row(2, 12, 4))
+    again.close()
+    assert Draft(tmp_path/'a.png', TASK, (4,4)).label[3].tolist()==[2]*4, 'edits after the recovery follow the last complete one'
+
+def test_a_full_disk_keeps_the_edits(tmp_path, monkeypatch):
+    Image.fromarray(np.zeros((2,2), np.uint8)).save(tmp_path/'a.png')
+    d = Draft(tmp_path/'a.png', TASK, (2,2))
+    d.edit(row(1, 0, 3))
+    def full(*a, **k): raise OSError(errno.ENOSPC, 'No space left on device')
+    monkeypatch.setattr(Image.Image, 'save', full)
+    with pytest.raises(OSError, match='No space left'): d.save()
+    monkeypatch.undo()
+    assert read_mask(tmp_path/'a.png', TASK).tolist()==[[0,0],[0,0]] and d.journal.is_file()
+    d.close()
+    again = Draft(tmp_path/'a.png', TASK, (2,2))
+    again.save()
+    assert read_mask(tmp_path/'a.png', TASK).tolist()==[[1,1],[1,0]]
+    assert sorted(o.name for o in tmp_path.iterdir() if o.name[0]!='.')==['a.png','a.png.bak']
+
+def test_another_program(tmp_path):
+    d = Draft(tmp_path/'a.png', TASK, (1,2))
+    d.edit(row(1, 0, 2))
+    Image.fromarray(np.uint8([[2,2]])).save(tmp_path/'a.png')
+    with pytest.raises(MaskChanged): d.save()
+    d.close()
+    again = Draft(tmp_path/'a.png', TASK, (1,2))
+    assert again.label.tolist()==[[1,1]] and again.changed, 'also after the editor was closed'
+    again.save(over=True)
+    assert np.array(Image.open(tmp_path/'a.png.bak')).tolist()==[[2,2]]
+
+def test_another_process_has_the_mask(tmp_path):
+    code = f"import sys; from segkc_fastai.core.task import Task; from segkc_fastai.label.masks import Draft\nd = Draft({str(tmp_path/'a.png')!r}, Task(['a','b']), (1,2)); print('ready', flush=True); sys.stdin.read()"
+    p = subprocess.Popen([sys.executable, '-c', code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert p.stdout.readline()=='ready\n'
+    with pytest.raises(ValueError, match='open in another editor'): Draft(tmp_path/'a.png', TASK, (1,2))
+    p.communicate('')
+    Draft(tmp_path/'a.png', TASK, (1,2)).close()
+
+@pytest.mark.parametrize('name,size,why', [('a.png',(3,3),'2×2 pixels, but the image has 3×3'), ('a.tif',(2,2),'edited as PNG')])
+def test_masks_that_cannot_be_edited(tmp_path, name, size, why):
+    Image.fromarray(np.zeros((2,2), np.uint8)).save(tmp_path/name)
+    with pytest.raises(ValueError, match=why): Draft(tmp_path/name, TASK, size)
+    Draft(tmp_path/'b.png', TASK, size).close()
+
+@pytest.mark.skipif(os.name=='nt' or not hasattr(os, 'geteuid') or os.geteuid()==0, reason='root may write everywhere')
+def test_a_folder_that_cannot_be_written(tmp_path):
+    tmp_path.chmod(0o555)
+    try:
+        with pytest.raises(OSError, match='cannot be saved there; pass another folder'): Draft(tmp_path/'a.png', TASK, (2,2))
+    finally: tmp_path.chmod(0o755)
+
+def test_open_pixels_need_a_value(tmp_path):
+    d = Draft(tmp_path/'a.png', Task(['no','yes'], masks={0:0, 255:1}, ignore=[]), (2,2))
+    d.edit(row(1, 0, 3))
+    with pytest.raises(ValueError, match='1 pixels have no class'): d.save()
+    d.edit(row(0, 3, 1))
+    d.save()
+    assert np.array(Image.open(tmp_path/'a.png')).tolist()==[[255,255],[255,0]]
+
+@pytest.fixture(scope='module')
+def runs(tmp_path_factory):
+    "Runs of two networks and of one, on ten scenes, four of which have masks"
+    d = tmp_path_factory.mktemp('queue')
+    write_scenes(d/'data', n_train=10, n_val=2, n_test=0, size=(32,64))
+    for f in sorted((d/'data'/'train'/'masks').iterdir())[4:]: f.unlink()
+    (d/'data'/'unlabelled').mkdir()
+    small = dict(junior='test_efficientnet+fpn:32', pretrained=False, labelled='3', size=(32,64), bs=2, epochs=1, probe=0, checkpoint=None)
+    pair = dict(senior='test_resnet+fpn:32', method='cps')
+    return {k:train_run(d/k, RunConfig(str(d/'data'), **small | kw)) for k,kw in dict(pair=pair, one=dict(method='supervised')).items()}
+
+def painted(q, to=0, seconds=30):
+    "Give all pixels of the current image a class, as the browser would"
+    e = q.editor
+    e._heard(e, dict(edit='page', of=e._about['draft'], seconds=seconds), [row(to, 0, e.draft.label.size).tobytes()])
+
+@pytest.mark.parametrize('name', ['pair','one'])
+def test_queue(runs, name, tmp_path):
+    run = runs[name]
+    q = Labeller(run, n=3, masks=tmp_path/'new')
+    assert len(q.pairs)==3 and [*q.editor.panels]==['mask','senior','junior','where they differ'] if name=='pair' else ['mask','junior']
+    painted(q)
+    first = q.pair.name
+    q._key(q.editor, dict(key='ArrowRight'), [])
+    assert q.at==1 and read_mask(tmp_path/'new'/f'{first}.png', run.task).max()==0, 'saved on leaving'
+    q._key(q.editor, dict(key='ArrowLeft'), [])
+    q._key(q.editor, dict(key='ArrowLeft'), [])
+    assert q.at==0 and q.editor.seconds==30 and q.editor.status['text']=='mask on disk'
+    assert [o.name for o in Labeller(run, masks=tmp_path/'new').pairs]==[o.name for o in q.pairs], 'the same suggestions again'
+
+def test_saved_masks_join_the_list(runs):
+    run = runs['pair']
+    before = {o.name for o in run.source().train}
+    name = next(p.name for p in run.source().extra)
+    q = Labeller(run, [name])
+    painted(q)
+    assert q.editor.save()
+    after = run.source()
+    assert {o.name for o in after.train}==before|{name}
+    assert set(read_names(run.path/'labels.txt', {o.name for o in after.train}))>={name, *read_names(run.path/'labelled.txt', before)}
+    assert read_log(run.path).set_index('name').seconds[name]==30
+
+def test_names_that_are_not_there(runs, tmp_path):
+    with pytest.raises(ValueError, match='nowhere: no such image among 10'): queue_of(runs['pair'], ['nowhere'])
+    (tmp_path/'list.txt').write_text('nowhere\n')
+    with pytest.raises(ValueError, match='nowhere'): queue_of(runs['pair'], tmp_path/'list.txt')
+
+def test_an_image_that_cannot_be_opened_is_told(runs, tmp_path):
+    run = runs['one']
+    q = Labeller(run, [o.name for o in run.source().train[:2]], masks=tmp_path)
+    Image.fromarray(np.zeros((2,2), np.uint8)).save(q.files[1])
+    q._key(q.editor, dict(key='ArrowRight'), [])
+    assert q.editor.status['bad'] and '2×2 pixels' in q.editor.status['text'] and q.at==0
+    painted(q)
+    assert q.editor.save(), 'the image before is still open'
