@@ -9,12 +9,12 @@ A region is right if at least half of its pixels were changed by an error, and n
 Precision at k is the share of right regions among the first k, with k the number of errors; recall at 2k is the share of
 errors that the first 2k regions find. An image is right if its mask was changed."""
 import json, os, shutil, sys, warnings
+from dataclasses import replace
 from pathlib import Path
 import numpy as np, pandas as pd, torch
 from PIL import Image
 from scipy import ndimage
 from segkc_fastai.core.files import replacing
-from segkc_fastai.core.task import load_task
 from segkc_fastai.data.benchmarks import load_source
 from segkc_fastai.data.drawing import CAR, PEDESTRIAN, POLE, TREE
 from segkc_fastai.data.labels import read_image, read_mask
@@ -104,4 +104,100 @@ def spoilt(name, seed):
 def settings(name, data, seed):
     how = dict(scenes=dict(size=(64,96), epochs=20), nuclei=dict(epochs=20))[name] # 22 steps each
     config = recipe(dict(scenes='demo').get(name, name))(str(data))
-    return type(config)(**vars(config) | dict(labelled=str(LABELLED), seed=seed, checkpoint=None, probe=0) | how)
+    return replace(config, labelled=str(LABELLED), seed=seed, checkpoint=None, **how)
+
+# ---- rankings: score and place, (H,W) bool, of the regions of each image
+
+def judged(run, pairs):
+    "Name, probabilities (K,H,W) of junior and senior, and label of images"
+    nets = {k:run.network(k) for k in ('junior','senior')}
+    for o in pairs:
+        x = torch.from_numpy(np.array(read_image(o.image))).permute(2,0,1)[None]/255
+        with torch.no_grad(): ps = {k:probabilities(net, x, run.config.evaluate, window=run.config.size)[0].numpy() for k,net in nets.items()}
+        yield o.name,ps,read_mask(o.mask, run.task)
+
+def regions(where, other, score):
+    "Connected places with the same other class that are not tiny, with the score of each"
+    for k in np.unique(other[where]):
+        parts,n = ndimage.label(where & (other==k))
+        for i in range(1, n+1):
+            if (o := parts==i).sum()>=SMALLEST: yield float(score(o)),o
+
+def cross_entropy(p, label): return -np.log(np.take_along_axis(p, label[None].astype(int), 0)[0].clip(1e-7))
+
+def ours(images, df):
+    "The regions of `label_errors`; an image is as bad as its worst"
+    for name,ps,label in images:
+        other,margin = suspicion(list(ps.values()), label)
+        found = []
+        for r in df[df.name==name].itertuples():
+            x0,y0,x1,y1 = r.box
+            o = np.zeros(label.shape, bool)
+            o[y0:y1,x0:x1] = True
+            found.append((r.score, o & (margin>=LEAST) & (other==r.number)))
+        yield name,max((v for v,_ in found), default=0),found
+
+def loss(images, df):
+    "Where the junior's labels differ, by mean cross entropy; images by that of all pixels"
+    for name,ps,label in images:
+        p,ce = ps['junior'],cross_entropy(ps['junior'], label)
+        yield name,ce.mean(),list(regions(p.argmax(0)!=label, p.argmax(0), lambda o: ce[o].mean()))
+
+def cleanlab(images, df):
+    "The pixels that cleanlab lists for the junior, by the sum of one less their quality; images by its score. Sizes differ, so it sees one column"
+    column = lambda of: np.concatenate([of(ps['junior'], label) for _,ps,label in images], -1)[None,...,None]
+    labels,p = column(lambda p,label: label.ravel().astype(int)),column(lambda p,label: p.reshape(len(p), -1).astype(np.float64))
+    issues,at = find_label_issues(labels, p, verbose=False).ravel(),0
+    for name,ps,label in images:
+        p,own = ps['junior'],issues[at:at+label.size].reshape(label.shape)
+        at += label.size
+        bad,quality = (o[0] for o in get_label_quality_scores(label[None].astype(int), p[None].astype(np.float64), verbose=False))
+        yield name,-bad,list(regions(own, p.argmax(0), lambda o: (1-quality[o]).sum()/label.size))
+
+RANKINGS = dict(ours=ours, loss=loss) | (dict(cleanlab=cleanlab) if find_label_issues else {})
+
+# ---- measures
+
+def hits(ranked, n):
+    "How many errors the first `n` pairs of image and truth find"
+    return len({name for name,right in ranked[:n] if right})
+
+def measures(found, changed):
+    "Precision and recall in % of a ranking; `changed` is name → (H,W) bool of the masks with an error"
+    k,truth = len(changed),lambda name,o: name in changed and bool(changed[name][o].mean()>=.5)
+    rows = sorted([(-s, name, truth(name, o)) for name,_,os in found for s,o in os])
+    images = sorted([(-s, name, name in changed) for name,s,_ in found])
+    by_region,by_image = ([o[1:] for o in rs] for rs in (rows, images))
+    at = lambda ranked, n: round(100*hits(ranked, n)/k, 1)
+    return dict(regions=len(rows), precision_at_k=at(by_region, k), recall_at_2k=at(by_region, 2*k),
+        images_precision_at_k=at(by_image, k), images_recall_at_2k=at(by_image, 2*k))
+
+def rows(name, seed):
+    "A row of the table for each ranking"
+    data,top = spoilt(name, seed),RUNS/f'{name}-seed{seed}'
+    config = settings(name, data, seed)
+    df = label_errors(config, top/'check', device='cpu')
+    src,done = load_source(data),json.loads((data/'errors.json').read_text())
+    df['number'] = df.other.map(src.task.classes.index)
+    labelled = {o.name:o for o in split_source(src, LABELLED, seed).labelled}
+    clean = {o.name:read_mask(o.mask, src.task) for o in load_source(top/'clean').train if o.name in done}
+    changed = {k:read_mask(labelled[k].mask, src.task)!=clean[k] for k in done}
+    runs = [Run(top/'check'/f'fold-{i}') for i in range(3)]
+    images = [o for run in runs for o in judged(run, held(run, labelled))]
+    for how,f in RANKINGS.items():
+        yield dict(data=name, seed=seed, images=len(labelled), errors=len(changed), ranking=how) | measures(list(f(images, df)), changed)
+
+def held(run, labelled):
+    "The labelled images that a fold was not trained on"
+    taken = {o.name for o in split_source(run.source(), run.config.labelled).labelled}
+    return [o for k,o in labelled.items() if k not in taken]
+
+if __name__=='__main__':
+    warnings.filterwarnings('ignore')
+    os.chdir(ROOT)
+    todo = [o for o in SETS if not sys.argv[1:] or o[0] in sys.argv[1:]]
+    df = pd.DataFrame([r for o in todo for r in rows(*o)])
+    if FILE.exists():
+        old = pd.read_csv(FILE)
+        df = pd.concat([old[[o not in todo for o in zip(old.data, old.seed)]], df], ignore_index=True)
+    with replacing(FILE) as f: df.to_csv(f, index=False)
