@@ -15,6 +15,7 @@ import numpy as np, pandas as pd, torch
 from PIL import Image
 from scipy import ndimage
 from segkc_fastai.core.files import replacing
+from segkc_fastai.core.task import load_task
 from segkc_fastai.data.benchmarks import load_source
 from segkc_fastai.data.drawing import CAR, PEDESTRIAN, POLE, TREE
 from segkc_fastai.data.labels import read_image, read_mask
@@ -24,6 +25,8 @@ from segkc_fastai.evaluate.inference import probabilities
 from segkc_fastai.label.errors import LEAST, SMALLEST, label_errors, suspicion
 from segkc_fastai.runs.folder import Run
 from segkc_fastai.runs.recipes import recipe
+from segkc_fastai.view.figures import grid, save_figure
+from segkc_fastai.view.overlay import overlay
 try: from cleanlab.segmentation.filter import find_label_issues
 except ImportError: find_label_issues = None
 else: from cleanlab.segmentation.rank import get_label_quality_scores
@@ -32,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get('SEGKC_DATA', ROOT.parent/'shared'/'data'))
 RUNS = Path('runs')/'label_noise' # relative, because settings name the lists of labelled images
 FILE = ROOT/'nbs'/'results'/'label_errors.csv'
-IMAGES,LABELLED,SHARE,BY,AREA = 150,90,.2,6,60 # all images, labelled ones, share with an error, pixels of a shift, smallest object
+IMAGES,LABELLED,SHARE,BY,AREA = 300,240,.2,6,60 # all images, labelled ones, share with an error, pixels of a shift, smallest object
 SETS = ('scenes',0),('scenes',1),('nuclei',0)
 OBJECTS = dict(scenes=(TREE,CAR,POLE,PEDESTRIAN), nuclei=(1,))
 KINDS = dict(scenes=('flip','drop','add','shift'), nuclei=('drop','add','shift')) # with two classes, a flip is a drop
@@ -102,9 +105,10 @@ def spoilt(name, seed):
     return top/'data'
 
 def settings(name, data, seed):
-    how = dict(scenes=dict(size=(64,96), epochs=20), nuclei=dict(epochs=20))[name] # 22 steps each
+    "Short trainings, 40 steps an epoch; without features in common, the networks err more independently"
+    how = dict(scenes=dict(size=(64,96), lr=3e-3), nuclei=dict(size=(96,96)))[name]
     config = recipe(dict(scenes='demo').get(name, name))(str(data))
-    return replace(config, labelled=str(LABELLED), seed=seed, checkpoint=None, **how)
+    return replace(config, method='cps', method_args=dict(warmup=.5), labelled=str(LABELLED), epochs=15, seed=seed, checkpoint=None, **how)
 
 # ---- rankings: score and place, (H,W) bool, of the regions of each image
 
@@ -172,25 +176,41 @@ def measures(found, changed):
     return dict(regions=len(rows), precision_at_k=at(by_region, k), recall_at_2k=at(by_region, 2*k),
         images_precision_at_k=at(by_image, k), images_recall_at_2k=at(by_image, 2*k))
 
-def rows(name, seed):
-    "A row of the table for each ranking"
-    data,top = spoilt(name, seed),RUNS/f'{name}-seed{seed}'
-    config = settings(name, data, seed)
-    df = label_errors(config, top/'check', device='cpu')
-    src,done = load_source(data),json.loads((data/'errors.json').read_text())
-    df['number'] = df.other.map(src.task.classes.index)
-    labelled = {o.name:o for o in split_source(src, LABELLED, seed).labelled}
-    clean = {o.name:read_mask(o.mask, src.task) for o in load_source(top/'clean').train if o.name in done}
-    changed = {k:read_mask(labelled[k].mask, src.task)!=clean[k] for k in done}
-    runs = [Run(top/'check'/f'fold-{i}') for i in range(3)]
-    images = [o for run in runs for o in judged(run, held(run, labelled))]
-    for how,f in RANKINGS.items():
-        yield dict(data=name, seed=seed, images=len(labelled), errors=len(changed), ranking=how) | measures(list(f(images, df)), changed)
-
 def held(run, labelled):
     "The labelled images that a fold was not trained on"
     taken = {o.name for o in split_source(run.source(), run.config.labelled).labelled}
     return [o for k,o in labelled.items() if k not in taken]
+
+def checked(name, seed):
+    "`label_errors` of a set, its labelled pairs by name, the right labels of those with an error, and where these were changed"
+    data,top = spoilt(name, seed),RUNS/f'{name}-seed{seed}'
+    df = label_errors(settings(name, data, seed), top/'check', device='cpu')
+    src,done = load_source(data),json.loads((data/'errors.json').read_text())
+    df['number'] = df.other.map(src.task.classes.index)
+    labelled = {o.name:o for o in split_source(src, LABELLED, seed).labelled}
+    clean = {o.name:read_mask(o.mask, src.task) for o in load_source(top/'clean').train if o.name in done}
+    return df,labelled,clean,{k:read_mask(labelled[k].mask, src.task)!=clean[k] for k in done}
+
+def rows(name, seed):
+    "A row of the table for each ranking"
+    df,labelled,_,changed = checked(name, seed)
+    runs = [Run(RUNS/f'{name}-seed{seed}'/'check'/f'fold-{i}') for i in range(3)]
+    images = [o for run in runs for o in judged(run, held(run, labelled))]
+    for how,f in RANKINGS.items():
+        yield dict(data=name, seed=seed, images=len(labelled), errors=len(changed), ranking=how) | measures(list(f(images, df)), changed)
+
+def draw(name, seed, n=6, beside=16):
+    "The first regions: image, label, what the junior says, and the label before errors were put in"
+    df,labelled,clean,changed = checked(name, seed)
+    task,shown,names = load_task(RUNS/f'{name}-seed{seed}'/'data'),[],[]
+    for r in df[:n].itertuples():
+        label = read_mask(r.mask, task)
+        (x0,y0,x1,y1),(h,w) = r.box,label.shape
+        at = slice(max(y0-beside, 0), min(y1+beside, h)),slice(max(x0-beside, 0), min(x1+beside, w))
+        im,said = np.array(read_image(r.image)),np.asarray(Image.open(RUNS/f'{name}-seed{seed}'/'check'/'predictions'/'junior'/f'{r.name}.png'))
+        shown.append([im[at], *(overlay(im, o, task)[at] for o in (label, said, clean.get(r.name, label)))])
+        names.append(r.kind)
+    save_figure(grid(shown, ['image','label','networks','before'], names), ROOT/'nbs'/'images'/f'label_errors_{name}.png')
 
 if __name__=='__main__':
     warnings.filterwarnings('ignore')
