@@ -56,7 +56,7 @@ def around(mask, o):
     return np.bincount(mask[ndimage.binary_dilation(o, iterations=3) & ~o]).argmax()
 
 def place(r, o, mask, classes):
-    "An object moved to where there is none, or None"
+    "An object moved to a place without one, or None"
     for _ in range(50):
         ys,xs = np.nonzero(o)
         to = r.integers(0, mask.shape[0]-np.ptp(ys)),r.integers(0, mask.shape[1]-np.ptp(xs))
@@ -129,23 +129,32 @@ def regions(where, other, score):
 
 def cross_entropy(p, label): return -np.log(np.take_along_axis(p, label[None].astype(int), 0)[0].clip(1e-7))
 
-def ours(images, df):
+def ours(images, df, by_margin=False):
     "The regions of `label_errors`; an image is as bad as its worst"
     for name,ps,label in images:
-        other,margin = suspicion(list(ps.values()), label)
+        other,margin,_ = suspicion(list(ps.values()), label)
         found = []
         for r in df[df.name==name].itertuples():
             x0,y0,x1,y1 = r.box
             o = np.zeros(label.shape, bool)
             o[y0:y1,x0:x1] = True
-            found.append((r.score, o & (margin>=LEAST) & (other==r.number)))
+            o &= (margin>=LEAST) & (other==r.number)
+            found.append((margin[o].sum()/label.size if by_margin else r.score, o))
         yield name,max((v for v,_ in found), default=0),found
 
-def loss(images, df):
+def margins(images, df):
+    "The same regions by the share of the image × the smaller margin"
+    return ours(images, df, True)
+
+def loss(images, df, area=0):
     "Where the junior's labels differ, by mean cross entropy; images by that of all pixels"
     for name,ps,label in images:
         p,ce = ps['junior'],cross_entropy(ps['junior'], label)
-        yield name,ce.mean(),list(regions(p.argmax(0)!=label, p.argmax(0), lambda o: ce[o].mean()))
+        yield name,ce.mean(),list(regions(p.argmax(0)!=label, p.argmax(0), lambda o: ce[o].mean()*o.sum()**area))
+
+def large_loss(images, df):
+    "The same by cross entropy × root of the area"
+    return loss(images, df, .5)
 
 def cleanlab(images, df):
     "The pixels that cleanlab lists for the junior, by the sum of one less their quality; images by its score. Sizes differ, so it sees one column"
@@ -158,7 +167,7 @@ def cleanlab(images, df):
         bad,quality = (o[0] for o in get_label_quality_scores(label[None].astype(int), p[None].astype(np.float64), verbose=False))
         yield name,-bad,list(regions(own, p.argmax(0), lambda o: (1-quality[o]).sum()/label.size))
 
-RANKINGS = dict(ours=ours, loss=loss) | (dict(cleanlab=cleanlab) if find_label_issues else {})
+RANKINGS = {'ours':ours, 'ours, by margin and area':margins, 'loss':loss, 'loss × root of area':large_loss} | (dict(cleanlab=cleanlab) if find_label_issues else {})
 
 # ---- measures
 

@@ -25,8 +25,8 @@ def sure(m, k=3, p=.9): return np.where(np.arange(k)[:,None,None]==m, p, (1-p)/(
 
 def test_ignored_pixels_are_never_suspicious():
     label = box()*IGNORE
-    other,margin = suspicion([sure(1-box())]*2, label)
-    assert (margin[label==IGNORE]==0).all() and (margin[label==0]>.8).all()
+    other,margin,evidence = suspicion([sure(1-box())]*2, label)
+    assert (margin[label==IGNORE]==0).all() and (evidence[label==IGNORE]==0).all() and (margin[label==0]>.8).all()
 
 def test_both_networks_must_agree():
     found = lambda *ps: suspicious_regions(*suspicion(ps, 0*box()), 0*box())
@@ -35,17 +35,17 @@ def test_both_networks_must_agree():
 
 def test_one_network_is_enough_for_a_run_with_one(): assert len(suspicious_regions(*suspicion([sure(box())], 0*box()), 0*box()))==1
 
-def test_score_is_the_share_of_the_image_by_the_smaller_margin():
+def test_score_is_the_smaller_evidence_by_the_root_of_the_share():
     r, = suspicious_regions(*suspicion([sure(box(), p=.9), sure(box(), p=.8)], 0*box()), 0*box())
-    assert r['score']==pytest.approx(144*(.8-.1)/(32*48)) and r['area']==144 and r['box']==(8,8,20,20)
+    assert r['score']==pytest.approx(np.log(.8/.1)*(144/(32*48))**.5, rel=1e-4) and r['area']==144 and r['box']==(8,8,20,20)
 
 def test_tiny_regions_are_left_out():
     m = box(y=slice(3,6), x=slice(3,8))
-    assert suspicious_regions(m, 1.*m, 0*m)==[] and len(suspicious_regions(m, 1.*m, 0*m, smallest=15))==1
+    assert suspicious_regions(m, 1.*m, 1.*m, 0*m)==[] and len(suspicious_regions(m, 1.*m, 1.*m, 0*m, smallest=15))==1
 
 def test_regions_of_two_classes_that_touch_are_two():
     m = box()+box(x=slice(14,20))
-    assert sorted((r['other'],r['area']) for r in suspicious_regions(m, 1.*(m>0), 0*m))==[(1,72),(2,72)]
+    assert sorted((r['other'],r['area']) for r in suspicious_regions(m, 1.*(m>0), 1.*(m>0), 0*m))==[(1,72),(2,72)]
 
 @pytest.mark.parametrize('kind, region, label, other', [
     ('missing object', box(), 0*box(), 1),
@@ -68,7 +68,7 @@ def test_bands_rank_below_objects_of_the_same_area():
     label = box(64, 64, slice(8,56), slice(4,20))
     both = np.maximum(label, box(64, 64, slice(8,56), slice(20,24)))
     both[4:20,36:48] = 1
-    rows = {r['kind']:r for r in suspicious_regions(both, 1.*(both!=label), label)}
+    rows = {r['kind']:r for r in suspicious_regions(both, 1.*(both!=label), 1.*(both!=label), label)}
     assert rows['shifted boundary']['area']==rows['missing object']['area']==192
     assert rows['shifted boundary']['score']==rows['missing object']['score']/4
 

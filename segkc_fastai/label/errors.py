@@ -31,17 +31,18 @@ from .suggest import two_networks
 from ..runs.config import RunConfig
 from ..runs.grid import find_or_train
 
-# %% ../../nbs/08_label/02_errors.ipynb #ca5ffa5a
+# %% ../../nbs/08_label/02_errors.ipynb #63eb3306
 def _at(p, classes): return np.take_along_axis(p, classes[None].astype(np.int64), 0)[0]
 
 def suspicion(
     ps,              # (K,H,W) probabilities of each network, one or more
     label:np.ndarray # (H,W) class numbers, `IGNORE` for ignored pixels
-)->tuple: # (H,W) uint8 class, (H,W) margin from -1 to 1
-    "The class that the networks prefer to the label, and the smallest margin by which they do; 0 where they prefer none"
+)->tuple: # (H,W) uint8 class, (H,W) margin from -1 to 1, (H,W) evidence in nats
+    "The class that the networks prefer, and the smallest difference and log-odds of it and the label; 0 for no other"
     other = sum(ps).argmax(0).astype(np.uint8)
     given = np.where(label==IGNORE, other, label)
-    return other,np.min([_at(p, other)-_at(p, given) for p in ps], 0)
+    both = [(_at(p, other), _at(p, given)) for p in ps]
+    return other,np.min([a-b for a,b in both], 0),np.min([np.log((a+1e-6)/(b+1e-6)) for a,b in both], 0)
 
 # %% ../../nbs/08_label/02_errors.ipynb #76d72f59
 def components(
@@ -87,28 +88,31 @@ def kind_of_error(
     if around==other: return 'extra object'
     return 'wrong class' if whole.any() or around not in (own,IGNORE) else 'missing object'
 
-# %% ../../nbs/08_label/02_errors.ipynb #8db1b276
+# %% ../../nbs/08_label/02_errors.ipynb #fb0ba516
 LEAST,SMALLEST,OF_A_BAND = .5,16,.25 # smallest margin, and area in pixels, of a region; factor of the score of bands
 
 def _grown(box, shape, by):
     "Slices of a box, larger on each side"
     return tuple(slice(max(o.start-by, 0), min(o.stop+by, n)) for o,n in zip(box, shape))
 
-def _region(at, own, margin, label, other, parts):
+def _region(at, own, evidence, label, other, parts):
     "Row of a region: `own` is where it is, in the piece `at` of the image"
     kind = kind_of_error(own, label[at], other, (parts[0][at],parts[1]))
-    score = margin[at][own].sum()/label.size*(OF_A_BAND if kind=='shifted boundary' else 1)
-    (y0,y1),(x0,x1) = ((int(v[0]+s.start), int(v[-1]+s.start+1)) for s,v in zip(at, (np.flatnonzero(own.any(a)) for a in (1,0))))
-    return dict(kind=kind, label=_commonest(label[at][own]), other=int(other), score=float(score), area=int(own.sum()), box=(x0,y0,x1,y1))
+    score = evidence[at][own].mean()*np.sqrt(own.sum()/label.size)*(OF_A_BAND if kind=='shifted boundary' else 1)
+    ys,xs = (np.flatnonzero(own.any(a)) for a in (1,0))
+    box = tuple(int(o) for o in (xs[0]+at[1].start, ys[0]+at[0].start, xs[-1]+at[1].start+1, ys[-1]+at[0].start+1))
+    classes = dict(label=_commonest(label[at][own]), other=int(other))
+    return dict(kind=kind, **classes, score=float(score), area=int(own.sum()), box=box)
 
-# %% ../../nbs/08_label/02_errors.ipynb #37c980d9
+# %% ../../nbs/08_label/02_errors.ipynb #b441cba4
 def suspicious_regions(
-    other:np.ndarray,  # (H,W) class that the networks prefer
-    margin:np.ndarray, # (H,W) margin, see `suspicion`
-    label:np.ndarray,  # (H,W) class numbers
+    other:np.ndarray,    # (H,W) class that the networks prefer
+    margin:np.ndarray,   # (H,W) margin, see `suspicion`
+    evidence:np.ndarray, # (H,W) in nats
+    label:np.ndarray,    # (H,W) class numbers
     least=LEAST,       # smallest margin
     smallest=SMALLEST  # smallest area, in pixels
-)->list: # of dicts: kind, label and other class, score (0…1), area, box (x0,y0,x1,y1; the last two are outside)
+)->list: # of dicts: kind, label and other class, score (nats), area, box (x0,y0,x1,y1; the last two are outside)
     "Connected regions in which the networks contradict the label, in no order"
     sure,parts,rows = margin>=least,components(label),[]
     for k in np.unique(other[sure]):
@@ -116,10 +120,10 @@ def suspicious_regions(
         for i,box in enumerate(ndimage.find_objects(found), 1):
             at = _grown(box, label.shape, 2*BAND+1)
             own = found[at]==i
-            if own.sum()>=smallest: rows.append(_region(at, own, margin, label, k, parts))
+            if own.sum()>=smallest: rows.append(_region(at, own, evidence, label, k, parts))
     return rows
 
-# %% ../../nbs/08_label/02_errors.ipynb #df07cf84
+# %% ../../nbs/08_label/02_errors.ipynb #acb0e412
 def divide(
     names,       # of the labelled images
     folds:int,   # at least 2
@@ -127,7 +131,7 @@ def divide(
     group:str=None # regular expression on names: images with the same match stay together
 )->list: # of `folds` lists of names
     "Divide names into folds; raises `ValueError` if there are fewer names, or groups, than folds"
-    if folds<2: raise ValueError(f'folds={folds}: must be at least 2, because networks judge the images that they were not trained on')
+    if folds<2: raise ValueError(f'folds={folds}: must be at least 2, one to train on and one to check')
     units = {}
     for o in sorted(names): units.setdefault(group_name(o, group) if group else o, []).append(o)
     if len(units)<folds:
@@ -174,7 +178,7 @@ def region_key(
     content = np.ascontiguousarray(label[y0:y1,x0:x1], np.uint8).tobytes()
     return hashlib.sha256(f'{name}\n{kind}\n{tuple(box)}\n'.encode()+content).hexdigest()[:12]
 
-# %% ../../nbs/08_label/02_errors.ipynb #b1420166
+# %% ../../nbs/08_label/02_errors.ipynb #bdc0e07b
 def read_decisions(
     out:str|Path # folder of the results
 )->dict: # key → verdict, name, kind and box
@@ -185,10 +189,11 @@ def read_decisions(
 def decide(
     out:str|Path,   # folder of the results
     region,         # row of `label_errors`
-    verdict:Verdict # keep: the label is right; theirs: the networks' labels were taken; edited: something else was drawn
+    verdict:Verdict # keep: the label is right; theirs: the networks' was taken; edited: another one was drawn
 ):
     "Remember the verdict on a region; raises `ValueError` for an unknown one"
-    if verdict not in get_args(Verdict): raise ValueError(f'verdict={verdict!r}: choose from {", ".join(get_args(Verdict))}')
+    known = get_args(Verdict)
+    if verdict not in known: raise ValueError(f'verdict={verdict!r}: choose from {", ".join(known)}')
     new = dict(verdict=verdict, name=region['name'], kind=region['kind'], box=list(region['box']))
     write_json(Path(out)/'decisions.json', dict(format=1, decisions=read_decisions(out) | {region['key']:new}))
 
@@ -199,7 +204,7 @@ def undecided(
     "The regions without a verdict"
     return df[~df.key.isin(read_decisions(out))].reset_index(drop=True)
 
-# %% ../../nbs/08_label/02_errors.ipynb #7389d2d1
+# %% ../../nbs/08_label/02_errors.ipynb #8a41c61f
 COLUMNS = 'name kind label other score area box image mask key'.split()
 
 def image_errors(
@@ -211,8 +216,8 @@ def image_errors(
     label,classes = read_mask(pair.mask, task),[*task.classes, *['']*(IGNORE+1-len(task))]
     rows = suspicious_regions(*suspicion(ps, label), label)
     where = dict(name=pair.name, image=str(pair.image), mask=str(pair.mask))
-    named = lambda r: dict(label=classes[r['label']], other=classes[r['other']], key=region_key(pair.name, label, r['kind'], r['box']))
-    return [r | where | named(r) for r in rows]
+    key = lambda r: region_key(pair.name, label, r['kind'], r['box'])
+    return [r | where | dict(label=classes[r['label']], other=classes[r['other']], key=key(r)) for r in rows]
 
 # %% ../../nbs/08_label/02_errors.ipynb #9cb2294c
 def _fold_errors(run, pairs, out, device=None, **_):
@@ -240,16 +245,18 @@ def label_errors(
     df = pd.DataFrame(rows, columns=COLUMNS).sort_values('score', ascending=False, kind='stable', ignore_index=True)
     return undecided(df, out)
 
-# %% ../../nbs/08_label/02_errors.ipynb #9d6abe11
+# %% ../../nbs/08_label/02_errors.ipynb #989f9b80
 def errors_markdown(
     df:pd.DataFrame # of `label_errors`
 )->str:
     "The list as a page: how many of each kind, and a line for each region"
     n = df.kind.value_counts()
     counts = ', '.join(f'{n[k]} × {k}' for k in get_args(ErrorKind) if k in n) or 'none'
-    heads = ['','image','kind','label','networks say','share of image %','box']
-    rows = [[i+1, r['name'], r.kind, r.label, r.other, f'{100*r.score:.2f}', ', '.join(map(str, r.box))] for i,r in df.iterrows()]
-    return f'# Labels to look at again\n\n{len(df)} regions: {counts}\n\n'+markdown_table(heads, rows, left=(1,2,3,4))+'\n'
+    heads = ['','image','kind','label','networks say','score','box']
+    box = lambda r: ', '.join(map(str, r.box))
+    rows = [[i+1, r['name'], r.kind, r.label, r.other, f'{r.score:.2f}', box(r)] for i,r in df.iterrows()]
+    title = f'# Labels to look at again\n\n{len(df)} regions: {counts}\n\n'
+    return title+markdown_table(heads, rows, left=(1,2,3,4))+'\n'
 
 def write_errors(
     df:pd.DataFrame, # of `label_errors`
