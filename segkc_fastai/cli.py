@@ -298,8 +298,8 @@ def _check_labels(out, folds, labelled='1/1', **settings):
     from segkc_fastai.label.errors import errors_markdown, label_errors, write_errors
     df = label_errors(c, out, folds)
     write_errors(df, out)
-    print(errors_markdown(df[:10]))
-    _print_files(f'All {len(df)} regions', [f'{out}/errors.{k}' for k in ('md','csv','json')])
+    print(errors_markdown(df, 10))
+    _print_files('All regions', [f'{out}/errors.{k}' for k in ('md','csv','json')])
 
 # %% ../nbs/10_cli.ipynb #48b55900
 @command('segkc figures runs/first runs/second --formats png,pdf', 'view.results:all_figures', but='evaluate')

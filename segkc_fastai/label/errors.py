@@ -104,14 +104,14 @@ def _region(at, own, evidence, label, other, parts):
     classes = dict(label=_commonest(label[at][own]), other=int(other))
     return dict(kind=kind, **classes, score=float(score), area=int(own.sum()), box=box)
 
-# %% ../../nbs/08_label/02_errors.ipynb #b441cba4
+# %% ../../nbs/08_label/02_errors.ipynb #fcd150d9
 def suspicious_regions(
     other:np.ndarray,    # (H,W) class that the networks prefer
     margin:np.ndarray,   # (H,W) margin, see `suspicion`
     evidence:np.ndarray, # (H,W) in nats
     label:np.ndarray,    # (H,W) class numbers
-    least=LEAST,       # smallest margin
-    smallest=SMALLEST  # smallest area, in pixels
+    least=LEAST,         # smallest margin
+    smallest=SMALLEST    # smallest area, in pixels
 )->list: # of dicts: kind, label and other class, score (nats), area, box (x0,y0,x1,y1; the last two are outside)
     "Connected regions in which the networks contradict the label, in no order"
     sure,parts,rows = margin>=least,components(label),[]
@@ -123,11 +123,11 @@ def suspicious_regions(
             if own.sum()>=smallest: rows.append(_region(at, own, evidence, label, k, parts))
     return rows
 
-# %% ../../nbs/08_label/02_errors.ipynb #acb0e412
+# %% ../../nbs/08_label/02_errors.ipynb #9e728acf
 def divide(
-    names,       # of the labelled images
-    folds:int,   # at least 2
-    seed:int=0,  # of the order
+    names,         # of the labelled images
+    folds:int,     # at least 2
+    seed:int=0,    # of the order
     group:str=None # regular expression on names: images with the same match stay together
 )->list: # of `folds` lists of names
     "Divide names into folds; raises `ValueError` if there are fewer names, or groups, than folds"
@@ -204,7 +204,7 @@ def undecided(
     "The regions without a verdict"
     return df[~df.key.isin(read_decisions(out))].reset_index(drop=True)
 
-# %% ../../nbs/08_label/02_errors.ipynb #8a41c61f
+# %% ../../nbs/08_label/02_errors.ipynb #bc90e450
 COLUMNS = 'name kind label other score area box image mask key'.split()
 
 def image_errors(
@@ -213,7 +213,7 @@ def image_errors(
     task  # `Task` of the mask
 )->list: # of dicts with `COLUMNS`
     "Suspicious regions of an image, with the names of their classes"
-    label,classes = read_mask(pair.mask, task),[*task.classes, *['']*(IGNORE+1-len(task))]
+    label,classes = read_mask(pair.mask, task),task.classes
     rows = suspicious_regions(*suspicion(ps, label), label)
     where = dict(name=pair.name, image=str(pair.image), mask=str(pair.mask))
     key = lambda r: region_key(pair.name, label, r['kind'], r['box'])
@@ -245,16 +245,17 @@ def label_errors(
     df = pd.DataFrame(rows, columns=COLUMNS).sort_values('score', ascending=False, kind='stable', ignore_index=True)
     return undecided(df, out)
 
-# %% ../../nbs/08_label/02_errors.ipynb #989f9b80
+# %% ../../nbs/08_label/02_errors.ipynb #3b1ea135
 def errors_markdown(
-    df:pd.DataFrame # of `label_errors`
+    df:pd.DataFrame, # of `label_errors`
+    most:int=None    # regions to list; all by default
 )->str:
     "The list as a page: how many of each kind, and a line for each region"
     n = df.kind.value_counts()
     counts = ', '.join(f'{n[k]} × {k}' for k in get_args(ErrorKind) if k in n) or 'none'
     heads = ['','image','kind','label','networks say','score','box']
     box = lambda r: ', '.join(map(str, r.box))
-    rows = [[i+1, r['name'], r.kind, r.label, r.other, f'{r.score:.2f}', box(r)] for i,r in df.iterrows()]
+    rows = [[i+1, r['name'], r.kind, r.label, r.other, f'{r.score:.2f}', box(r)] for i,r in df[:most].iterrows()]
     title = f'# Labels to look at again\n\n{len(df)} regions: {counts}\n\n'
     return title+markdown_table(heads, rows, left=(1,2,3,4))+'\n'
 
