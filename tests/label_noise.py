@@ -36,7 +36,7 @@ DATA = Path(os.environ.get('SEGKC_DATA', ROOT.parent/'shared'/'data'))
 RUNS = Path('runs')/'label_noise' # relative, because settings name the lists of labelled images
 FILE = ROOT/'nbs'/'results'/'label_errors.csv'
 IMAGES,LABELLED,SHARE,BY,AREA = 300,240,.2,6,60 # all images, labelled ones, share with an error, pixels of a shift, smallest object
-SETS = ('scenes',0),('scenes',1),('nuclei',0)
+SETS = ('scenes',0),('nuclei',0)
 OBJECTS = dict(scenes=(TREE,CAR,POLE,PEDESTRIAN), nuclei=(1,))
 KINDS = dict(scenes=('flip','drop','add','shift'), nuclei=('drop','add','shift')) # with two classes, a flip is a drop
 
@@ -106,9 +106,9 @@ def spoilt(name, seed):
 
 def settings(name, data, seed):
     "Short trainings, 40 steps an epoch; without features in common, the networks err more independently"
-    how = dict(scenes=dict(size=(64,96), lr=3e-3), nuclei=dict(size=(96,96)))[name]
+    how = dict(scenes=dict(size=(64,96), epochs=15, lr=3e-3), nuclei=dict(size=(96,96), epochs=10))[name]
     config = recipe(dict(scenes='demo').get(name, name))(str(data))
-    return replace(config, method='cps', method_args=dict(warmup=.5), labelled=str(LABELLED), epochs=15, seed=seed, checkpoint=None, **how)
+    return replace(config, method='cps', method_args=dict(warmup=.5), labelled=str(LABELLED), seed=seed, checkpoint=None, **how)
 
 # ---- rankings: score and place, (H,W) bool, of the regions of each image
 
