@@ -7,7 +7,7 @@ it can be imported, and is no dependency. Thresholds were chosen on scenes with 
 
 A region is right if at least half of its pixels were changed by an error, and no region before it was right about the same error.
 Precision at k is the share of right regions among the first k, with k the number of errors; recall at 2k is the share of
-errors that the first 2k regions find. An image is right if its mask was changed."""
+errors that the first 2k regions find, also of each kind. An image is right if its mask was changed."""
 import json, os, shutil, sys, warnings
 from dataclasses import replace
 from pathlib import Path
@@ -171,19 +171,22 @@ RANKINGS = {'ours':ours, 'ours, by margin and area':margins, 'loss':loss, 'loss 
 
 # ---- measures
 
-def hits(ranked, n):
-    "How many errors the first `n` pairs of image and truth find"
-    return len({name for name,right in ranked[:n] if right})
+def found_by(ranked, n):
+    "The images whose errors the first `n` pairs of image and truth find"
+    return {name for name,right in ranked[:n] if right}
 
-def measures(found, changed):
-    "Precision and recall in % of a ranking; `changed` is name → (H,W) bool of the masks with an error"
+def measures(found, changed, kinds):
+    "Columns of the table in %; `changed` is name → (H,W) bool of the masks with an error, `kinds` is name → kind"
     k,truth = len(changed),lambda name,o: name in changed and bool(changed[name][o].mean()>=.5)
     rows = sorted([(-s, name, truth(name, o)) for name,_,os in found for s,o in os])
     images = sorted([(-s, name, name in changed) for name,s,_ in found])
     by_region,by_image = ([o[1:] for o in rs] for rs in (rows, images))
-    at = lambda ranked, n: round(100*hits(ranked, n)/k, 1)
-    return dict(regions=len(rows), precision_at_k=at(by_region, k), recall_at_2k=at(by_region, 2*k),
-        images_precision_at_k=at(by_image, k), images_recall_at_2k=at(by_image, 2*k))
+    at = lambda ranked, n, of: round(100*len(found_by(ranked, n))/of, 1)
+    res = {'regions':len(rows), 'precision at 10':at(by_region, 10, 10), 'precision at k':at(by_region, k, k), 'recall at 2k':at(by_region, 2*k, k)}
+    for o in ('flip','drop','add','shift'):
+        own = {n for n,v in kinds.items() if v==o}
+        res[o] = round(100*len(found_by(by_region, 2*k) & own)/len(own), 1) if own else None
+    return res | {'images: precision at k':at(by_image, k, k), 'images: recall at 2k':at(by_image, 2*k, k)}
 
 def held(run, labelled):
     "The labelled images that a fold was not trained on"
@@ -203,19 +206,24 @@ def checked(name, seed):
 def rows(name, seed):
     "A row of the table for each ranking"
     df,labelled,_,changed = checked(name, seed)
+    kinds = json.loads((RUNS/f'{name}-seed{seed}'/'data'/'errors.json').read_text())
     runs = [Run(RUNS/f'{name}-seed{seed}'/'check'/f'fold-{i}') for i in range(3)]
     images = [o for run in runs for o in judged(run, held(run, labelled))]
     for how,f in RANKINGS.items():
-        yield dict(data=name, seed=seed, images=len(labelled), errors=len(changed), ranking=how) | measures(list(f(images, df)), changed)
+        yield dict(data=name, seed=seed, ranking=how, errors=len(changed)) | measures(list(f(images, df)), changed, kinds)
 
-def draw(name, seed, n=6, beside=16):
+def window(box, shape, size=(64,96)):
+    "Slices of a window of a size that has the box in the middle, moved into the image"
+    starts = [min(max((a+b-n)//2, 0), max(full-n, 0)) for a,b,n,full in zip(box[1::-1], box[:1:-1], size, shape)]
+    return tuple(slice(o, o+n) for o,n in zip(starts, size))
+
+def draw(name, seed, n=6):
     "The first regions: image, label, what the junior says, and the label before errors were put in"
     df,labelled,clean,changed = checked(name, seed)
     task,shown,names = load_task(RUNS/f'{name}-seed{seed}'/'data'),[],[]
     for r in df[:n].itertuples():
         label = read_mask(r.mask, task)
-        (x0,y0,x1,y1),(h,w) = r.box,label.shape
-        at = slice(max(y0-beside, 0), min(y1+beside, h)),slice(max(x0-beside, 0), min(x1+beside, w))
+        at = window(r.box, label.shape)
         im,said = np.array(read_image(r.image)),np.asarray(Image.open(RUNS/f'{name}-seed{seed}'/'check'/'predictions'/'junior'/f'{r.name}.png'))
         shown.append([im[at], *(overlay(im, o, task)[at] for o in (label, said, clean.get(r.name, label)))])
         names.append(r.kind)
