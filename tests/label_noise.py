@@ -227,7 +227,7 @@ def draw(name, seed, n=6):
         im,said = np.array(read_image(r.image)),np.asarray(Image.open(RUNS/f'{name}-seed{seed}'/'check'/'predictions'/'junior'/f'{r.name}.png'))
         shown.append([im[at], *(overlay(im, o, task)[at] for o in (label, said, clean.get(r.name, label)))])
         names.append(r.kind)
-    save_figure(grid(shown, ['image','label','networks','before'], names), ROOT/'nbs'/'images'/f'label_errors_{name}.png')
+    save_figure(grid(shown, ['image','label','networks','before'], names, 5.5), ROOT/'nbs'/'images'/f'label_errors_{name}.png')
 
 if __name__=='__main__':
     warnings.filterwarnings('ignore')
