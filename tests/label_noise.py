@@ -36,7 +36,7 @@ DATA = Path(os.environ.get('SEGKC_DATA', ROOT.parent/'shared'/'data'))
 RUNS = Path('runs')/'label_noise' # relative, because settings name the lists of labelled images
 FILE = ROOT/'nbs'/'results'/'label_errors.csv'
 IMAGES,LABELLED,SHARE,BY,AREA = 300,240,.2,6,60 # all images, labelled ones, share with an error, pixels of a shift, smallest object
-SETS = ('scenes',0),('nuclei',0)
+SETS = ('scenes',0),('scenes',1),('nuclei',0)
 OBJECTS = dict(scenes=(TREE,CAR,POLE,PEDESTRIAN), nuclei=(1,))
 KINDS = dict(scenes=('flip','drop','add','shift'), nuclei=('drop','add','shift')) # with two classes, a flip is a drop
 
