@@ -307,6 +307,18 @@ def _suggest(
     fig = suggestion_figure(df, r, kw.get('by', 'disagreement'))
     _print_files('Written', [*files, save_figure(fig, Path(out).with_suffix('.png'))])
 
+# %% ../nbs/10_cli.ipynb #339ded5d
+@command('segkc check-labels --data data/street --folds 3 --out runs/labels', 'label.errors:label_errors', RunConfig, but='config')
+def _check_labels(out, folds, labelled='1/1', **settings):
+    "List the labels that are probably wrong, worst first; run again to resume"
+    c = _config(dict(settings, labelled=labelled), lambda r: _adapted(r, settings.get('method', r.method)))
+    _scenes(c)
+    from segkc_fastai.label.errors import errors_markdown, label_errors, write_errors
+    df = label_errors(c, out, folds)
+    write_errors(df, out)
+    print(errors_markdown(df, 10))
+    _print_files('All regions', [f'{out}/errors.{k}' for k in ('md','csv','json')])
+
 # %% ../nbs/10_cli.ipynb #48b55900
 @command('segkc figures runs/first runs/second --formats png,pdf', 'view.results:all_figures', but='evaluate')
 def _figures(
