@@ -101,6 +101,7 @@ def test_polygon_lasso_fill_and_pick(editing):
     e.key('p', '3')
     for x,y in ((20,20),(60,20),(60,50)): e.click(x, y)
     e.page.mouse.dblclick(*e.at(20, 50))
+    assert ' ' not in e.page.get_attribute('.marks polyline', 'points'), 'the outline goes with the polygon'
     e.key('l', '2')
     e.stroke((200,100), (260,100), (260,160), (200,160))
     e.key('i')

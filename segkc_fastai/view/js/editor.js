@@ -5,6 +5,7 @@ import {commanding} from './dom.js'
 import {newEdit, redo, remember, setRuns, undo} from './edits.js'
 import {buildBar, showBar, sayState} from './editor_bar.js'
 import {clamp} from './geometry.js'
+import {stepThreshold} from './keys.js'
 import {marks, placeMarks} from './mask_draw.js'
 import {pointUnder} from './pointer.js'
 import {hearEdits, maskOf, PAGE, spread} from './shared_mask.js'
@@ -38,6 +39,7 @@ class Editor {
     this.panel.label = this.mask.label
     if (this.marks?.parentNode !== this.panel.canvas.parentNode) this.marks = marks(this.panel)
     Object.assign(this, this.nothing())
+    this.mark()
     showBar(this)
     sayState(this)
   }
@@ -63,6 +65,7 @@ class Editor {
     remember(this.mask.history, this.edit)
     this.edit = newEdit()
     this.send()
+    this.mark()
     sayState(this)
   }
 
@@ -216,6 +219,8 @@ const EDIT_KEYS = {
   y() { this.step(redo) },
   Z() { this.step(redo) },
   s() { this.save('now') },
+  ','() { stepThreshold(this.v, -5) },
+  '.'() { stepThreshold(this.v, 5) },
   '['() { this.resize(bigger(this.size, -1)) },
   ']'() { this.resize(bigger(this.size, 1)) },
   Enter() { if (this.tool === 'polygon') fillOutline(this) },

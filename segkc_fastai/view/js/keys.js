@@ -46,7 +46,7 @@ function flipLayer(v, p) {
   redraw(v)
 }
 
-function stepThreshold(v, hundredths) {
+export function stepThreshold(v, hundredths) {
   change(v, 'threshold', clamp(Math.round(100 * v.model.get('threshold') + hundredths) / 100))
 }
 
