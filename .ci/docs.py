@@ -33,7 +33,9 @@ def sections():
 
 def clean_cell(cell):
     "Apply or remove syntax that only quarto understands: directives, `echo: false`, fenced divs, link attributes"
-    if cell.cell_type=='markdown': cell.source = re.sub(r'^:::.*\n?', '', cell.source, flags=re.M)
+    if cell.cell_type=='markdown':
+        cell.source = re.sub(r'^:::.*\n?', '', cell.source, flags=re.M)
+        cell.source = re.sub(r'\[\[(`[^`\n]+`)\]\([^)\s]+\)\]\(', r'[\1](', cell.source) # nbdev links names within links
     for o in cell.get('outputs', []):
         if 'text/markdown' in o.get('data', {}): o['data']['text/markdown'] = re.sub(r'(\))\{[^{}\n]*\}', r'\1', o['data']['text/markdown'])
     if cell.cell_type!='code': return

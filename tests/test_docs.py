@@ -116,3 +116,5 @@ def test_commands():
         argv = shlex.split(line, comments=True)
         try: parser(argv).parse_args(argv)
         except SystemExit: pytest.fail(f'segkc {line}')
+
+def test_no_link_in_a_link(): assert '[[' not in (ROOT/'README.md').read_text(encoding='utf-8')
