@@ -117,4 +117,4 @@ def test_commands():
         try: parser(argv).parse_args(argv)
         except SystemExit: pytest.fail(f'segkc {line}')
 
-def test_no_link_in_a_link(): assert '[[' not in (ROOT/'README.md').read_text(encoding='utf-8')
+def test_no_link_in_a_link(): assert '[[' not in (root/'README.md').read_text(encoding='utf-8')
