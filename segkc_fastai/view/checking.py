@@ -134,7 +134,7 @@ def _try(self:Checker, f, *args):
     try: f(*args)
     except (ValueError,OSError) as e: self.editor.status = dict(text=str(e), bad=True)
 
-# %% ../../nbs/09_view/21_checking.ipynb #e493daef
+# %% ../../nbs/09_view/21_checking.ipynb #be2f1f76
 @patch
 def _take(self:Checker):
     "Write the networks' class into the region"
@@ -144,7 +144,7 @@ def _take(self:Checker):
     if len(runs): self.editor.paint(runs)
     elif not draft.edits:
         why = f'no pixel of the box is {r["label"]} in the mask and {r["other"]} for the networks any more'
-        raise ValueError(f'{draft.path.name}: {why}; choose keep mine, or paint and choose edited')
+        raise ValueError(f'{draft.path.name}: {why}; choose edited if the mask is right now, or else paint first')
 
 # %% ../../nbs/09_view/21_checking.ipynb #333d5a77
 @patch
