@@ -173,7 +173,8 @@ def test_pixels_of_a_region():
     assert len(region_runs(label, seen, (0,0,48,32), 1, 2))==0, 'one network is not enough'
     assert region_runs(0*label[:2], [1+0*label[:2]], (0,0,48,2), 0, 1).tolist()==[[1,0,96]]
 
-@pytest.mark.parametrize('box, size, want', [((92,42,108,58),(100,200),[.5/.32,.5,.5]), ((0,0,48,32),(32,48),[1,.5,.5]), ((0,0,4,4),(1000,2000),[25,.001,.002])])
+@pytest.mark.parametrize('box, size, want', [((92,42,108,58),(100,200),[.5/.32,.5,.5]), ((0,0,48,32),(32,48),[1,.5,.5]),
+    ((0,0,4,4),(1000,2000),[25,.001,.002])])
 def test_zoom(box, size, want): assert box_zoom(box, size)==pytest.approx(want)
 
 # ---- bad input
