@@ -318,6 +318,7 @@ def _check_labels(out, folds, labelled='1/1', **settings):
     write_errors(df, out)
     print(errors_markdown(df, 10))
     _print_files('All regions', [f'{out}/errors.{k}' for k in ('md','csv','json')])
+    if len(df): print(f'To decide about them, in a notebook:\n  from segkc_fastai.view.checking import Checker\n  Checker({str(out)!r})')
 
 # %% ../nbs/10_cli.ipynb #48b55900
 @command('segkc figures runs/first runs/second --formats png,pdf', 'view.results:all_figures', but='evaluate')

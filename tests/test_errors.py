@@ -162,7 +162,8 @@ def test_the_command_writes_its_lists(checked, capsys):
     d,config,df = checked
     nets = '--junior test_efficientnet+fpn:32 --senior test_resnet+fpn:32 --random --method cps --method-arg warmup=0 --method-arg ramp=0'
     main(f'check-labels --data {d}/data --out {d}/out --labelled 9 {nets} --size 32,64 --bs 4 --epochs 1'.split())
-    assert f'{len(df)} regions' in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f'{len(df)} regions' in said and (f"Checker('{d}/out')" in said)==bool(len(df))
     rows = json.loads((d/'out'/'errors.json').read_text())['regions']
     assert len(rows)==len(df)==len(pd.read_csv(d/'out'/'errors.csv')) and f'{len(df)} regions' in (d/'out'/'errors.md').read_text()
 

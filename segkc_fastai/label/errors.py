@@ -7,7 +7,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/08_label/errors.html.md"""
 # %% auto #0
 __all__ = ['BAND', 'ErrorKind', 'LEAST', 'SMALLEST', 'OF_A_BAND', 'Verdict', 'COLUMNS', 'suspicion', 'components',
            'kind_of_error', 'suspicious_regions', 'divide', 'region_key', 'read_decisions', 'decide', 'undecided',
-           'image_errors', 'label_errors', 'errors_markdown', 'write_errors']
+           'image_errors', 'label_errors', 'errors_markdown', 'write_errors', 'read_errors']
 
 # %% ../../nbs/08_label/02_errors.ipynb #1424618f
 import hashlib
@@ -19,7 +19,7 @@ from fastai.torch_core import default_device
 from PIL import Image
 from scipy import ndimage
 from ..core.console import progress
-from ..core.files import read_json, replacing, write_json, write_text
+from ..core.files import damaged, read_json, replacing, write_json, write_text
 from ..core.kinds import Count
 from ..core.markdown import markdown_table
 from ..core.task import IGNORE
@@ -268,3 +268,16 @@ def write_errors(
     with replacing(out/'errors.csv') as f: df.assign(box=[' '.join(map(str, o)) for o in df.box]).to_csv(f, index=False)
     write_json(out/'errors.json', dict(format=1, regions=df.to_dict('records')))
     write_text(out/'errors.md', errors_markdown(df))
+
+# %% ../../nbs/08_label/02_errors.ipynb #7277365a
+def read_errors(
+    out:str|Path # folder of the results
+)->pd.DataFrame: # `COLUMNS`, as of `label_errors`
+    "The list in `errors.csv`; raises `FileNotFoundError` without one, `ValueError` if it is damaged"
+    file = Path(out)/'errors.csv'
+    if not file.is_file(): raise FileNotFoundError(f'{out}: no errors.csv there; pass a folder made by `segkc check-labels`')
+    try:
+        df = pd.read_csv(file, dtype=str, keep_default_na=False)[COLUMNS]
+        box = [tuple(int(o) for o in b.split()) for b in df.box]
+        return df.assign(score=df.score.astype(float), area=df.area.astype(int), box=box)
+    except (ValueError,KeyError) as e: raise damaged(file, f'not readable as a list of regions ({e.args[0]})') from None

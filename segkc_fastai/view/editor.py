@@ -74,14 +74,22 @@ def _show_mask(self:MaskEditor, image, name):
 def _heard(self:MaskEditor, widget, msg, buffers):
     MaskViewer._heard(self, widget, msg, buffers)
     self.seconds = msg.get('seconds', self.seconds)
-    if 'edit' in msg and msg['of']==self._about['draft']: self._edited(msg['edit'], bytes(buffers[0]), msg['of'])
+    if 'edit' in msg and msg['of']==self._about['draft']: self._edited(msg['edit'], bytes(buffers[0]))
     if 'save' in msg: self.save(msg['save']=='auto')
 
 @patch
-def _edited(self:MaskEditor, page, runs, of):
-    try: self.draft.edit(np.frombuffer(runs, '<i4').reshape(-1, 3))
-    except (ValueError,OSError) as e: return self._say(f'the last edit is not in the journal: {e}', True)
-    self.send(dict(edit=page, of=of), [runs])
+def _edited(self:MaskEditor, page, runs):
+    try: self.paint(np.frombuffer(runs, '<i4').reshape(-1, 3), page)
+    except (ValueError,OSError) as e: self._say(f'the last edit is not in the journal: {e}', True)
+
+@patch
+def paint(self:MaskEditor,
+    runs:np.ndarray,  # (N,3) int32: class, first pixel in reading order, number of pixels
+    page:str='kernel' # that has the edit already; by default none
+):
+    "Edit the mask, as `Draft.edit` does, in all pages; the undo button of the browser does not know edits made here"
+    self.draft.edit(runs)
+    self.send(dict(edit=page, of=self._about['draft']), [np.ascontiguousarray(runs, '<i4').tobytes()])
     self._say('not saved')
 
 # %% ../../nbs/09_view/17_editor.ipynb #f191562d
