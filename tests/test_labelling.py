@@ -168,3 +168,12 @@ def test_an_image_that_cannot_be_opened_is_told(runs, tmp_path):
     assert q.editor.status['bad'] and '2×2 pixels' in q.editor.status['text'] and q.at==0
     painted(q)
     assert q.editor.save(), 'the image before is still open'
+
+def test_a_mask_that_another_program_damaged(runs, tmp_path):
+    run = runs['one']
+    q = Labeller(run, [run.source().train[0].name], masks=tmp_path)
+    painted(q)
+    q.files[0].write_bytes(b'no mask')
+    assert not q.editor.save() and q.editor.status['bad'] and q.files[0].read_bytes()==b'no mask'
+    assert q.editor.save() and read_mask(q.files[0], run.task).max()==0
+    assert q.files[0].with_name(f'{q.files[0].name}.bak').read_bytes()==b'no mask'

@@ -57,6 +57,12 @@ class MaskEditor(MaskViewer):
         return self
 
 # %% ../../nbs/09_view/17_editor.ipynb #8c192d3a
+def _on_disk(draft):
+    "The mask that another program wrote; None if it cannot be compared"
+    try: m = read_mask(draft.path, draft.task)
+    except (ValueError,OSError): return None
+    return m if m.shape==draft.label.shape else None
+
 @patch
 def _say(self:MaskEditor, text, bad=False): self.status = dict(text=text, bad=bad)
 @patch
@@ -66,7 +72,7 @@ def _name_of(self:MaskEditor, o): return f'm{self._about["draft"]}' if o is self
 def _show_mask(self:MaskEditor, image, name):
     "Show the mask and what it can be compared with"
     panels = dict(mask=Panel('label', self.draft.label)) | _proposal_panels(self.proposals)
-    if self._over and self.draft.path.is_file(): panels['on disk'] = Panel('label', read_mask(self.draft.path, self.task))
+    if self._over and (theirs := _on_disk(self.draft)) is not None: panels['on disk'] = Panel('label', theirs)
     self.show(image, panels, name=name)
 
 # %% ../../nbs/09_view/17_editor.ipynb #745a373b

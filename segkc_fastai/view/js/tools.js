@@ -14,7 +14,8 @@ export const TOOLS = {
 export const TOOL_HELP = [
   ...Object.values(TOOLS).map(({key, text, about}) => `${key} ${text}: ${about}`),
   '1–9 class', 'x ignored', 'a accept agreed', ', . confidence for it', 'click a proposal: accept that area',
-  'z y undo, redo', 's save', '← → image', 'shift and drag: move', '+ − 0 zoom', 'space blink with the image', '? this list',
+  'z y undo, redo', 's save', '← → image', 'shift and drag: move', '+ − 0 zoom', 'space blink with the image',
+  '? this list',
 ].join(' · ')
 
 export const bigger = (size, by) => clamp(size + by * Math.max(2, 2 * Math.round(size / 10)), 1, 401)
