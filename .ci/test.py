@@ -1,6 +1,6 @@
 """Run notebooks and tests. Importing takes longer than most of them, so each file runs in a copy (fork) of one process that has imported everything
 
-The arguments are notebooks and test files; the default is all of them. Most tests in a browser run last and alone, because they measure response times."""
+The arguments are notebooks and test files; the default is all of them. Tests that measure response times run last and alone."""
 import gc, json, os, pkgutil, sys, tempfile, time, traceback
 from importlib import import_module
 from pathlib import Path
@@ -13,8 +13,7 @@ from nbdev.doclinks import nbglob
 from nbdev.test import test_nb
 
 AT_ONCE = os.cpu_count()+1 # one more than the number of cores, to use the time in which a test waits
-BESIDE = 'test_editor.py','test_training_monitor.py' # their tests in a browser wait more than they compute, and run beside others
-LONG = 'editor training_monitor checkpoint strangers distributed fuzz export figures methods deploy probe numerics compare'.split() # started first, so that none of them runs alone at the end
+LONG = 'browser training_monitor editor checkpoint strangers distributed fuzz export figures methods deploy probe numerics compare'.split() # started first, so that none of them runs alone at the end
 SLOWEST = 40
 
 def import_all():
@@ -99,13 +98,11 @@ def main(*args):
     print(f'Everything imported in {time.time()-began:.0f} s', flush=True)
     with tempfile.TemporaryDirectory() as d:
         r = Runner(Path(d))
-        for o in chosen:
-            which = '' if o.name in BESIDE else 'not browser'
-            r.start(name_of(o), *((run_tests, [o], which) if o.suffix=='.py' else (run_notebook, o)))
+        for o in chosen: r.start(name_of(o), *((run_tests, [o], 'not timed') if o.suffix=='.py' else (run_notebook, o)))
         r.finish()
-        tests = [o for o in chosen if o.suffix=='.py' and o.name not in BESIDE]
+        tests = [o for o in chosen if o.suffix=='.py']
         if tests:
-            r.start('browser', run_tests, tests, 'browser')
+            r.start('response times', run_tests, tests, 'timed')
             r.finish()
         r.report()
     sys.exit(f'Failed: {", ".join(r.failed)}' if r.failed else 0)

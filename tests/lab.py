@@ -18,7 +18,9 @@ HARMLESS = ('favicon','WebGL') # console errors that do not come from the page
 KERNEL = 'window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status' # the page's indicator is idle before a kernel exists
 WARM = 'import segkc_fastai.view.comparing, segkc_fastai.view.live, segkc_fastai.methods.cps'
 
-def pytest_configure(config): config.addinivalue_line('markers', 'browser: inspects a page in Chromium')
+def pytest_configure(config):
+    config.addinivalue_line('markers', 'browser: inspects a page in Chromium')
+    config.addinivalue_line('markers', 'timed: measures response times, so nothing else should run')
 
 @pytest.hookimpl(tryfirst=True) # before `-m` selects
 def pytest_collection_modifyitems(items):

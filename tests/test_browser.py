@@ -168,6 +168,7 @@ def test_keys(stripes, opened):
     assert "'x': 160" in out and out.endswith('0.01)'), 'pointer and slider reach Python'
     assert [k for k in ('ArrowLeft','ArrowRight','ArrowUp','ArrowDown') if k in out]==['ArrowLeft','ArrowRight','ArrowUp','ArrowDown'], 'arrows reach Python'
 
+@pytest.mark.timed
 def test_memory(stripes):
     "Two thousand changes leave nothing behind"
     page = stripes
@@ -217,6 +218,7 @@ def pressed(nb, key, n, pause=0):
         page.wait_for_timeout(pause)
     return statistics.median(ms),statistics.median(size)
 
+@pytest.mark.timed
 def test_latency(lab):
     "With 4 panels of 512 × 512 and 21 classes; the bounds are generous, the measurements are printed"
     with lab.run('latency.ipynb', LATENCY, 'v') as nb:
@@ -371,6 +373,7 @@ def test_disagreement(explorers):
     was,now = after(page, 2, lambda: page.click(f'{cell(2)} .thumb:nth-child(2)'))
     assert not page.is_visible(f'{cell(2)} .segkc-nav .line.bad')
 
+@pytest.mark.timed
 def test_steps_are_fetched_ahead(lab):
     "With 4 panels of 512 × 512 and 21 classes, a step between images or epochs sends names only, and a long walk stays within the memory limit"
     write_probe(lab.path/'runs'/'large', sizes=((512,512),)*6, k=21, records=5)

@@ -219,6 +219,7 @@ photo = np.repeat((label*12)[...,None], 3, 2)
 w = MaskEditor(many, height=600).edit(photo, 'large/a.png', dict(junior=(label,)), 'large')
 w"""
 
+@pytest.mark.timed
 def test_large_masks_stay_fluid(lab):
     "4096 × 4096 pixels and 20 classes: milliseconds of a stroke 60 pixels wide, and of undoing it"
     with lab.run('large.ipynb', SETUP, LARGE) as nb:
