@@ -102,7 +102,7 @@ def main(*args):
         r.finish()
         tests = [o for o in chosen if o.suffix=='.py']
         if tests:
-            r.start('response times', run_tests, tests, 'timed')
+            r.start('response-times', run_tests, tests, 'timed')
             r.finish()
         r.report()
     sys.exit(f'Failed: {", ".join(r.failed)}' if r.failed else 0)

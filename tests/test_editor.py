@@ -5,8 +5,8 @@ from lab import canvases
 from PIL import Image
 
 SETUP = '''
+import time
 import numpy as np
-from pathlib import Path
 from segkc_fastai.core.task import Task
 from segkc_fastai.view.editor import MaskEditor
 from segkc_fastai.view.viewer import as_bytes
@@ -19,7 +19,7 @@ sure = as_bytes(np.linspace(.1, 1, W)[None].repeat(H, 0))
 image = np.full((H,W,3), 120, np.uint8)
 '''
 OPEN = '''
-number = len([*Path('masks').glob('*')]) if Path('masks').exists() else 0
+number = time.time_ns()
 v = MaskEditor(task, height=240).edit(image, f'masks/a{number}.png', dict(senior=(senior,sure), junior=(junior,sure)), f'a{number}')
 v'''
 SENIOR = np.repeat(np.uint8([2,0,1]), 80)[:,None].repeat(320, 1)
@@ -59,13 +59,19 @@ class Editing:
     def click(self, x, y, title='mask'): self.page.mouse.click(*self.at(x, y, title))
 
     def state(self): return self.page.inner_text('.segkc .state')
-    def told(self, text): self.page.wait_for_function('t => document.querySelector(".segkc .state").innerText.includes(t)', arg=text)
+    def told(self, text):
+        try: self.page.wait_for_function('t => document.querySelector(".segkc .state").innerText.includes(t)', arg=text)
+        except Exception: pytest.fail(f'{text!r} is not in {self.state()!r}, line {self.page.inner_text(".segkc .line")!r}')
 
     def saved(self):
         "Save, and read the mask from disk"
+        written = lambda: self.file.stat().st_mtime_ns if self.file.exists() else 0
+        before = written()
         self.key('s')
-        self.told('saved to')
-        return np.array(Image.open(self.file))
+        for _ in range(600):
+            if written()!=before: return np.array(Image.open(self.file))
+            self.page.wait_for_timeout(50)
+        pytest.fail(f'not written: {self.state()!r}')
 
 @pytest.fixture
 def editing(lab, opened):
@@ -73,6 +79,7 @@ def editing(lab, opened):
     page.evaluate("() => { document.querySelector('.segkc').dataset.old = 1 }")
     opened.run_all()
     page.wait_for_selector('.segkc[data-arrived]:not([data-old])')
+    opened.wait_done() # JupyterLab moves the focus when cells end
     page.wait_for_timeout(150)
     yield Editing(lab, opened)
     assert not opened.errors, opened.errors
