@@ -18,17 +18,12 @@ HARMLESS = ('favicon','WebGL') # console errors that do not come from the page
 KERNEL = 'window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status' # the page's indicator is idle before a kernel exists
 WARM = 'import segkc_fastai.view.comparing, segkc_fastai.view.live, segkc_fastai.methods.cps'
 
-def pytest_configure(config):
-    config.addinivalue_line('markers', 'browser: inspects a page in Chromium')
-    config.addinivalue_line('markers', 'timed: measures response times, so nothing else should run')
+def pytest_configure(config): config.addinivalue_line('markers', 'timed: measures response times, so nothing else should run')
 
-@pytest.hookimpl(tryfirst=True) # before `-m` selects
 def pytest_collection_modifyitems(items):
-    "Mark tests that inspect a page, and skip them without a browser before anything is started for them"
+    "Skip tests that inspect a page before anything is started for them, if there is no browser"
     for o in items:
-        if 'lab' not in o.fixturenames: continue
-        o.add_marker('browser')
-        if MISSING: o.add_marker(pytest.mark.skip(reason=MISSING))
+        if MISSING and 'lab' in o.fixturenames: o.add_marker(pytest.mark.skip(reason=MISSING))
 
 def free_port():
     with socket.socket() as s:

@@ -11,7 +11,7 @@ errors that the first 2k regions find, also of each kind. An image is right if i
 import json, os, shutil, sys, warnings
 from dataclasses import replace
 from pathlib import Path
-import numpy as np, pandas as pd, torch
+import numpy as np, pandas as pd
 from PIL import Image
 from scipy import ndimage
 from segkc_fastai.core.files import replacing
@@ -21,7 +21,7 @@ from segkc_fastai.data.drawing import CAR, PEDESTRIAN, POLE, TREE
 from segkc_fastai.data.labels import read_image, read_mask
 from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.data.splits import split_source
-from segkc_fastai.evaluate.inference import probabilities
+from segkc_fastai.evaluate.inference import image_probabilities
 from segkc_fastai.label.errors import LEAST, SMALLEST, label_errors, suspicion
 from segkc_fastai.runs.folder import Run
 from segkc_fastai.runs.recipes import recipe
@@ -116,9 +116,8 @@ def judged(run, pairs):
     "Name, probabilities (K,H,W) of junior and senior, and label of images"
     nets = {k:run.network(k) for k in ('junior','senior')}
     for o in pairs:
-        x = torch.from_numpy(np.array(read_image(o.image))).permute(2,0,1)[None]/255
-        with torch.no_grad(): ps = {k:probabilities(net, x, run.config.evaluate, window=run.config.size)[0].numpy() for k,net in nets.items()}
-        yield o.name,ps,read_mask(o.mask, run.task)
+        ps = image_probabilities(nets, read_image(o.image), run.config)
+        yield o.name,{k:p.numpy() for k,p in ps.items()},read_mask(o.mask, run.task)
 
 def regions(where, other, score):
     "Connected places with the same other class that are not tiny, with the score of each"
@@ -238,3 +237,5 @@ if __name__=='__main__':
         old = pd.read_csv(FILE)
         df = pd.concat([old[[o not in todo for o in zip(old.data, old.seed)]], df], ignore_index=True)
     with replacing(FILE) as f: df.to_csv(f, index=False)
+    for name,seed in todo:
+        if seed==0: draw(name, seed)

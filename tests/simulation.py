@@ -3,8 +3,8 @@
 Each chain begins with the same 8 labelled images of a seed. Rounds of training and choosing 8 more follow, whose masks
 are the ground truth. Trainings of a data set are equally long and start from the encoders' pretrained weights. Runs are
 in runs/simulation, where an interrupted simulation resumes, and several processes share it; the results of complete
-rounds are in nbs/results/next.csv, and drawn in nbs/images/next_labels.png. For nuclei and camvid, $SEGKC_DATA is the folder that holds them, or shared/data
-beside the repository; the scenes are drawn."""
+rounds are in nbs/results/next.csv, and drawn in nbs/images/next_labels.png. For nuclei and camvid, $SEGKC_DATA is the
+folder that holds them, or shared/data beside the repository; the scenes are drawn."""
 import os, sys, warnings
 from dataclasses import replace
 from pathlib import Path

@@ -14,7 +14,7 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
-import numpy as np, pandas as pd, torch
+import numpy as np, pandas as pd
 from fastai.torch_core import default_device
 from PIL import Image
 from scipy import ndimage
@@ -26,7 +26,7 @@ from ..core.task import IGNORE
 from ..data.benchmarks import load_source
 from ..data.labels import read_image, read_mask
 from ..data.splits import group_name, hold_out, list_hash, split_source, write_list
-from ..evaluate.inference import probabilities
+from ..evaluate.inference import image_probabilities
 from .suggest import two_networks
 from ..runs.config import RunConfig
 from ..runs.grid import find_or_train
@@ -153,11 +153,9 @@ def _fold_config(config, src, labelled, held, out):
     return replace(config, labelled=file, val=val, probe=0)
 
 # %% ../../nbs/08_label/02_errors.ipynb #dfe76cce
-@torch.no_grad()
 def _judged(nets, pair, config, device):
     "Name → (K,H,W) probabilities of each network for an image"
-    x = torch.from_numpy(np.array(read_image(pair.image))).permute(2,0,1)[None].to(device)/255
-    return {k:probabilities(o, x, config.evaluate, window=config.size)[0].cpu().numpy() for k,o in nets.items()}
+    return {k:p.cpu().numpy() for k,p in image_probabilities(nets, read_image(pair.image), config, device).items()}
 
 def _write_prediction(file, p, task):
     im = Image.fromarray(p.argmax(0).astype(np.uint8))

@@ -180,16 +180,14 @@ def _keep_original(path):
 
 # %% ../../nbs/08_label/03_masks.ipynb #02707ca0
 @patch
-def _drop(self:Draft):
+def _close_journal(self:Draft):
     if self.file: self.file.close()
     self.file = None
-    self.journal.unlink(missing_ok=True)
 
 @patch
 def close(self:Draft):
     "Let others open the mask; edits that were not saved stay in the journal"
-    if self.file: self.file.close()
-    self.file = None
+    self._close_journal()
     self.lock.release()
 
 # %% ../../nbs/08_label/03_masks.ipynb #1474b18a
@@ -205,4 +203,5 @@ def save(self:Draft,
     _keep_original(self.path)
     with replacing(self.path) as f: im.save(f, 'PNG')
     self.origin,self.edits,self.recovered = _fingerprint(self.path),0,0
-    self._drop()
+    self._close_journal()
+    self.journal.unlink(missing_ok=True)

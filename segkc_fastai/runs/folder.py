@@ -6,7 +6,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/07_runs/folder.html.md"""
 
 # %% auto #0
 __all__ = ['read_history', 'has_checkpoint', 'Run', 'run_loaders', 'run_results', 'weights_of', 'start_of', 'conditions',
-           'not_comparable', 'share_name', 'run_row', 'read_results', 'continued', 'lineage', 'run_chain']
+           'not_comparable', 'share_name', 'run_row', 'read_results', 'continued', 'lineage', 'read_log', 'run_chain']
 
 # %% ../../nbs/07_runs/02_folder.ipynb #3604a887
 import math
@@ -236,12 +236,18 @@ def lineage(
     return runs,''
 
 # %% ../../nbs/07_runs/02_folder.ipynb #18d430dd
-def _labelling(run):
-    "Minutes that `labelling.csv` of a run records, NaN without the file"
-    file = run.path/'labelling.csv'
-    if not file.is_file(): return math.nan
-    try: return pd.read_csv(file)['seconds'].astype(float).sum()/60
+def read_log(
+    path:str|Path # run folder
+)->pd.DataFrame: # name, seconds; one row per mask that was saved
+    "The masks that were made for a run, and the seconds that each took; raises `ValueError` if the file is damaged"
+    file = Path(path)/'labelling.csv'
+    if not file.is_file(): return pd.DataFrame(dict(name=[], seconds=[])).astype(dict(name=str))
+    try: return pd.read_csv(file, dtype=dict(name=str)).astype(dict(seconds=float))
     except (KeyError, ValueError): raise damaged(file, "no column 'seconds' that holds numbers") from None
+
+def _labelling(run): # minutes, NaN if no mask was made
+    log = read_log(run.path)
+    return log.seconds.sum()/60 if len(log) else math.nan
 
 # %% ../../nbs/07_runs/02_folder.ipynb #afcdfc75
 def _chain_row(run):

@@ -23,7 +23,7 @@ try: import resource
 except ImportError: resource = None # not on Windows
 import segkc_fastai
 from ..core.files import write_json, write_text
-from ..data.splits import list_hash, write_list
+from ..data.splits import list_hash, stated_names, write_list
 from ..methods.registry import make_method
 from ..methods.step import UnlabelledBatch
 from ..models.cohort import load_cohort, save_cohort, take_weights
@@ -217,9 +217,9 @@ def _check_parent(run, task, specs):
 
 # %% ../../nbs/07_runs/04_training.ipynb #aded49bb
 def _learned(run):
-    "Names of the images with whose masks a run learned; without those that its list has to quote"
+    "Names of the images with whose masks a run learned"
     file = run.path/'labelled.txt'
-    return {o for o in file.read_text(encoding='utf-8').splitlines() if o[:1] not in ('','#','"')} if file.is_file() else set()
+    return set(stated_names(file)) if file.is_file() else set()
 
 def _check_images(run, data, labelled, held):
     "Raise `ValueError` if a run or a parent of it learned from an image held out; warn if a label of the run is lost"

@@ -19,7 +19,7 @@ from ..label.errors import Verdict, decide, read_errors, undecided
 from ..label.masks import as_runs
 from ..label.suggest import two_networks
 from ..runs.folder import Run
-from .editor import MaskEditor
+from .editor import MaskEditor, arrow_to
 from .viewer import display_both
 
 # %% ../../nbs/09_view/21_checking.ipynb #d3705654
@@ -125,8 +125,7 @@ def _heading(self:Checker):
 
 @patch
 def _arrow(self:Checker, _, msg, buffers):
-    step = dict(ArrowLeft=-1, ArrowRight=1).get(msg.get('key'), 0)
-    if step and 0<=self.at+step<len(self.left): self._try(self.go, self.at+step)
+    if (at := arrow_to(msg, self.at, len(self.left))) is not None: self._try(self.go, at)
 
 @patch
 def _try(self:Checker, f, *args):
