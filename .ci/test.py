@@ -17,7 +17,7 @@ LONG = 'browser training_monitor editor checkpoint strangers distributed fuzz ex
 SLOWEST = 40
 
 def import_all():
-    for k in [o.name for o in pkgutil.walk_packages(segkc_fastai.__path__, 'segkc_fastai.')]+['hypothesis','nbformat','onnxruntime']: import_module(k)
+    for k in [o.name for o in pkgutil.walk_packages(segkc_fastai.__path__, 'segkc_fastai.')]+['hypothesis','nbformat','onnxruntime','timm','segmentation_models_pytorch','torchvision.datasets']: import_module(k)
     gc.freeze() # every collection would traverse half a million objects of libraries
     assert not torch.get_num_threads()>1, 'a copy of a process with several computing threads would wait for them forever'
 

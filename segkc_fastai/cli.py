@@ -8,13 +8,14 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/cli.html.md"""
 __all__ = ['COMMANDS', 'command', 'parser', 'main']
 
 # %% ../nbs/10_cli.ipynb #c9dc2640
-import argparse, os, sys
-from dataclasses import replace
+import argparse, os, sys, warnings
 from pathlib import Path
 from .core.commands import Command, CommandHelp
+from .core.files import check_folder
 from .core.kinds import several
+from .core.lazy import check_installed
+from .core.task import check_classes
 from .runs.config import DataSettings, RunConfig
-from .runs.recipes import Recipe, recipe
 
 # %% ../nbs/10_cli.ipynb #69b19663
 COMMANDS = {}
@@ -76,6 +77,8 @@ def _print_files(title, files): print('\n'.join([f'{title}:', *(f'  {o}' for o i
 @command('segkc demo', 'runs.demo:demo', but='scenes settings')
 def _demo(out, **kw):
     "Train a junior alone and with a senior on the built-in scenes, and compare the two"
+    from segkc_fastai.runs.settings import check_demo
+    check_demo(Path(out))
     from segkc_fastai.runs.demo import demo
     from segkc_fastai.view.results import demo_figures
     _print_files('Pictures', demo_figures(demo(out=out, **kw), out))
@@ -91,6 +94,7 @@ def _get(name, path, /):
 @command('segkc audit data/street --labelled 1/8', DataSettings, 'data.audit:audit', but='data task')
 def _audit(path, /,
     json:str=None, # file for all findings, image by image
+    write:bool=False, # write the task.json that is proposed, unless there is one
     **kw
 ):
     "Check a data folder and list its problems; exit status 1 if training would fail"
@@ -99,6 +103,7 @@ def _audit(path, /,
     a = audit(path, **kw)
     print(a.markdown().encode(errors='backslashreplace').decode()) # file names may not be valid text
     if json: write_json(json, a.to_dict())
+    if write: print(f'{a.write_task()}: written; replace its names by the real ones')
     if not a.ok: sys.exit(1)
 
 # %% ../nbs/10_cli.ipynb #980579aa
@@ -138,41 +143,6 @@ def _split(data, /,
     print(f'{images}; {s.how}; {s.family}; hash {s.hash}')
     print(f'Train with: --labelled {out}/labelled.txt' + f' --val {out}/val.txt'*(val is not None))
 
-# %% ../nbs/10_cli.ipynb #520ee6fa
-def _of_recipe(given):
-    "Settings of a recipe"
-    r = recipe(given['recipe'])(given['data'])
-    if given.get('labelled', r.labelled): return r
-    raise ValueError(f'--labelled: missing; recipe {r.recipe!r} needs {r.wanted}')
-
-def _of_parent(given):
-    "Settings of the run to go on from"
-    if 'labelled' not in given: raise ValueError('--labelled: pass the larger list, with which the run is to go on')
-    if 'recipe' in given: raise ValueError('--recipe: not allowed with --from; settings not given are those of the run')
-    from segkc_fastai.runs.folder import Run, continued
-    return continued(Run(given['parent']))
-
-def _config(given, adapt=lambda r: r):
-    "`RunConfig` from the options given, on top of the settings of a run or a recipe if one is given"
-    base = _of_parent if 'parent' in given else _of_recipe if 'recipe' in given else None
-    if base is None: return RunConfig(**given)
-    r = adapt(base(given))
-    return replace(r, **given | dict(method_args=r.method_args | given.get('method_args', {}), parent=r.parent))
-
-# %% ../nbs/10_cli.ipynb #13e235a9
-def _adapted(r, method):
-    "The settings of a recipe or a run for a method"
-    if method==r.method: return r
-    from segkc_fastai.runs.compare import method_arms
-    return replace(r, **method_arms([method], r.comparison() if isinstance(r, Recipe) else r)[method])
-
-# %% ../nbs/10_cli.ipynb #e0536a8a
-def _scenes(config):
-    size = config.recipe and recipe(config.recipe).scene
-    if not size: return
-    from segkc_fastai.data.scenes import write_scenes
-    write_scenes(config.data, size=size)
-
 # %% ../nbs/10_cli.ipynb #687ae6aa
 def _show_run(run):
     from segkc_fastai.train.distributed import leave_launch
@@ -182,47 +152,57 @@ def _show_run(run):
     pics = run_figures(run)
     print((run.path/'card.md').read_text(encoding='utf-8'), f'Run: {run.path}', sep='\n')
     _print_files('Pictures', pics)
+    print(f'To look at it: segkc lab {run.path}')
 
 # %% ../nbs/10_cli.ipynb #3c81b28e
-def _resume(run, other):
+def _resume(run, other, track):
     if other:
         flag = COMMANDS['train'].flags(other[0])[0]
         raise ValueError(f'{flag}: not allowed with --resume; the settings of {run} are in its config.json')
+    from segkc_fastai.runs.folder import Run
+    (r := Run(run)).check_unfinished()
+    r.source()
     from segkc_fastai.runs.training import resume_run
-    _show_run(resume_run(run))
+    from segkc_fastai.train.tracking import trackers
+    _show_run(resume_run(run, trackers(r.path.name, **track)))
 
 # %% ../nbs/10_cli.ipynb #8e311465
 @command('segkc train --data data/street --senior resnet50 --labelled 1/8 --epochs 40 --out runs/first', RunConfig)
 def _train_and_show(data=None,
     out:str=None,    # folder of the run; by default runs/<method>-<labelled>-seed<seed>
-    resume:str=None, # run to finish from its last checkpoint; excludes all other options
+    resume:str=None, # run to finish from its last checkpoint; excludes all settings
+    tensorboard:str=None, # folder in which TensorBoard finds loss terms, metrics, IoU per class and the probe's pictures
+    wandb:str=None,  # project of Weights & Biases that gets the same
     **settings
 ):
     "Train a run on a folder of images and masks or on a benchmark; --resume RUN finishes an interrupted one, --from RUN goes on with more labels"
-    if resume: return _resume(resume, [*settings, *(k for k,v in dict(data=data, out=out).items() if v is not None)])
+    track = dict(tensorboard=tensorboard, wandb=wandb)
+    for k,v in track.items():
+        if v: check_installed(k, extra=k)
+    if resume: return _resume(resume, [*settings, *(k for k,v in dict(data=data, out=out).items() if v is not None)], track)
     if data is not None: settings['data'] = data
     elif 'parent' not in settings: raise ValueError('--data: missing; pass a folder of images and masks, or --resume RUN')
-    c = _config(settings, lambda r: _adapted(r, settings.get('method', r.method)))
+    from segkc_fastai.runs.settings import adapted, check_run, render, stated
+    share, = check_run(settings, out)
+    c = stated(settings, lambda r: adapted(r, settings.get('method', r.method)))
     from segkc_fastai.runs.folder import share_name
     from segkc_fastai.runs.training import train_run
     from segkc_fastai.train.distributed import first_alone
-    with first_alone(): _scenes(c)
-    _show_run(train_run(out or f'runs/{c.recipe or c.method}-{share_name(c.labelled)}-seed{c.seed}', c))
+    from segkc_fastai.train.tracking import trackers
+    with first_alone(): render(c)
+    out = Path(out or f'runs/{c.recipe or c.method}-{share_name(share)}-seed{c.seed}')
+    _show_run(train_run(out, c, trackers(out.name, **track)))
 
 # %% ../nbs/10_cli.ipynb #b91ecdf1
-def _grid_config(settings, adapt=lambda r: r):
+def _grid_config(settings, out, split, methods, adapt=lambda r: r):
     "Settings of all runs of a grid, and the options in which the runs differ"
+    from segkc_fastai.runs.settings import check_run, render, stated
     how = {k:settings.pop(k) for k in ('methods','labelled','seeds') if k in settings}
     if 'labelled' in how: settings['labelled'] = how['labelled'][0]
-    c = _config(settings, adapt)
-    _scenes(c)
+    check_run(settings, out, how.get('methods', methods), shares=how.get('labelled'), parts=['val',split])
+    c = stated(settings, adapt)
+    render(c)
     return c,how
-
-# %% ../nbs/10_cli.ipynb #c6318e48
-def _check_failed(df, out):
-    if not (failed := df.attrs['failed']): return
-    lost = f'{len(failed)} runs could not be finished: {", ".join(failed)}'
-    raise ValueError(f'{lost}; see {out}/failed for the errors, and run the same command to try again')
 
 # %% ../nbs/10_cli.ipynb #575468a9
 def _published(config):
@@ -239,25 +219,28 @@ def _compare(out, split,
     **settings
 ):
     "Compare methods over labelled shares and seeds; run again to resume"
-    c,how = _grid_config(settings, lambda r: r.comparison())
+    from segkc_fastai.methods.registry import METHODS
+    c,how = _grid_config(settings, out, split, [*METHODS], lambda r: r.comparison())
     from segkc_fastai.runs.compare import compare
+    from segkc_fastai.runs.grid import check_finished
     from segkc_fastai.view.results import comparison_figures
     theirs = _published(c) if published else None
     df = compare(c, out, split=split, **how)
     _print_files('Pictures', comparison_figures(out, split, theirs))
-    _check_failed(df, out)
+    check_finished(df, out)
 
 # %% ../nbs/10_cli.ipynb #888c8518
 @command('segkc ablate --data data/street --senior resnet50 --labelled 1/8',
     'runs.compare:ablate', RunConfig, but='config method seed sync_bn parent')
 def _ablate(out, split, **settings):
     "Measure what each part of SegKC contributes; run again to resume"
-    c,how = _grid_config(settings)
+    c,how = _grid_config(settings, out, split, ['segkc'])
     from segkc_fastai.runs.compare import ablate
+    from segkc_fastai.runs.grid import check_finished
     from segkc_fastai.view.results import ablation_figures
     df = ablate(c, out, split=split, **how)
     _print_files('Pictures', ablation_figures(out, split))
-    _check_failed(df, out)
+    check_finished(df, out)
 
 # %% ../nbs/10_cli.ipynb #293d2ec4
 @command('segkc eval runs/first --split test --member all', 'runs.evaluating:evaluate_run')
@@ -266,9 +249,12 @@ def _eval(
     /, **kw
 ):
     "Evaluate a run: IoU per class, with intervals"
-    from segkc_fastai.runs.evaluating import evaluate_run
+    from segkc_fastai.data.benchmarks import load_source
     from segkc_fastai.runs.folder import Run
-    got = evaluate_run(Run(run), **kw)
+    (r := Run(run)).members(kw.get('member'))
+    (load_source(kw['data']) if kw.get('data') else r.source()).part(kw.get('split', 'test'))
+    from segkc_fastai.runs.evaluating import evaluate_run
+    got = evaluate_run(r, **kw)
     print('\n\n'.join(o.markdown() for o in (got.values() if kw.get('member')=='all' else [got])))
 
 # %% ../nbs/10_cli.ipynb #248dae0b
@@ -294,11 +280,12 @@ def _suggest(
 ):
     "Choose the images or regions that would teach most if they were labelled next"
     if out and Path(out).suffix!='.txt': raise ValueError(f'--out: must end in .txt, not {out!r:.200}; a table and pictures are written beside it')
-    from segkc_fastai.label.suggest import suggest, write_suggestions
     from segkc_fastai.runs.folder import Run
+    (r := Run(run)).members('all')
+    r.source()
+    from segkc_fastai.label.suggest import suggest, write_suggestions
     from segkc_fastai.view.figures import save_figure
     from segkc_fastai.view.suggestions import suggestion_figure
-    r = Run(run)
     df = suggest(r, **kw)
     print(f'By {df.attrs["by"]}:')
     print(df.drop(columns='image').set_axis(range(1, len(df)+1)).to_string(float_format='%.3f'))
@@ -311,8 +298,12 @@ def _suggest(
 @command('segkc check-labels --data data/street --folds 3 --out runs/labels', 'label.errors:label_errors', RunConfig, but='config')
 def _check_labels(out, folds, labelled='1/1', **settings):
     "List the labels that are probably wrong, worst first; run again to resume"
-    c = _config(dict(settings, labelled=labelled), lambda r: _adapted(r, settings.get('method', r.method)))
-    _scenes(c)
+    from segkc_fastai.runs.settings import adapted, check_run, render, stated
+    settings['labelled'] = labelled
+    check_folder(out)
+    check_run(settings, parts=(), folds=folds)
+    c = stated(settings, lambda r: adapted(r, settings.get('method', r.method)))
+    render(c)
     from segkc_fastai.label.errors import errors_markdown, label_errors, write_errors
     df = label_errors(c, out, folds)
     write_errors(df, out)
@@ -327,6 +318,9 @@ def _figures(
     /, **kw
 ):
     "Draw all figures of finished runs; several runs are also compared, the first as the competitor of the last"
+    from segkc_fastai.runs.folder import Run
+    for o in runs: Run(o)
+    if kw.get('out'): check_folder(kw['out'])
     from segkc_fastai.runs.evaluating import evaluate_run
     from segkc_fastai.view.results import all_figures
     files,left = all_figures(runs, evaluate=evaluate_run, **kw)
@@ -348,13 +342,23 @@ def _label(run, names, /, **kw):
     from segkc_fastai.view.lab import label
     sys.exit(label(run, names, **kw))
 
+# %% ../nbs/10_cli.ipynb #f64f68e5
+@command('segkc look runs/first photos', 'view.lab:look')
+def _look(run, images, /, **kw):
+    "Open JupyterLab on a folder of images, with the networks of a run or of two; accepts connections from this machine only"
+    from segkc_fastai.view.lab import look
+    sys.exit(look(run, images, **kw))
+
 # %% ../nbs/10_cli.ipynb #c7474aa5
 @command('segkc predict runs/first photos --out masks --overlay',
     'deploy.predict:Predictor.load', 'deploy.predict_folder:predict_folder', but='p')
 def _predict(path, folder, /, out, device, tile, **kw):
     "Predict masks for all images below a folder; run again to resume; exit status 1 if an image could not be read"
-    from segkc_fastai.deploy.predict import Predictor
-    from segkc_fastai.deploy.predict_folder import predict_folder
+    from segkc_fastai.deploy.predict import Predictor, list_images, network_file
+    from segkc_fastai.deploy.predict_folder import check_free, predict_folder
+    network_file(path)
+    check_free(Path(out))
+    with warnings.catch_warnings(action='ignore'): list_images(folder)
     done = predict_folder(Predictor.load(path, device, tile), folder, out, **kw)
     print(f'{done.written} images predicted into {out}, {done.skipped} were there already')
     if not done.failed: return
@@ -370,10 +374,14 @@ def _export(path, /, *, to,
 ):
     "Export the deployed network, check the exported file, and write its card"
     from segkc_fastai.data.benchmarks import load_source
-    from segkc_fastai.deploy.export import export, quantise
-    from segkc_fastai.deploy.predict import network_file
+    from segkc_fastai.deploy.predict import exported_file, network_file, stored_task
+    from segkc_fastai.models.weights import read_description
+    weights,_ = exported_file(path, to, kw.get('out'))
     if int8 and to!='onnx': raise ValueError(f'--int8: requires --to onnx, not {to}')
-    if int8: load_source(int8).part(split) # before anything is written
+    if int8: # before anything is written
+        (src := load_source(int8)).part(split)
+        check_classes(src.task.classes, stored_task(read_description(weights)[1], weights).classes, int8, weights)
+    from segkc_fastai.deploy.export import export, quantise
     file = export(path, to, **kw)
     print(f'{file}, and its card {file}.md')
     if not int8: return

@@ -125,6 +125,11 @@ class Lab:
     def post(self, what, **data):
         with urlopen(Request(f'{self.url}/api/{what}?token=T', json.dumps(data).encode(), {'Content-Type':'application/json'})) as r: return json.load(r)
 
+    def end_kernel(self, name):
+        "End the kernel of a notebook, as when its page is closed for the day"
+        with urlopen(f'{self.url}/api/sessions?token=T') as r: ids = [o['id'] for o in json.load(r) if o['path']==name]
+        for o in ids: urlopen(Request(f'{self.url}/api/sessions/{o}?token=T', method='DELETE')).close()
+
     def write(self, name, *cells):
         "Write a notebook of code cells into the server's folder"
         nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c.strip()) for c in cells])

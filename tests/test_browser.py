@@ -31,6 +31,7 @@ image = np.full((240,320,3), 120, np.uint8)
 image[:,::2] = 160
 panels = dict(image=Panel('image'), senior=Panel('label', senior, sure), junior=Panel('label', junior, sure), who=Panel('disagreement', of=('senior','junior')), sure=Panel('confidence', confidence=sure))
 v = MaskViewer(task, height=240, opacity=1., quality='junior', matrix=['senior','junior'])
+v.run = 'a run'
 v.show(image, panels, truth, 'stripes')
 keys = []
 v.on_msg(lambda w,m,b: keys.append(m['key']))
@@ -148,9 +149,12 @@ def test_keys(stripes, opened):
     assert np.array_equal(now['senior'], full['senior'])
     with page.expect_download() as d: page.keyboard.press('f')
     picture = np.asarray(Image.open(d.value.path()))
-    for i,o in enumerate(('image','senior','junior')):
-        same = picture[44:284, 8+328*i:328+328*i].astype(int)-full[o]
-        assert np.abs(same).max()<=6 and (o=='image' or (same[:,8:]==0).all()), 'Python draws what the browser draws'
+    assert d.value.suggested_filename=='a-run-stripes.png'
+    for i,o in enumerate(('senior','junior'), 1):
+        here = picture[88:568, 16+656*i:656+656*i]
+        assert np.array_equal(here[:,16:], full[o][:,8:].repeat(2, 0).repeat(2, 1)), 'at twice the size, labels are not smoothed'
+    gaps = np.abs(np.diff(picture[328,16:656].astype(int), axis=0)).max()
+    assert 0<gaps<30, 'stripes of the photograph, 40 apart, are smoothed'
     page.keyboard.press('?')
     assert page.is_visible('.segkc .help')
     for k in [*'abxvmyzsjkolhnABDX', 'd', 'd', 'Enter','Shift+Enter','Delete','Backspace', 'ArrowLeft','ArrowRight','ArrowUp','ArrowDown']: page.keyboard.press(k)
@@ -235,7 +239,10 @@ def test_latency(lab):
     assert size>5*512**2 and again<20_000, 'an image that was seen is not sent again'
 
 def test_static_picture(stripes, opened, lab):
-    "A saved notebook opened without a kernel shows the picture, trusted or not"
+    "A saved notebook opened without a kernel shows the picture as it was seen last, trusted or not"
+    first = stripes.get_attribute('.segkc-static img', 'src')
+    settle(stripes, lambda: drag(stripes, 'input.opacity', .3))
+    stripes.wait_for_function("was => document.querySelector('.segkc-static img').src!==was", arg=first)
     assert stripes.locator('.segkc-static').count()==1 and not stripes.is_visible('.segkc-static'), 'the live view hides it'
     opened.command('docmanager:save')
     saved = nbformat.read(lab.path/'stripes.ipynb', 4)
@@ -294,7 +301,8 @@ def notebook(lab):
     write_probe(lab.path/'runs'/'one_network', networks=('student',))
     (lab.path/'runs'/'nothing').mkdir()
     cells = ["from segkc_fastai.view.disagreement import DisagreementExplorer\nfrom segkc_fastai.view.pseudo import PseudoLabelExplorer"]
-    cells += [f"{c}Explorer('runs/{k}')" for k in EDGES for c in ('PseudoLabel','Disagreement')] + ["PseudoLabelExplorer('runs/one_network')", "PseudoLabelExplorer('runs/nothing')"]
+    cells += [f"{c}Explorer('runs/{k}', height=150)" for k in EDGES for c in ('PseudoLabel','Disagreement')]
+    cells += [f"PseudoLabelExplorer('runs/{k}', height=150)" for k in ('one_network','nothing')]
     with lab.run('explorers.ipynb', *cells, warm=True) as nb:
         nb.page.wait_for_function(f"document.querySelectorAll('.segkc[data-arrived]').length=={len(cells)-2}", timeout=90000)
         nb.wait_done()
@@ -346,7 +354,7 @@ QUALITY = "s => { const c = document.querySelector(s+' .quality canvas'); return
 def test_quality_follows_the_slider(explorers):
     page,sel = explorers,f'{cell(1)} .segkc[data-arrived]'
     seen = []
-    for t in (0, .6, .95):
+    for t in (.3, .6, .95): # it opens at 0, as the run keeps all
         was,now = canvases(page, sel),settle(page, lambda: drag(page, f'{cell(1)} input.threshold', t), sel)
         seen.append(page.evaluate(QUALITY, cell(1)))
     assert len(set(seen))==3 and np.array_equal(was['image'], now['image']) and np.array_equal(was['confidence'], now['confidence'])
@@ -422,6 +430,186 @@ def test_numbers_of_all_images(explorers, lab):
     assert list(df)==['image','class','pixels','kept','precision','recall'] and df['class'].tolist()==['all']*4+[f'class {k}' for k in range(5)]+['all']
     with Image.open(downloaded(page, f'{cell(1)} button:text("figure")').path()) as im: assert im.width>600
 
+LARGE = """
+from segkc_fastai.view.disagreement import DisagreementExplorer
+h,w = 1024,2048
+label = np.repeat(np.uint8([0,1,2,1]), 256)[:,None].repeat(w, 1)
+large = MaskViewer(Task(['road','car','sky']), matrix=['senior','junior'])
+panels = dict(image=Panel('image'), senior=Panel('label', label), junior=Panel('label', np.roll(label, 300, 0)), who=Panel('disagreement', of=('senior','junior')))
+"""
+EXPLORED,ALONE = '.widget-vbox .segkc:not(.segkc-nav)','.jp-Cell:nth-child(3) .segkc'
+
+@pytest.fixture(scope='module')
+def laptop(lab):
+    "An explorer of 320 × 240 photographs and a viewer of 2048 × 1024, both of automatic size, in a window of 1400 × 900"
+    write_probe(lab.path/'runs'/'photographs', sizes=((240,320),)*3)
+    show = "large.show(np.full((h,w,3), 120, np.uint8), panels, label, 'large')"
+    with lab.run('laptop.ipynb', SETUP+LARGE, "DisagreementExplorer('runs/photographs')", show, warm=True) as nb:
+        nb.page.set_viewport_size(dict(width=1400, height=900))
+        nb.page.wait_for_function("document.querySelectorAll('.segkc[data-arrived]').length==2", timeout=90000)
+        nb.wait_done()
+        yield nb
+
+@pytest.fixture
+def photographs(laptop):
+    "The explorer at the top of the window, at its first image and as at the start"
+    page = laptop.page
+    page.set_viewport_size(dict(width=1400, height=900))
+    page.evaluate("window.jupyterapp.shell.collapseLeft()")
+    page.click('.thumb:nth-child(1)')
+    page.keyboard.press('r')
+    page.evaluate("document.querySelector('.segkc-nav').scrollIntoView()")
+    page.wait_for_function(f"document.querySelector('{EXPLORED}').dataset.name.startsWith('image 0')")
+    page.wait_for_timeout(300)
+    yield page
+    assert not laptop.errors, laptop.errors
+
+line = lambda page: page.inner_text(f'{EXPLORED} .line')
+pressed_buttons = lambda page: page.locator('.tools button[aria-pressed=true]').all_inner_texts()
+boxes = lambda page, sel: page.evaluate("s => [...document.querySelectorAll(s)].map(e => e.getBoundingClientRect()).filter(r => r.width).map(r => [r.x, r.y, r.width, r.height])", sel)
+
+def matrix_cell(page, row, column):
+    "Middle of a cell of the matrix on the page"
+    at = page.locator(f'{EXPLORED} .matrix canvas').bounding_box()
+    return at['x']+78+20*column+10,at['y']+78+20*row+10
+
+def test_head_and_viewer_are_one_focus(photographs):
+    "After a click in the head, keys act on the viewer; Escape clears the cell, then the zoom, then leaves"
+    page = photographs
+    step = lambda do: settle(page, do, EXPLORED, 'arrived')
+    step(lambda: page.click('.thumb:nth-child(2)'))
+    step(lambda: page.keyboard.press('ArrowRight'))
+    assert page.inner_text('output.image')=='image 2 (3/3)'
+    step(lambda: page.click('.segkc-nav button[aria-label^="previous image"]'))
+    settle(page, lambda: page.keyboard.press('d'), EXPLORED)
+    assert pressed_buttons(page)==['compare']
+    page.select_option('select.sort', 'most disagreement')
+    page.wait_for_timeout(300)
+    settle(page, lambda: page.keyboard.press('d'), EXPLORED)
+    page.select_option('select.sort', 'as recorded')
+    page.focus('.segkc-nav button[aria-label^="next image"]')
+    settle(page, lambda: page.keyboard.press('g'), EXPLORED)
+    assert pressed_buttons(page)==['truth'], 'a button reached by Tab passes keys on'
+    settle(page, lambda: page.keyboard.press('g'), EXPLORED)
+    full = canvases(page, EXPLORED)
+    settle(page, lambda: page.mouse.click(*matrix_cell(page, 1, 0)), EXPLORED)
+    zoomed = settle(page, lambda: page.keyboard.press('+'), EXPLORED)
+    assert page.inner_text(f'{EXPLORED} .zoom')=='zoom 1.5 ×'
+    now = settle(page, lambda: page.keyboard.press('Escape'), EXPLORED)
+    assert not any(np.array_equal(zoomed[o], now[o]) for o in now) and page.inner_text(f'{EXPLORED} .zoom')=='zoom 1.5 ×'
+    now = settle(page, lambda: page.keyboard.press('Escape'), EXPLORED)
+    assert all(np.array_equal(full[o], now[o]) for o in now)
+    page.keyboard.press('Escape')
+    assert not page.evaluate(f"document.querySelector('{EXPLORED}').contains(document.activeElement)")
+
+def test_words_are_of_what_is_shown(photographs):
+    "The line follows image, threshold and pointer; toggles and percentages follow the keys"
+    page = photographs
+    page.hover(f'{EXPLORED} .box canvas[data-title=senior]', position=dict(x=160, y=90))
+    for do in (lambda: page.keyboard.press('ArrowRight'), lambda: page.keyboard.press('ArrowDown')):
+        page.focus(EXPLORED)
+        settle(page, do, EXPLORED, 'arrived')
+        said = line(page)
+        page.mouse.move(0, 0)
+        assert line(page).startswith('click a panel'), 'nothing is under the pointer'
+        page.hover(f'{EXPLORED} .box canvas[data-title=senior]', position=dict(x=160, y=90))
+        assert said==line(page) and said.startswith('x='), 'as if read anew'
+    page.mouse.move(*matrix_cell(page, 0, 0))
+    was = line(page)
+    settle(page, lambda: drag(page, f'{EXPLORED} input.threshold', .6), EXPLORED)
+    now = line(page)
+    page.mouse.move(*(o+2 for o in matrix_cell(page, 0, 0)))
+    assert 'that both keep' in was and was!=now==line(page)
+
+def test_only_kept_pixels_are_judged(photographs):
+    "Who is right follows the slider, in pixels and in numbers"
+    page = photographs
+    part = lambda: page.locator(f'{EXPLORED} .parts .part').all_inner_texts()
+    was,full = part(),canvases(page, EXPLORED)
+    assert was[-1]=='of 76,800 pixels with truth'
+    now = settle(page, lambda: drag(page, f'{EXPLORED} input.threshold', .9), EXPLORED)
+    assert part()[:5]!=was[:5] and 'pixels with truth that both keep (' in part()[-1]
+    loud = lambda o: np.ptp(o['who is right?'].astype(int), axis=-1)>40
+    assert loud(now).sum()<.2*loud(full).sum() and not (loud(now)&~loud(full)).any()
+    colours = [len(np.unique(full['who is right?'][loud(full)], axis=0)) for _ in range(1)]
+    assert colours[0]>5, 'parts have patterns'
+
+def test_panels_use_the_room(photographs):
+    "The rows fit the window, beside the matrix; closing the side bar never makes a panel smaller; one panel can be large"
+    page,seen = photographs,lambda: boxes(page, f'{EXPLORED} .box canvas')
+    for width,least,rows in ((1400,310,2), (1000,150,3)):
+        page.set_viewport_size(dict(width=width, height=900))
+        page.wait_for_timeout(300)
+        page.evaluate(f"document.querySelector('{EXPLORED}').scrollIntoView()")
+        (head,),(side,),panels = boxes(page, f'{EXPLORED} .head'),boxes(page, f'{EXPLORED} .matrix'),seen()
+        assert len(panels)==5 and panels[0][2]>=least and len({o[1] for o in panels})==rows
+        assert all(o[0]+o[2]<=side[0] for o in panels) and side[0]+side[2]<=width and panels[-1][1]+panels[-1][3]<870
+        assert {round(o[2]/o[3], 1) for o in boxes(page, f'{ALONE} .box canvas')}=={2.}
+        page.evaluate(f"document.querySelector('{EXPLORED} figure:nth-child(4)').scrollIntoView()")
+        page.wait_for_timeout(100)
+        top = boxes(page, '.jp-WindowedPanel-outer')[0][1]
+        assert abs(boxes(page, f'{EXPLORED} .head')[0][1]-top)<4 and boxes(page, f'{EXPLORED} .matrix')[0][1]>top, 'the head and the matrix stay'
+        closed = seen()[0][2]
+        page.evaluate("window.jupyterapp.shell.expandLeft()")
+        page.wait_for_timeout(400)
+        assert seen()[0][2]<=closed
+        page.evaluate("window.jupyterapp.shell.collapseLeft()")
+        page.wait_for_timeout(400)
+        assert seen()[0][2]==closed
+    (small,*_) = seen()
+    page.dblclick(f'{EXPLORED} .box canvas[data-title=junior]')
+    page.wait_for_timeout(100)
+    assert len(seen())==1 and seen()[0][2]>1.7*small[2]
+    page.keyboard.press('1')
+    page.wait_for_timeout(100)
+    assert len(seen())==2, 'any number can be chosen'
+    page.keyboard.press('m')
+    page.wait_for_timeout(100)
+    assert seen()[0]==small and len(seen())==5
+
+def test_nothing_jumps(photographs):
+    "Head, panels and matrix stay in place from image to image, and under the pointer"
+    page = photographs
+    place = lambda: boxes(page, f'{EXPLORED} :is(.head, .legend, .told, .box canvas, .side, .matrix, .part)')
+    was = place()
+    for k in (2,3):
+        settle(page, lambda: page.click(f'.thumb:nth-child({k})'), EXPLORED, 'arrived')
+        assert place()==was
+    page.hover(f'{EXPLORED} .box canvas[data-title=image]')
+    page.wait_for_timeout(50)
+    assert place()==was
+
+def test_reset_and_empty_cells(photographs):
+    "A cell without pixels dims nothing; reset returns to the start"
+    page = photographs
+    full = canvases(page, EXPLORED)
+    settle(page, lambda: drag(page, f'{EXPLORED} input.threshold', 1), EXPLORED)
+    empty = settle(page, lambda: page.mouse.click(*matrix_cell(page, 1, 0)), EXPLORED)
+    assert np.array_equal(empty['image'], full['image']) and ' 0 pixels' in line(page)
+    for k in ('+', 'c', 'o', '2', ' '): settle(page, lambda: page.keyboard.press(k), EXPLORED)
+    now = settle(page, lambda: page.click(f'{EXPLORED} button:text("reset")'), EXPLORED)
+    assert all(np.array_equal(full[o], now[o]) for o in full) and not pressed_buttons(page)
+    assert page.input_value(f'{EXPLORED} input.threshold')=='0'
+
+def test_both_themes(photographs):
+    "The head hides what scrolls beneath it, and buttons have tooltips that name their keys"
+    page = photographs
+    colour = lambda sel, what='backgroundColor': page.evaluate("([s, k]) => getComputedStyle(document.querySelector(s))[k]", [sel, what])
+    seen = []
+    for theme in ('Dark','Light'):
+        page.evaluate("t => window.jupyterapp.commands.execute('apputils:change-theme', {theme: t}).then(() => null)", f'JupyterLab {theme}')
+        page.wait_for_function("t => document.body.dataset.jpThemeName==t", arg=f'JupyterLab {theme}')
+        page.wait_for_timeout(200)
+        assert colour(f'{EXPLORED} .head')==colour('.jp-Notebook') and colour(f'{EXPLORED} .head')!=colour(EXPLORED, 'color')
+        seen.append(colour(f'{EXPLORED} .head'))
+    assert len(set(seen))==2
+    titles = page.eval_on_selector_all('.segkc .tools button', 'l => l.map(e => e.title)')
+    assert all(titles) and sum('(' in o for o in titles)>8
+    page.focus(EXPLORED)
+    page.keyboard.press('?')
+    assert page.locator(f'{EXPLORED} .help kbd:visible').count()>12
+    page.keyboard.press('?')
+
 @pytest.fixture(scope='module')
 def workbench(lab):
     "The notebook that `segkc lab` writes, with two trained runs"
@@ -443,8 +631,8 @@ def test_workbench(workbench):
     page = workbench.page
     for kind in ('error','stderr'): assert page.locator(f'[data-mime-type="application/vnd.jupyter.{kind}"]').count()==0
     assert page.locator('.segkc-training path.line').count()>=4 and 'cps' in page.inner_text(cell(CARD))
-    for i,n in ((PSEUDO,4), (DISAGREE,4), (COMPARE,5)):
-        im = canvases(page, viewer(i))
+    for i,n in ((PSEUDO,4), (DISAGREE,5), (COMPARE,5)):
+        im = canvases(page, viewer(i, 3 if i==COMPARE else 2))
         assert len(im)==n and all(o.std()>1 for o in im.values()), i
     assert not workbench.errors, workbench.errors
 
@@ -465,7 +653,7 @@ def test_views_of_the_loss(workbench):
 
 def test_comparing(workbench):
     "Image, epoch and matrix change their own pixels; table and curves follow the epoch"
-    page,sel,table = workbench.page,f'{viewer(COMPARE)} .segkc',f'{cell(COMPARE)} .widget-html'
+    page,sel,table = workbench.page,f'{viewer(COMPARE, 3)} .segkc',f'{cell(COMPARE)} .widget-html'
     after = lambda do: (canvases(page, sel),settle(page, do, sel, 'arrived'))
     page.locator(cell(COMPARE)).scroll_into_view_if_needed()
     page.click(f'{sel} .box canvas')

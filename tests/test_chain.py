@@ -119,7 +119,7 @@ def test_errors(runs, tmp_path):
 def test_a_parent_without_weights(runs, tmp_path):
     cut = Run(shutil.copytree(runs['one'].path, tmp_path/'cut'))
     (cut.path/'junior.safetensors').unlink()
-    refused(f'train --from {cut.path} --labelled 12', 'junior.safetensors: missing')
+    refused(f'train --from {cut.path} --labelled 12', 'junior.safetensors: no weights of junior there')
     (cut.path/'card.md').unlink()
     refused(f'train --from {cut.path} --labelled 12', f'{cut.path}: not finished, so it has no weights to start from; finish it with --resume')
 
@@ -167,7 +167,7 @@ def test_a_chain_of_three(runs, second, tmp_path, capsys):
     rows = capsys.readouterr().out.splitlines()[-4:-1]
     assert [o.split(' | ')[:2] for o in rows]==[['| pair','8'], ['| second','14'], ['| third','20']] and ' | 2.0 | ' in rows[0]
     files,_ = all_figures([third.path], tmp_path/'figures')
-    assert 'chain' in [o.stem for o in files]
+    assert 'third-chain' in [o.stem for o in files]
 
 def test_configs_of_the_second_format_are_read(runs, tmp_path):
     run = Run(shutil.copytree(runs['one'].path, tmp_path/'old'))

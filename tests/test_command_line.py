@@ -1,9 +1,10 @@
 "Options, defaults and help of every command come from the functions behind it and from `RunConfig`; no default is repeated"
-import os, resource, subprocess, sys, time
+import os, resource, subprocess, sys
 from dataclasses import MISSING, fields
 from importlib import import_module
 from inspect import Parameter, signature
 from operator import attrgetter
+from pathlib import Path
 from typing import Literal, get_args, get_origin
 import pytest
 from segkc_fastai.cli import COMMANDS, main, parser
@@ -106,29 +107,87 @@ def test_the_example_of_a_command_is_accepted(name, capsys):
     assert text.startswith(f'usage: segkc {name} ') and COMMANDS[name].f.__doc__.partition(';')[0] in words(shown('--help', capsys))
 
 BLOCKED = """import sys
-for o in ('torch','fastai','timm','pandas','torchvision'): sys.modules[o] = None
+for o in ('torch','fastai','timm','pandas','torchvision','matplotlib'): sys.modules[o] = None
 from segkc_fastai.cli import COMMANDS, main
-wrong = ['', 'train', 'train --zzz', 'train --epochs 0', 'get zzz', 'compare --data x --split zzz', 'train --resume x --random', 'train --data x --recipe zzz']
+run,data,free = sys.argv[1:]
+wrong = f'''
+
+train
+train --zzz
+train --epochs 0
+train --resume x --random
+train --resume x
+train --resume {run}
+train --from x --labelled 8
+train --data x
+train --data x --recipe zzz
+train --data {data} --method pcs
+train --data {data} --method-arg tau=1
+train --data {data} --labelled 99
+train --data {data} --labelled x.txt
+train --data {data} --layout zzz
+train --data {data} --out {data}
+compare --data x
+compare --data x --split zzz
+compare --data {data} --methods cps,pcs
+compare --data {data} --method-arg tau=1
+compare --data {data} --labelled 8,99
+ablate --data x
+ablate --data {data} --method-arg tau=1
+eval x
+eval {run} --member boss
+eval {run} --data x
+card x
+suggest x
+suggest {run} --out a.csv
+suggest {run}
+check-labels --data x
+check-labels --data {data} --folds 1
+check-labels --data {data} --labelled 2
+figures x
+figures {run} --formats gif
+lab x
+lab --runs x
+label x
+label {run} x.txt
+predict x {data} --out {free}
+predict {run} x --out {free}
+predict {run} {data} --out {data}
+export x
+export {run} --out a.pt
+export {run} --int8 x
+audit x
+audit {data} --layout zzz
+import x {free}
+export-labels x {data} a.json
+split x --out {free}
+split {data} --labelled 99 --out {free}
+get zzz
+get cityscapes {free}
+get voc {run}/card.md
+demo --out {data}'''.splitlines()
 for line in ['--help', *(f'{k} --help' for k in COMMANDS), *wrong]:
     try: main(line.split())
-    except SystemExit: continue
+    except SystemExit as e:
+        if 'import of' not in str(e): continue
     sys.exit(f'{line}: did not exit')
 """
 
-def test_help_and_wrong_arguments_need_no_torch():
-    r = subprocess.run([sys.executable, '-c', BLOCKED], capture_output=True, text=True)
-    assert r.returncode==0, r.stderr[-2000:]
+def test_help_and_wrong_arguments_need_nothing_slow(drawn_scenes, tmp_path):
+    run = Path(__file__).parent/'runs_of_0_1'/'finished'
+    r = subprocess.run([sys.executable, '-W', 'ignore', '-c', BLOCKED, run, drawn_scenes, tmp_path/'free'], capture_output=True, text=True, cwd=tmp_path)
+    assert r.returncode==0, r.stdout[-1000:]+r.stderr[-2000:]
+    assert not (tmp_path/'free').exists()
 
 @pytest.mark.parametrize('line', ['--help','train --help','compare --help','train --epochs 0'])
 def test_help_is_quick(line):
-    "Limits processor time, since the machine may be busy, and for the list of commands also wall-clock time"
+    "Limits processor time, since the machine may be busy"
     spent = lambda: sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
-    before,t = spent(),time.perf_counter()
+    before = spent()
     env = os.environ | dict(OMP_NUM_THREADS='1')
     r = subprocess.run([sys.executable, '-m', 'segkc_fastai.cli', *line.split()], capture_output=True, text=True, env=env)
-    took = time.perf_counter()-t
     assert 'segkc' in r.stdout+r.stderr and spent()-before<1, spent()-before
-    if line=='--help': assert 'demo' in r.stdout and 'train' in r.stdout and took<1, took
+    if line=='--help': assert 'demo' in r.stdout and 'train' in r.stdout
 
 # ---- values
 
@@ -168,7 +227,7 @@ def test_resume_excludes_all_other_options(other):
     with pytest.raises(SystemExit, match=f'^segkc: {other.split()[0]}: not allowed with --resume'): main(f'train --resume x {other}'.split())
 
 def test_a_recipe_is_a_set_of_settings():
-    from segkc_fastai.cli import _config
+    from segkc_fastai.runs.settings import stated
     for k,cls in RECIPES.items():
-        c = _config(dict(data='d', recipe=k, labelled='1/4', epochs=3, method_args=dict(ramp=.5)))
+        c = stated(dict(data='d', recipe=k, labelled='1/4', epochs=3, method_args=dict(ramp=.5)))
         assert (c.recipe, c.labelled, c.epochs, c.bs, c.method_args)==(k, '1/4', 3, cls.bs, cls('d').method_args | dict(ramp=.5))

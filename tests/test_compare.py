@@ -36,7 +36,7 @@ def test_killed_and_started_again(scenes, tmp_path):
     assert len(after)==4 and all(after[k]==t for k,t in done.items())
     df = pd.read_csv(out/'results.csv')
     assert len(df)==4 and sorted(df.arm.unique())==['fixmatch','supervised'] and (out/'table.md').read_text().count('±')==3
-    for k in ('share','size'): assert (out/f'{k}.png').stat().st_size>5000
+    for k in ('share','size'): assert (out/f'{out.name}-{k}.png').stat().st_size>5000
 
 def test_two_processes_share_the_cells(scenes, tmp_path):
     args = command(scenes, tmp_path/'c', more='--labelled 8 --seeds 0,1 --epochs 1')

@@ -1,5 +1,6 @@
 "The deployed network predicts the same in every format and in bounded memory; reading a folder survives interruptions; no file can run code"
-import pickle, shutil, subprocess, sys, time, zlib
+import os, pickle, shutil, subprocess, sys, time, zlib
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,6 +9,7 @@ from PIL import Image
 from torch import nn
 from conftest import CNN, SMALL, apart, train
 from segkc_fastai.cli import main
+from segkc_fastai.core.files import STATE
 from segkc_fastai.core.task import Task, load_task
 from segkc_fastai.data.labels import load_mask, open_image, read_mask
 from segkc_fastai.data.scenes import render_scene
@@ -17,9 +19,10 @@ from segkc_fastai.deploy.predict_folder import predict_folder
 from segkc_fastai.deploy.predict import Predictor
 from segkc_fastai.models.segmenter import save_segmenter, segmenter
 from segkc_fastai.runs.training import peak_memory, reset_peak
+from segkc_fastai.train.checkpoint import save_state
 
 TASK = Task([f'class {i}' for i in range(8)], name='eight')
-JUNIORS = dict(cnn=(CNN, None), segformer=('pvt_v2_b0+segformer:64', None), dinov2=('vit_small_patch14_dinov2+dpt:32', dict(depth=4, embed_dim=96, num_heads=3)))
+JUNIORS = dict(cnn=(CNN, None), segformer=('pvt_v2_b0+segformer:64', dict(depths=(1,1,1,1))), dinov2=('vit_small_patch14_dinov2+dpt:32', dict(depth=4, embed_dim=96, num_heads=3)))
 
 def junior(path, spec=CNN, args=None, task=TASK):
     torch.manual_seed(0)
@@ -109,9 +112,8 @@ def test_torch_program_of_a_transformer(tmp_path):
         with torch.no_grad(): torch.testing.assert_close(g(x), Deployed(net)(x), rtol=0, atol=1e-5)
 
 def test_export_of_a_run(scenes, tmp_path):
-    pytest.importorskip('onnxruntime')
     run = train(tmp_path/'run', scenes, 'supervised', **SMALL|dict(epochs=1, senior=None), probe=0)
-    card = Path(f'{export(run.path)}.md').read_text()
+    card = Path(f"{export(run.path, 'safetensors')}.md").read_text()
     assert 'validation images' in card and '### run' in card and '8 labelled' in card and 'mIoU on val' in card
     (run.path/'config.json').unlink()
     with pytest.raises(SystemExit, match='neither a run folder'): main(['export', str(run.path)])
@@ -183,6 +185,57 @@ def test_one_line(weights, tmp_path, monkeypatch, args, words):
     assert words in str(e.value.code) and '\n' not in str(e.value.code)
     assert sorted(o.name for o in tmp_path.iterdir())==['empty','in']
 
+def test_masks_within_the_folder_are_no_images(weights, tmp_path, monkeypatch):
+    there = photos(tmp_path/'x', 3)
+    (tmp_path/'link').symlink_to(there)
+    (tmp_path/'x2').mkdir()
+    monkeypatch.chdir(tmp_path)
+    p = Predictor.load(weights, 'cpu')
+    assert predict_folder(p, 'x', there/'out', overlay=True)==(3, 0, [])
+    for folder,out in (('x','x/out'), (there,'x/../x/out'), ('x2/../x',there/'out'), ('link',there/'out'), ('x','link/out')):
+        assert predict_folder(p, folder, out)==(0, 3, []), (folder, out)
+    shutil.move('x/out', 'x/earlier')
+    assert predict_folder(p, 'link', there/'out')==(3, 0, []) and len(list(p.predict(there)))==3
+    with pytest.raises(SystemExit, match='x/out: no images but predicted masks'): main(f'predict {weights} x/out --out x/out --device cpu'.split())
+
+@pytest.mark.parametrize('moved', [False,True])
+def test_a_replaced_image_is_predicted_again(weights, tmp_path, moved):
+    "With the date and the size of the first, and in folders that were copied"
+    folder,p = photos(tmp_path/'in', 3),Predictor.load(weights, 'cpu')
+    f = folder/'01.png'
+    rng = np.random.default_rng(0)
+    replaced = lambda: Image.fromarray(rng.integers(0, 256, (64,96,3), dtype=np.uint8)).save(f, compress_level=0)
+    replaced()
+    when,size = f.stat().st_mtime_ns,f.stat().st_size
+    (folder/'01.jpg').unlink()
+    assert predict_folder(p, folder, folder/'out', confidence=True)==(3, 0, [])
+    if moved: folder = Path(shutil.copytree(folder, tmp_path/'copy', copy_function=shutil.copyfile))
+    f = folder/'01.png'
+    replaced()
+    os.utime(f, ns=(when, when))
+    assert f.stat().st_size==size and predict_folder(p, folder, folder/'out')==(1, 2, [])
+    assert (np.asarray(load_mask(folder/'out'/'masks'/'01.png'))==p.predict(f).mask).all()
+    assert predict_folder(p, folder, folder/'out')==(0, 3, []) and predict_folder(p, folder, folder/'out', confidence=True)==(1, 2, [])
+
+def test_images_in_memory_are_checked_like_files(weights, tmp_path):
+    p = Predictor.load(weights, 'cpu')
+    turned,f = Image.Exif(),tmp_path/'turned.jpg'
+    turned[0x0112] = 6
+    Image.fromarray(render_scene(np.random.default_rng(0), (48,96))[0]).save(f, exif=turned)
+    assert p.predict(f).mask.shape==(96,48)
+    for o in (Image.open(f), Image.open(f).convert('RGB')): assert (p.predict(o).mask==p.predict(f).mask).all()
+    Image.fromarray(np.full((64,96), 40000, np.uint16)).save(tmp_path/'deep.png')
+    x = torch.from_numpy(np.array(Image.open(f))).permute(2,0,1)
+    unit = x/255
+    assert (p.predict(unit).mask==p.predict(x).mask).all() and (p.predict(unit.clamp(0, 1)*(1+1e-6)).mask==p.predict(x).mask).all()
+    broken = unit.clone()
+    broken[0,0,0] = torch.nan
+    bad = [Image.open(tmp_path/'deep.png'), Image.new('F', (96,64)), x.float(), (unit-.45)/.22, broken, unit*-1, x.long()+256, x[:,:0], np.asarray(unit)]
+    for o in [*bad, [unit, broken], torch.stack([unit, broken])]:
+        with pytest.raises(ValueError, match='^image: '): p.predict(o)
+    deep = Predictor(p.net, replace(TASK, range=(0,65535)))
+    assert (deep.predict(Image.open(tmp_path/'deep.png')).mask==deep.predict(tmp_path/'deep.png').mask).all()
+
 def test_mixed_folders_are_rejected(weights, tmp_path):
     photos(tmp_path/'in', 2)
     save_segmenter(segmenter(CNN.replace('32', '64'), 8, pretrained=False), tmp_path/'other.safetensors', task=TASK.to_dict())
@@ -234,3 +287,14 @@ def test_hub_out_of_reach(weights, monkeypatch, tmp_path):
     monkeypatch.setattr(hub, 'hub_in_reach', lambda: False)
     with pytest.raises(OSError, match='cannot be reached, and it was not fetched before'): Predictor.from_hub('me/never-fetched-junior')
     with pytest.raises(OSError, match='cannot be reached; write the files with `hub_folder`'): Predictor.load(weights, 'cpu').push_to_hub('me/junior')
+
+@pytest.mark.parametrize('umask', [0o022,0o002,0o077])
+def test_networks_have_the_permissions_of_other_files(tmp_path, umask):
+    was = os.umask(umask)
+    try:
+        junior(tmp_path/'junior.safetensors')
+        save_state(tmp_path/'checkpoint', dict(a=torch.zeros(2)))
+        (tmp_path/'plain').touch()
+    finally: os.umask(was)
+    want = (tmp_path/'plain').stat().st_mode
+    assert all(o.stat().st_mode==want for o in (tmp_path/'junior.safetensors', tmp_path/'checkpoint'/STATE))

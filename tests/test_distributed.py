@@ -30,7 +30,7 @@ PLAIN = {k:dict(warmup=0, cutmix=False) for k in ('fixmatch','gta','mkd')} | {k:
 PLAIN |= {f'{k}, warming up':dict(warmup=.5, cutmix=False) for k in ('segkc','gta')} # adaptors and assistant have nothing to do yet
 for k in ('fixmatch','mean_teacher','cps','segkc','segkc, warming up'): PLAIN[k]['paste'] = False
 PLAIN['fixmatch'] |= dict(threshold=.1455) # keeps a part of the pixels
-PLAIN['cps'] |= dict(threshold=.1455, criterion=OHEM(.1, 3000))
+PLAIN['cps'] |= dict(threshold=.1455, criterion=OHEM(.1, .122))
 
 class Gradients(Callback):
     "Record the gradients of the first step"

@@ -1,11 +1,14 @@
 "Compare the figures of a report with independent computations: torchmetrics, erosion per class, constructed calibration, known populations"
-import csv, json, math
+import csv, json, math, re, shutil
+from dataclasses import replace
 from types import SimpleNamespace
 import numpy as np, pytest, torch, torch.nn.functional as F
 from PIL import Image
 from scipy.ndimage import binary_erosion
 from conftest import CNN, SMALL, learner, train
-from segkc_fastai.core.task import Task, IGNORE
+from segkc_fastai.cli import main
+from segkc_fastai.core.files import write_json
+from segkc_fastai.core.task import Task, IGNORE, load_task
 from segkc_fastai.data.sources import Pair
 from segkc_fastai.runs.evaluating import evaluate_run, result
 from segkc_fastai.evaluate.inference import Evaluation, evaluate_pairs, probabilities
@@ -227,3 +230,18 @@ def test_evaluation_agrees_with_validation(scenes):
         a.update(probabilities(net, x), y)
         b.update(net(x).logits.argmax(1), y)
     assert (a.confusion.matrix==b.matrix).all()
+
+def test_other_data_must_have_the_same_classes(scenes, tmp_path):
+    run = train(tmp_path/'run', scenes, 'supervised', **SMALL|dict(epochs=1, senior=None), probe=0)
+    other = shutil.copytree(scenes, tmp_path/'other')
+    assert evaluate_run(run, data=other).miou==evaluate_run(run).miou
+    file,task = other/'task.json',load_task(other)
+    first,second,*rest = task.classes
+    for classes in ((second, first, *rest), ('renamed', second, *rest)):
+        write_json(file, replace(task, classes=classes).to_dict())
+        both = re.escape(f'{other} has 8 classes, {", ".join(classes)}, but {run.path} has 8, {", ".join(task.classes)}; number 0 is')
+        with pytest.raises(ValueError, match=f'^{both}'): evaluate_run(run, data=other)
+        with pytest.raises(SystemExit, match=both): main(['eval', str(run.path), '--data', str(other)])
+        before = sorted(run.path.iterdir())
+        with pytest.raises(SystemExit, match=f'{other} has 8 classes'): main(['export', str(run.path), '--int8', str(other)])
+        assert sorted(run.path.iterdir())==before

@@ -12,7 +12,8 @@ from segkc_fastai.evaluate.inference import Evaluation
 from segkc_fastai.evaluate.report import make_report
 from segkc_fastai.runs.evaluating import evaluate_run
 from segkc_fastai.runs.folder import Run
-from segkc_fastai.view.charts import arm_bars, class_bars, confusion_map, curves, reliability_diagram, size_scatter
+from segkc_fastai.view.charts import arm_bars, class_bars, confusion_map, reliability_diagram, size_scatter
+from segkc_fastai.view.curves import curves
 from segkc_fastai.view.figures import COLUMN, FORMATS, PAGE, error_grid, prediction_grid, save_figure
 from segkc_fastai.view.pseudo_figures import class_flow, disagreement_grid, flow_counts, pseudo_curves
 from segkc_fastai.view.qualitative import difference_boxes, qualitative_grid
@@ -118,6 +119,30 @@ def test_written_completely_or_not_at_all(tmp_path, monkeypatch):
         with pytest.raises(OSError, match='disk full'): save_figure(fig, tmp_path/f)
     assert [o.name for o in tmp_path.iterdir()]==['f.png'] and (tmp_path/'f.png').read_bytes()==old
 
+def test_photographs_are_smoothed_and_labels_are_not():
+    "In every grid: a photograph enlarged has colours between those of its pixels, a mask painted over grey has none"
+    h,w = 12,18
+    im,mask = np.zeros((h,w,3), np.uint8),np.zeros((h,w), np.uint8)
+    im[:,9:],mask[:,9:] = 200,1
+    grey = np.full((h,w,3), 128, np.uint8)
+    seen = lambda ax: len(np.unique(ax.images[0].get_array().reshape(-1, 3), axis=0))
+    def figures(im):
+        yield prediction_grid([im], [mask], dict(senior=[mask], junior=[1-mask]), task_of(2))
+        yield error_grid([im], [mask], [mask], task_of(2))
+        yield qualitative_grid([im], [mask], dict(a=[mask], b=[1-mask]), task_of(2))
+        yield disagreement_grid([im], [mask], {'epoch 1':([mask],[1-mask])}, task_of(2))
+    for photo,labels in zip(figures(im), figures(grey)):
+        assert seen(photo.axes[0])>2 and all(seen(ax)<=2 for ax in labels.axes), labels.axes[0].get_title()
+        assert min(ax.images[0].get_array().shape[1] for ax in photo.axes)>=320
+
+def test_boxes_are_drawn_where_they_are():
+    a,t = np.zeros((40,60), np.uint8),np.zeros((40,60), np.uint8)
+    t[:10,:15] = 1
+    fig = qualitative_grid([np.full((40,60,3), 90, np.uint8)], [t], dict(a=[a], b=[t]), task_of(2), boxes=1)
+    shown = fig.axes[0].images[0].get_array().shape
+    box = fig.axes[0].patches[0]
+    assert [o/shown[1]*60 for o in (box.get_width(), box.get_height(), box.get_x()+.5, box.get_y()+.5)]==[15,10,0,0]
+
 def test_boxes_are_the_windows_with_most_difference():
     for seed in range(5):
         a,b,t = (maps(3, 3*seed+i)[0] for i in range(3))
@@ -167,15 +192,15 @@ def rewrite(path, part, **what):
     c = json.loads((path/'config.json').read_text())
     (path/'config.json').write_text(json.dumps(c | {part:c[part] | what}))
 
-def stems(path): return {o.stem for o in path.iterdir()}
+def stems(path): return {o.stem.rpartition("-")[2] for o in path.iterdir()} # without the name of the run
 
 def test_command_draws_everything_in_every_format(runs, tmp_path, capsys):
     for o in runs: write_probe(o, [(0,5),(1,10),(2,15)])
     main(['figures', *map(str, runs), '--out', str(tmp_path/'out'), '--formats', 'png,pdf,svg'])
     printed = capsys.readouterr().out
     assert 'Left out' not in printed, printed
-    for o in ('supervised','cps'): assert {f'{k}.{e}' for k in ALL for e in FORMATS}=={f.name for f in (tmp_path/'out'/o).iterdir()}
-    assert {f'{k}.{e}' for k in ('classes','qualitative','size') for e in FORMATS}=={f.name for f in (tmp_path/'out').iterdir() if f.is_file()}
+    for o in ('supervised','cps'): assert {f'{o}-{k}.{e}' for k in ALL for e in FORMATS}=={f.name for f in (tmp_path/'out'/o).iterdir()}
+    assert {f'supervised-and-cps-{k}.{e}' for k in ('classes','qualitative','size') for e in FORMATS}=={f.name for f in (tmp_path/'out').iterdir() if f.is_file()}
     for f in (tmp_path/'out').rglob('*.png'): assert pixels(f).std()>5, f
     assert not list(tmp_path.rglob('*.part')) and all(str(f) in printed for f in (tmp_path/'out').rglob('*.svg'))
 
@@ -211,6 +236,8 @@ def test_runs_on_different_data_are_not_compared(runs):
     assert any('no classes, qualitative, size' in o and 'differ in validation images' in o for o in left)
 
 def test_wrong_arguments_end_in_one_line(runs, tmp_path, capsys):
-    for args,message in ((['--formats','gif'], 'png, pdf, svg'), ([str(runs[1])], 'occurs twice'), ([str(tmp_path)], 'no run there')):
+    with pytest.raises(SystemExit, match='2'): main(['figures', str(runs[1]), '--formats', 'gif'])
+    assert 'png or pdf or svg' in capsys.readouterr().err
+    for args,message in (([str(runs[1])], 'occurs twice'), ([str(tmp_path)], 'no run there')):
         with pytest.raises(SystemExit, match=message): main(['figures', str(runs[1]), *args])
     assert not (runs[1]/'figures').exists()

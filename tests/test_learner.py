@@ -1,5 +1,7 @@
 "Training never reads the masks of unlabelled images, and works with the tools of fastai"
-import pytest, torch
+from dataclasses import replace
+from functools import partial
+import matplotlib.pyplot as plt, pytest, torch
 from conftest import SMALL, train
 from fastai.callback.tracker import SaveModelCallback, EarlyStoppingCallback
 from fastai.callback.fp16 import MixedPrecision
@@ -12,6 +14,7 @@ from segkc_fastai.methods.losses import cross_entropy, pseudo_label_loss
 from segkc_fastai.models.cohort import encoder_split
 from segkc_fastai.train.learner import dual_learner
 from segkc_fastai.train.probe import Probe
+from segkc_fastai.view.interpretation import SegInterpretation
 
 NETS = {k:SMALL[k] for k in ('junior','senior','pretrained')}
 
@@ -32,7 +35,7 @@ def test_masks_of_unlabelled_images_are_never_read(scenes, tmp_path):
     labelled = SMALL | dict(labelled=str(runs[0].path/'labelled.txt'))
     runs += [train(tmp_path/k, scenes, **labelled, probe=n) for k,n in dict(without=16, off=0).items()]
     assert len(names)==16 and len({r.facts.split_hash for r in runs})==1
-    assert [Probe(r).has_truth for r in runs[:2]]==[[True]*16, [False]*16]
+    assert [Probe(r).has_truth for r in runs[:2]]==[[True]*16, [False]*12+[True]*4]
     same = [c for c in runs[0].history if c not in ('seconds','step','gib')]
     assert all(r.history[same].equals(runs[0].history[same]) for r in runs)
     assert [(r.path/'pseudo.csv').exists() for r in runs]==[True,False,False] # only the diagnostics read them
@@ -72,6 +75,29 @@ def test_fastai_tools(scenes, tmp_path):
     learn.remove_cb(CSVLogger) # its closed file cannot be pickled
     learn.export('x.pkl')
     assert len(learn.dls.train)>0 and mask.shape==(64,96)
+
+def test_masks_that_are_missing_are_no_ground_truth(scenes):
+    learn = learner(scenes)
+    pairs = learn.dls.valid_ds.pairs
+    bare = learn.dls.test_dl([o.image for o in pairs])
+    with learn.no_bar(), learn.no_logging():
+        for how in (learn.validate, partial(learn.get_preds, with_loss=True), partial(SegInterpretation.from_learner, learn)):
+            with pytest.raises(ValueError, match=f'^validation: 4 of 4 images have no mask, such as {pairs[0].image}, '): how(dl=bare)
+        with pytest.raises(ValueError, match='images have no mask'): learn.validate(2)
+        assert len(learn.get_preds(dl=bare)[0])==4
+        assert str(learn.validate(dl=learn.dls.test_dl(pairs)))==str(learn.validate()) # NaN differs from itself
+        learn.show_results(dl=bare)
+        assert [o.get_title() for o in plt.gcf().axes[:2]]==['image','prediction']
+        plt.close('all')
+    train = learn.dls.split.labelled
+    for k,lists in dict(labelled=([train[0], train[1].image], [], pairs), valid=(train, [], [o.image for o in pairs])).items():
+        with pytest.raises(ValueError, match=f'^{k}: . of . images have no mask'): SemiDataLoaders.from_lists(*lists, learn.dls.task)
+
+def test_a_validation_on_other_classes_raises(scenes):
+    learn = learner(scenes)
+    other = replace(learn.dls.task, classes=learn.dls.task.classes[::-1])
+    dl = SemiDataLoaders.from_lists(learn.dls.split.labelled, [], learn.dls.valid_ds.pairs, other, size=(64,96), device='cpu').valid
+    with pytest.raises(ValueError, match="number 0 is 'pedestrian' and 'sky'"): learn.validate(dl=dl)
 
 def test_freeze_and_rates(scenes):
     learn = learner(scenes)

@@ -7,7 +7,7 @@ from fastai.callback.fp16 import MixedPrecision
 from segkc_fastai.core.task import IGNORE
 from segkc_fastai.data.views import cutmix
 from segkc_fastai.methods.gta import gta
-from segkc_fastai.methods.losses import cross_entropy
+from segkc_fastai.methods.losses import CRITERIA, OHEM, cross_entropy
 from segkc_fastai.methods.mean_teacher import mean_teacher
 from segkc_fastai.methods.mkd import ClassCovariance, augmented, mkd
 from segkc_fastai.methods.step import CutMix, MoveEMA, Term
@@ -264,6 +264,24 @@ def test_plain_transformers_share_one_mask():
     x,m = torch.rand(2,3,32,32),torch.cat([torch.ones(1,96), torch.zeros(1,96)])
     o = c.outputs(x, ['junior'], {'junior':[m]*4})['junior']
     assert all(f[1].abs().max()==0<f[0].abs().max() for f in o.features)
+
+def release_ohem(z, y, threshold=.7, least=200_000):
+    "UniMatch V2: at least `least` pixels of the two images of a GPU"
+    p = z.softmax(1).gather(1, y.masked_fill(y==IGNORE, 0)[:,None])[:,0].masked_fill(y==IGNORE, 1).flatten()
+    keep = p<=max(threshold, p[p.argsort()[min(len(p), least)-1]])
+    return torch.nn.functional.cross_entropy(z, y.masked_fill(~keep.view_as(y), IGNORE), ignore_index=IGNORE)
+
+def test_hard_examples_are_those_of_the_release_for_any_number_and_size_of_images():
+    torch.manual_seed(0)
+    z = torch.randn(2,2,399,399)*.1
+    y = (torch.rand(2,399,399)<.94).long()
+    z[:,1] += 2.5 # 6 % of the pixels are hard
+    y[:,:9] = IGNORE
+    want = release_ohem(*(o.repeat_interleave(2, -1).repeat_interleave(2, -2) for o in (z, y))) # crops of 798 × 798
+    hard = release_ohem(z, y, least=1)
+    assert hard>2*want
+    for n in (1,4): assert CRITERIA['ohem'](z.repeat(n,1,1,1), y.repeat(n,1,1)).item()==pytest.approx(want.item(), rel=1e-4)
+    assert OHEM(.7, 0)(z, y).item()==pytest.approx(hard.item(), rel=1e-5)
 
 @pytest.mark.parametrize('what, words', [
     (lambda d: learner(d, senior=SENIOR, method=gta()), ['senior',"'gta' trains only assistant, junior","must have the shape of junior"]),

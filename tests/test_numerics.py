@@ -244,6 +244,12 @@ def test_teachers_move_once_per_step(data, name):
     learn = fit(make(data, method_of(name), step_callbacks(accumulate=2)))
     assert learn.model.moves==2 and learn.opt.state[learn.model['junior'].classifier.weight]['step']==2
 
+def test_a_step_of_more_batches_than_an_epoch_has(data, tmp_path):
+    words = '^accumulate=5: an epoch has only 4 batches; pass at most 4'
+    with pytest.raises(ValueError, match=words): fit(make(data, supervised(), step_callbacks(accumulate=5)))
+    with pytest.raises(ValueError, match=words): train(tmp_path/'run', data, 'supervised', **SMALL|dict(senior=None), accumulate=5)
+    assert not (tmp_path/'run').exists()
+
 def test_a_fit_starts_without_gradients(data):
     learn = fit(make(data, supervised(), step_callbacks(accumulate=3))) # 4 batches: one is left over
     w = learn.model['junior'].classifier.weight

@@ -1,5 +1,5 @@
 "The records of the probe set, the remains of a crash, and the independence of training from them"
-import os, signal, time
+import gc, json, os, signal, time
 import numpy as np, pandas as pd, pytest, torch
 from PIL import Image
 from conftest import CNN, SENIOR, SMALL, apart, train
@@ -8,10 +8,11 @@ from fastai.torch_core import set_seed
 from segkc_fastai.core.task import IGNORE, Task
 from segkc_fastai.data.loaders import SemiDataLoaders
 from segkc_fastai.data.sources import Pair
-from segkc_fastai.methods.registry import make_method
+from segkc_fastai.methods.registry import METHODS, make_method
+from segkc_fastai.models.cohort import main_pair
 from segkc_fastai.train import probe
 from segkc_fastai.train.learner import dual_learner
-from segkc_fastai.train.probe import ProbeRecorder, NUMBERS, Probe
+from segkc_fastai.train.probe import ProbeRecorder, NUMBERS, Probe, record_now
 from segkc_fastai.runs.folder import Run
 from segkc_fastai.view.pseudo import PseudoLabelExplorer
 
@@ -74,30 +75,62 @@ def test_any_sizes_and_no_truth(tmp_path):
     sizes = [(40,56), (16,2100), (1300,40), (33,47)]
     learn = fit(learner(from_lists(tmp_path, sizes), ProbeRecorder(tmp_path/'new'/'run')))
     probe = Probe(learn)
-    assert probe.sizes==[(40,56), (8,1024), (1024,32), (33,47)] and [probe.truth(i) for i in range(4)]==[None]*4
-    for i,size in enumerate(probe.sizes): assert [probe.image(i).shape[:2], *(o.shape for o in probe.maps(0, 'junior', i))]==[size]*3
+    sizes = [(40,56), (8,1024), (1024,32), (33,47)]
+    assert probe.sizes==[*sizes, (32,32), (32,32)] and [probe.truth(i) for i in range(4)]==[None]*4
+    for i,size in enumerate(sizes): assert [probe.image(i).shape[:2], *(o.shape for o in probe.maps(0, 'junior', i))]==[size]*3
     x = torch.from_numpy(np.array(Image.open(tmp_path/'other'/'1.png'))).permute(2,0,1)[None]/255
     with torch.no_grad(): whole = learn.model.eval()(x).argmax(1)[0]
     assert (probe.maps(0, 'junior', 1)[0]==whole[1::2][:, ((np.arange(1024)+.5)*2100/1024).astype(int)].numpy()).all()
-    df = probe.per_image()
+    df = probe.per_image().loc[:3]
     assert df[['loss','error','disagreement']].isna().all(axis=None) and df[['entropy','confidence','kept']].notna().all(axis=None) and not (tmp_path/'new'/'run'/'pseudo.csv').exists()
     assert len(probe.table('agreement'))==0 # one network
+
+def test_validation_images_where_no_other_has_a_mask(tmp_path):
+    "They are marked, also in their names; a probe set of before, whose file has one part for all, still opens"
+    dls = from_lists(tmp_path, [(40,40)]*9)
+    probe = Probe(fit(learner(dls, ProbeRecorder(tmp_path/'r', n=6))))
+    assert probe.parts==['unlabelled']*4+['val']*2 and probe.has_truth==[False]*4+[True]*2
+    assert probe.names==['0','2','4','6','2 (val)','3 (val)'] and (probe.truth(5)==np.array(Image.open(tmp_path/'known'/'3_mask.png'))).all()
+    assert probe.per_image().error.isna().tolist()==[True]*4+[False]*2 and not (tmp_path/'r'/'pseudo.csv').exists()
+    f = tmp_path/'r'/'probe'/'probe.json'
+    f.write_text(json.dumps({k:v for k,v in json.loads(f.read_text()).items() if k!='parts'}))
+    assert Probe(tmp_path/'r').parts==['unlabelled']*6
+
+def test_a_learner_without_recorder(scenes, tmp_path):
+    "It is recorded as it is now, and from the next epoch on; what it learns does not change"
+    learns = [learner(loaders(scenes), (), SENIOR) for _ in range(2)]
+    def train_on(o):
+        set_seed(0)
+        fit(o)
+    for o in learns: train_on(o)
+    path = record_now(learns[1], n=3).path
+    for o in learns: train_on(o)
+    assert Probe(learns[1]).records==[(0,4),(1,8)] and Probe(learns[1]).networks==['senior','junior']
+    assert all(torch.equal(a, b) for a,b in zip(*(o.model.state_dict().values() for o in learns)) if isinstance(a, torch.Tensor))
+    learns[1].remove_cb(learns[1].probe_recorder)
+    gc.collect()
+    assert not path.exists()
+
+def test_the_same_two_networks_for_every_method():
+    pairs = dict(supervised=('junior',)) | dict.fromkeys(('mean_teacher','fixmatch','unimatch'), ('junior','teacher'))
+    pairs |= dict.fromkeys(('self_training','cps','segkc','mkd'), ('senior','junior')) | dict(gta=('assistant','junior'))
+    assert {k:main_pair([*m.members, *m.ema]) for k in METHODS for m in [make_method(k)]}==pairs
 
 @pytest.mark.parametrize('k', [1,150,255])
 def test_any_number_of_classes(tmp_path, k):
     probe = Probe(fit(learner(from_lists(tmp_path, [(32,40)], k), ProbeRecorder(tmp_path/'r'))))
     label,conf = probe.maps(0, 'junior', 0)
-    assert len(probe)==1 and label.max()<k and (k>1 or (conf==255).all())
+    assert len(probe)==3 and label.max()<k and (k>1 or (conf==255).all())
 
 def test_500_images(tmp_path):
     probe = Probe(fit(learner(from_lists(tmp_path, [(40,40)]*520), ProbeRecorder(tmp_path/'r', n=500))))
-    assert len(set(probe.names))==500 and len(probe.per_image())==500 and probe.maps(0, 'junior', 499)[0].shape==(40,40)
-    assert probe.names[0]=='0' and probe.names[-1]=='518' # from the whole list
+    assert len(set(probe.names))==500 and len(probe.per_image())==500 and probe.maps(0, 'junior', 497)[0].shape==(40,40)
+    assert probe.names[0]=='0' and probe.names[497]=='518' # from the whole list
 
 def test_all_labelled(scenes, tmp_path):
     "Validation images are used, and the quality of pseudo labels is not measured"
     probe = Probe(fit(learner(loaders(scenes, '1/1'), ProbeRecorder(tmp_path/'r'))))
-    assert (probe.part, len(probe))==('val', 4) and all(probe.has_truth) and probe.per_image().loss.notna().all() and not (tmp_path/'r'/'pseudo.csv').exists()
+    assert probe.parts==['val']*4 and all(probe.has_truth) and probe.per_image().loss.notna().all() and not (tmp_path/'r'/'pseudo.csv').exists()
 
 def test_ignored_pixels(scenes, tmp_path):
     dls = loaders(scenes)

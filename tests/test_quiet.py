@@ -27,5 +27,5 @@ def test_a_piped_training_prints_one_line_per_epoch(scenes, tmp_path):
     res = subprocess.run([sys.executable, '-c', PIPED, scenes, tmp_path/'w.pth'], capture_output=True, text=True)
     assert res.returncode==0, res.stderr
     lines = res.stdout.splitlines()
-    assert [o.split()[0] for o in lines]==['epoch','0','1','2','epoch','0'] and '\r' not in res.stdout
+    assert max(map(len, lines))<=120 and [o.split()[0] for o in lines]==['In','epoch','0','1','2','In','epoch','0'] and '\r' not in res.stdout
     assert len(res.stderr.splitlines())==1 and 'FutureWarning: mine' in res.stderr

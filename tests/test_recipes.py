@@ -32,7 +32,7 @@ def test_pascal(voc, tmp_path):
     c = Run(out).config
     assert (c.recipe, c.lr, c.lr_ratio, c.schedule, c.evaluate) == ('pascal_original', 2e-4, 40, 'poly', 'resize')
     assert Run(out).facts.images==dict(labelled=2, unlabelled=4, val=1) and c.method_args['threshold']==.95
-    assert 'recipe pascal_original' in (out/'card.md').read_text() and (out/'figures'/'grid.png').exists()
+    assert 'recipe pascal_original' in (out/'card.md').read_text() and (out/'figures'/f'{out.name}-grid.png').exists()
     main(f'eval {out} --split val'.split())
     assert json.loads((out/'eval-val-junior.json').read_text())['images']==1
 
@@ -57,7 +57,7 @@ def test_ablation_resumes(scenes, tmp_path, capsys):
     main(args.split())
     results,runs = (tmp_path/'a'/'results.csv').read_text(),sorted(o.name for o in (tmp_path/'a').glob('*-seed0'))
     assert runs==[f'{k}-8-seed0' for k in ('cps','cps-features','cps-predictions','labelled-only','segkc','segkc-same-backbone')]
-    assert results.count('\n')==7 and (tmp_path/'a'/'arms.png').stat().st_size>5000 and '| SegKC |' in (tmp_path/'a'/'table.md').read_text()
+    assert results.count('\n')==7 and (tmp_path/'a'/'a-arms.png').stat().st_size>5000 and '| SegKC |' in (tmp_path/'a'/'table.md').read_text()
     c = Run(run_path(tmp_path/'a', 'SegKC, same backbone', 8, 0)).facts.networks
     assert c['senior']['spec']==c['junior']['spec']
     when = {o:o.stat().st_mtime_ns for o in (tmp_path/'a').glob('*/history.csv')}

@@ -3,6 +3,7 @@ import functools, hashlib, http.server, shutil, tarfile, threading, zipfile
 import numpy as np, pytest
 from PIL import Image
 from scipy.io import savemat
+from fastai.data.external import URLs
 from torchvision.datasets import SBDataset
 from torchvision.datasets.voc import DATASET_YEAR_DICT
 from segkc_fastai.data import download as dl
@@ -168,7 +169,7 @@ def site(tmp_path, monkeypatch):
     url = f'http://127.0.0.1:{s.server_port}'
     monkeypatch.setitem(DATASET_YEAR_DICT['2012'], 'url', f'{url}/voc.tar')
     monkeypatch.setattr(SBDataset, 'url', f'{url}/sbd.tgz')
-    monkeypatch.setattr(dl.URLs, 'CAMVID', f'{url}/camvid.tgz')
+    monkeypatch.setattr(URLs, 'CAMVID', f'{url}/camvid.tgz')
     monkeypatch.setattr(dl, '_SITES', dict.fromkeys(dl._SITES, url))
     yield folder,asked
     s.shutdown()
@@ -230,7 +231,7 @@ def test_by_hand_instead(site, tmp_path):
     assert len(load_source(dl.download('ade20k', tmp_path/'b')).train)==2 and not asked
 
 def test_no_connection(site, tmp_path, monkeypatch):
-    monkeypatch.setattr(dl.URLs, 'CAMVID', 'http://127.0.0.1:9/camvid.tgz')
+    monkeypatch.setattr(URLs, 'CAMVID', 'http://127.0.0.1:9/camvid.tgz')
     (tmp_path/'camvid.tgz.part').write_bytes(bytes(2_500_000))
     with pytest.raises(ConnectionError) as e: dl.download('camvid', tmp_path)
     said = str(e.value)

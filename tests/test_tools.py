@@ -51,7 +51,7 @@ def test_broken_links(docs, tmp_path):
 def test_sections(docs):
     "Guides come before the reference, the reference follows its numbers, and every notebook appears once"
     res = docs.sections()
-    assert [*res][:6]==['index','tutorials','how to','explanations','core','data'] and [*res][-1]=='cli'
+    assert [*res][:6]==['index','tutorials','how to','explanations','core','data'] and [*res][-2:]==['cli','all']
     assert sorted(o for v in res.values() for o in v)==sorted(o.relative_to(root/'nbs') for o in notebooks)
 
 def test_changelog():

@@ -1,5 +1,6 @@
 "Live curves of a history, of a learner, of a folder that another process writes, and in a browser"
 import json, math, re, shutil, time
+from pathlib import Path
 import numpy as np, pandas as pd, pytest, torch
 from conftest import learner
 from fastai.callback.core import Callback
@@ -8,9 +9,12 @@ from segkc_fastai.core.task import Task
 from segkc_fastai.runs.config import RunConfig, RunFacts, write_config
 from segkc_fastai.train.precision import InFlight
 from segkc_fastai.view.assets import style
-from segkc_fastai.view.live import TrainingMonitor, panels, probe_pictures, still_picture
+from segkc_fastai.view.curves import curves, panels, value_range
+from segkc_fastai.view.live import TrainingMonitor, probe_pictures, still_picture
 
-def history(n, **more): return pd.DataFrame(dict(epoch=range(n), lr=[1e-3]*n, train_loss=np.linspace(2, 1, n), junior_miou=np.linspace(.1, .5, n), **more))
+def history(n, **more):
+    falling = dict(lr=np.linspace(1e-3, 1e-5, n), train_loss=np.linspace(2, 1, n))
+    return pd.DataFrame(dict(epoch=range(n), **falling, junior_miou=np.linspace(.1, .5, n), **more))
 def by_title(p): return {o['title']:{s['name']:s for s in o['series']} for o in p['panels']}
 
 def test_terms_that_appear_later_and_missing_values():
@@ -25,10 +29,44 @@ def test_terms_that_appear_later_and_missing_values():
 
 @pytest.mark.parametrize('n', [0,1,300])
 def test_any_number_of_epochs(n):
-    p = panels(history(n, senior_miou=[.2]*n), None)
+    p = panels(history(n, senior_miou=np.linspace(.2, .4, n)), None)
     assert (len(p['x']),p['total'])==(n,max(n, 1))
     assert [s['color'] for s in by_title(p)['mIoU'].values()]==[1,0] # a network has one colour, whatever its position
-    assert len(json.dumps(p))<40*1024 and still_picture(history(n)).count('<img')==(n>0)
+    assert len(json.dumps(p))<40*1024 and still_picture(p).count('<img')==(n>0)
+
+def test_constant_series_are_said_in_words():
+    "Also where a panel has others; a single epoch is drawn, because nothing is known of its course"
+    p = panels(history(3, kept=[1.]*3, cps_junior=[math.nan,0.,0.], sup=[2.,1.,1.], junior_low=[.1]*3, junior_high=[.6,.7,.8]))
+    assert p['constant']==['loss terms, cps_junior 0','kept 100 % of unlabelled pixels']
+    assert list(by_title(p))==['loss terms','mIoU','learning rate'] and list(by_title(p)['loss terms'])==['train_loss','sup']
+    one = panels(history(1, kept=[1.]))
+    assert one['constant']==[] and 'kept' in by_title(one)
+
+@pytest.mark.parametrize('n', [1,2,7,300])
+def test_figures_are_those_of_the_live_view(n):
+    "Titles, units, colours and numbers; axes from the first epoch to the last, ticks that differ and do not touch"
+    h = history(n, kept=np.linspace(.9998, .9999, n), sup=[math.nan]*(n-1)+[.3], **{f'term{i}':np.linspace(1, i/100, n) for i in range(8)})
+    p,fig = panels(h),curves(h)
+    fig.draw_without_rendering()
+    axs = [ax for ax in fig.axes if ax.axison]
+    assert [ax.get_title() for ax in axs]==[f'{o["title"]}\n{o["unit"]}' for o in p['panels']]
+    colours = re.findall('--c[0-5]:(#[0-9a-f]{6})', style('training.css'))[:6]
+    for ax,o in zip(axs, p['panels']):
+        assert ax.get_xlim()==((1,n) if n>1 else (.5,1.5)) and ax.get_ylim()==value_range(o)
+        lines = {l.get_label():l for l in ax.lines}
+        for s in o['series']:
+            ink,known = lines[s['name']].get_color(),[v for v in s['y'] if v is not None]
+            assert ink==('.15' if s['color']<0 else colours[s['color']%6])
+            dots = [l for l in ax.lines if l.get_color()==ink and l.get_marker()=='o']
+            assert dots or len(known)>1, f'{s["name"]} is invisible'
+        values = [t.get_text() for t in ax.texts]
+        assert len(values)==len(o['series']) and all(t.endswith(' %')==(o['series'][0]['scale']==100) for t in values)
+        for axis in (ax.xaxis, ax.yaxis):
+            labels = [t for t in axis.get_ticklabels() if t.get_text()]
+            boxes,texts = [t.get_window_extent() for t in labels],[t.get_text() for t in labels]
+            assert texts and len(set(texts))==len(texts) and not any(a.overlaps(b) for i,a in enumerate(boxes) for b in boxes[:i]), texts
+        ends = [t.get_window_extent() for t in ax.texts]
+        assert not any(a.overlaps(b) for i,a in enumerate(ends) for b in ends[:i])
 
 class Interrupt(Callback):
     "Acts like the stop button in the first step of the second epoch"
@@ -75,7 +113,8 @@ def test_any_learner():
     from fastai.test_utils import synth_learner
     learn,mon = synth_learner(),TrainingMonitor()
     with learn.no_bar(), learn.no_logging(): learn.fit(2, cbs=mon)
-    assert [o['title'] for o in mon.widget.chart['panels']]==['loss terms','learning rate'] and mon.widget.error==''
+    assert [o['title'] for o in mon.widget.chart['panels']]==['loss terms'] and mon.widget.error==''
+    assert mon.widget.chart['constant']==['learning rate 1e-3']
 
 def test_values_in_flight():
     t = torch.tensor(2.)
@@ -151,7 +190,7 @@ def test_probe_images(half, watching, monkeypatch, truths, said):
     p = watching.widget.probe
     assert p['title']=='probe images, epoch 2, step 8' and p['rows'][1]['images'][2]['data'][:2]==b'\xff\xd8'
     assert [n for n,_ in p['legends'][0]]==['a','c'] and said in [n for n,_ in p['legends'][1]]
-    assert still_picture(history(1), Recorded(truths=truths)).count('<img')==2
+    assert still_picture(panels(history(1)), Recorded(truths=truths)).count('<img')==2
 
 CVD = dict(normal=np.eye(3), # Machado et al. 2009, the whole deficiency
     protan=[[.152286,1.052583,-.204868],[.114503,.786281,.099216],[-.003882,-.048116,1.051998]],
@@ -205,5 +244,18 @@ def test_points_appear_while_the_cell_runs(lab):
         page.wait_for_function("document.querySelector('.segkc-training .status').textContent=='ended after 3 epochs'")
         assert points()==3 and root.locator('polygon.band').count()==1 and root.locator('path.running').count()==0
         assert root.locator('text.value').count()==root.locator('.names > span').count()
-        still = page.locator('div[class^=segkc-] > img')
+        still = page.locator('.segkc-static img')
         assert still.count()==1 and not still.is_visible()
+
+INSIDE = "() => { const e = document.querySelector('.segkc-training'), right = e.getBoundingClientRect().right+1; return [...e.querySelectorAll('.probe img, .panel')].every(o => o.getBoundingClientRect().right<=right) }"
+
+def test_three_columns_in_a_narrow_window(lab):
+    "Also where the side bar of JupyterLab takes a third of it"
+    shutil.copytree(Path(__file__).parent/'runs_of_0_1'/'finished', lab.path/'finished')
+    with lab.run('narrow.ipynb', "from segkc_fastai.view.live import TrainingMonitor\nTrainingMonitor('finished')", warm=True) as nb:
+        nb.page.wait_for_selector('.segkc-training .probe img', timeout=60000)
+        for width in (1400,1000,700):
+            nb.page.set_viewport_size(dict(width=width, height=900))
+            nb.page.wait_for_timeout(300)
+            assert nb.page.evaluate(INSIDE), width
+            assert nb.page.locator('.segkc-training .probe tr').last.locator('img').count()==3

@@ -20,6 +20,7 @@ from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 from fastcore.basics import patch, store_attr
 from fastcore.docments import docments
+from fastcore.meta import delegates
 from . import kinds
 from .kinds import Arguments, kind_of, read_text, without_none
 
@@ -84,6 +85,15 @@ def _plain(default):
     except ValueError: return ast.Constant(...)
     return default
 
+# %% ../../nbs/01_core/08_commands.ipynb #24f40119
+def _delegated(decorator, module, tree):
+    "Location of the function whose arguments a decorator adds, or None"
+    if not (isinstance(decorator, ast.Call) and getattr(decorator.func, 'id', None)=='delegates'): return None
+    name = decorator.args[0].id
+    for o in tree.body:
+        if isinstance(o, ast.ImportFrom) and name in [a.name for a in o.names]: module = f'{module.rpartition(".")[0]}.{o.module}'
+    return f'{module}:{name}'
+
 # %% ../../nbs/01_core/08_commands.ipynb #19f01e1c
 def outline(
     where:str # module and function, such as deploy.export:export
@@ -91,12 +101,14 @@ def outline(
     "A function of the library, without importing its module"
     module,_,names = where.partition(':')
     file = find_spec(f'segkc_fastai.{module}').origin
-    node = ast.parse(Path(file).read_text(encoding='utf-8'))
+    node = parsed = ast.parse(Path(file).read_text(encoding='utf-8'))
     for name in names.split('.'): node = next(o for o in node.body if getattr(o, 'name', None)==name)
+    more = [_delegated(o, module, parsed) for o in node.decorator_list]
     node.args.defaults = [_plain(o) for o in node.args.defaults]
     node.body,node.decorator_list = [ast.Pass()],[]
     tree = ast.fix_missing_locations(ast.Module([node], []))
     exec(compile(tree, file, 'exec', __future__.annotations.compiler_flag, True), found := {}) # annotations stay text
+    for o in filter(None, more): delegates(outline(o))(found[name])
     return found[name]
 
 # %% ../../nbs/01_core/08_commands.ipynb #b6fc8eae

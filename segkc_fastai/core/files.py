@@ -6,10 +6,10 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/01_core/files.html.md"""
 
 # %% auto #0
 __all__ = ['STATE', 'replacing', 'write_text', 'write_json', 'damaged', 'check_format', 'FromFile', 'check_types', 'parse_json',
-           'read_json', 'plain_name']
+           'read_json', 'plain_name', 'check_folder', 'fingerprint']
 
 # %% ../../nbs/01_core/02_files.ipynb #00aba594
-import json, os, shutil
+import hashlib, json, os, shutil
 from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
 
@@ -24,8 +24,12 @@ def replacing(
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     tmp = path.with_name(f'.{path.name}.{os.getpid()}.part')
+    tmp.touch()
+    mode = tmp.stat().st_mode # as the umask allows
+    tmp.unlink()
     try:
         yield tmp
+        if tmp.is_file() and tmp.stat().st_mode!=mode: tmp.chmod(mode)
         os.replace(tmp, path)
     finally:
         if tmp.is_dir(): shutil.rmtree(tmp)
@@ -120,3 +124,30 @@ def plain_name(
     if text and PureWindowsPath(name).name==name: return name
     why = 'is not a plain file name, and could lead out of its folder'
     raise ValueError(f'{where}: {name!r:.60} {why}; remove any folders from it')
+
+# %% ../../nbs/01_core/02_files.ipynb #c5e7307f
+def check_folder(
+    path:str|Path,   # folder to be made, or to be written to
+    empty:bool=False # may it hold nothing yet?
+):
+    "Raise `OSError` if a file is in the way, the folder cannot be written to or, with `empty`, anything is in it"
+    path = Path(path)
+    there = next(o for o in (path, *path.absolute().parents) if o.exists())
+    if not there.is_dir(): raise FileExistsError(f'{path}: {there} is a file; pass a folder')
+    if not os.access(there, os.W_OK): raise PermissionError(f'{path}: {there} cannot be written to; pass another folder')
+    full = empty and there==path and any(path.iterdir())
+    if full: raise FileExistsError(f'{path}: not empty; pass another folder, or remove this one')
+
+# %% ../../nbs/01_core/02_files.ipynb #2181bb88
+def fingerprint(
+    path:str|Path,
+    block:int=2**12 # bytes
+)->str: # 32 hexadecimal digits
+    "Hash of a file's size and of eight blocks, from its head to its tail; of all bytes of a file that is no larger"
+    n = os.path.getsize(path)
+    h = hashlib.blake2b(str(n).encode(), digest_size=16)
+    with open(path, 'rb') as f:
+        for o in range(0, n, block) if n<=8*block else (i*(n-block)//7 for i in range(8)):
+            f.seek(o)
+            h.update(f.read(block))
+    return h.hexdigest()

@@ -8,11 +8,12 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/bands.html.md"""
 __all__ = ['all_bands', 'to_rgb', 'read_picture', 'propose_bands']
 
 # %% ../../nbs/02_data/18_bands.ipynb #34bc3d0c
+from contextlib import nullcontext
 from pathlib import Path
 import numpy as np
 from PIL import Image
 from ..core.task import Task
-from .labels import TURNS, is_tiff, odd_bands, orientation, read_image
+from .labels import TURNS, is_tiff, odd_bands, orientation, read_image, shown_name
 
 # %% ../../nbs/02_data/18_bands.ipynb #2266e4c2
 def _read_tiff(path):
@@ -28,13 +29,15 @@ def _read_tiff(path):
     return a.reshape(*a.shape[:2], -1),tag.value if tag else 1
 
 def all_bands(
-    path:str|Path # TIFF, or another file that Pillow reads with all its bits
+    path:str|Path|Image.Image # TIFF, or another file or image that Pillow reads with all its bits
 )->np.ndarray: # (H,W,C), upright
     "All bands of a picture, in all their bits"
-    if is_tiff(path): a,tag = _read_tiff(path)
+    opened = isinstance(path, Image.Image)
+    if not opened and is_tiff(path): a,tag = _read_tiff(path)
     else:
-        with Image.open(path) as im: a,tag = np.asarray(im),orientation(im)
-        if a.ndim>2 and odd_bands(path): raise ValueError(f'{path}: colours of 16 bits are read from TIFFs alone; save it as one')
+        with nullcontext(path) if opened else Image.open(path) as im: a,tag = np.asarray(im),orientation(im)
+        why = 'colours of 16 bits are read from TIFFs alone; save it as one, and pass its path'
+        if a.ndim>2 and odd_bands(path): raise ValueError(f'{shown_name(path)}: {why}')
         a = a.reshape(*a.shape[:2], -1)
     if tag not in TURNS: return a
     return np.stack([np.asarray(Image.fromarray(o).transpose(TURNS[tag])) for o in np.moveaxis(a, -1, 0)], -1)
@@ -56,10 +59,10 @@ def to_rgb(
     return ((np.nan_to_num(a.astype(np.float32))-low)*(255/(high-low))).round().clip(0, 255).astype(np.uint8)
 
 # %% ../../nbs/02_data/18_bands.ipynb #26708e08
-def read_picture(path:str|Path, task:Task)->Image.Image: # RGB
+def read_picture(path:str|Path|Image.Image, task:Task)->Image.Image: # RGB
     "`read_image`, but with the bands and range of the task where the file has others than three of 8 bits"
     if not (task.bands or task.range) or not odd_bands(path): return read_image(path)
-    return Image.fromarray(to_rgb(all_bands(path), task, path))
+    return Image.fromarray(to_rgb(all_bands(path), task, shown_name(path)))
 
 # %% ../../nbs/02_data/18_bands.ipynb #9789a449
 def propose_bands(

@@ -6,7 +6,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/splits.html.md"""
 
 # %% auto #0
 __all__ = ['KNOWN_LISTS', 'labelled_count', 'stated_names', 'read_names', 'list_hash', 'split_family', 'write_list', 'Split',
-           'group_name', 'split_source', 'hold_out']
+           'group_name', 'default_share', 'split_source', 'hold_out', 'divide']
 
 # %% ../../nbs/02_data/05_splits.ipynb #00be602d
 import hashlib, json, re, unicodedata, warnings
@@ -244,16 +244,25 @@ def _straddling(src, part, group):
     names = lambda pairs: {group_name(o.name, group) for o in pairs}
     return names(src.train+src.extra) & names(getattr(src, part))
 
+# %% ../../nbs/02_data/05_splits.ipynb #b8f733da
+def default_share(
+    src:Source
+)->str: # share
+    "Share of the images with masks that is labelled unless another one is stated"
+    return '1/1' if src.extra else '1/8'
+
 # %% ../../nbs/02_data/05_splits.ipynb #0392ef76
 def split_source(
     src:Source,
-    labelled='1/8',        # share, number, text file of names, or a list of names
+    labelled=None,         # share, number, text file of names, or a list of names; see `default_share`
     seed:Whole=0,          # of the random choice; ignored for lists
     group:str=None,        # regular expression on names: images with the same match stay together
     stratified:bool=False  # choose so that each class appears where possible
 )->Split:
     "Choose the labelled images of `src.train`; warns of groups that are in other parts as well"
-    chosen,how = _choose(src.train, labelled, 'labelled', src.task, seed, group, stratified)
+    what = default_share(src) if labelled is None else labelled
+    chosen,how = _choose(src.train, what, 'labelled', src.task, seed, group, stratified)
+    if labelled is None: how += '; by default, because ' + ('other images have no mask' if src.extra else 'every image has a mask')
     for part in ('val','test') if group else ():
         both = _straddling(src, part, group)
         if not both: continue
@@ -286,3 +295,21 @@ def hold_out(
     res = replace(src, val=held, train=train, extra=extra)
     if not res.train: raise ValueError(f'val={val!r}: leaves no image with a mask for training; hold out fewer')
     return res
+
+# %% ../../nbs/02_data/05_splits.ipynb #9e728acf
+def divide(
+    names,         # of the labelled images
+    folds:int,     # at least 2
+    seed:int=0,    # of the order
+    group:str=None # regular expression on names: images with the same match stay together
+)->list: # of `folds` lists of names
+    "Divide names into folds; raises `ValueError` if there are fewer names, or groups, than folds"
+    if folds<2: raise ValueError(f'folds={folds}: must be at least 2, one to train on and one to check')
+    units = {}
+    for o in sorted(names): units.setdefault(group_name(o, group) if group else o, []).append(o)
+    if len(units)<folds:
+        what = 'groups of labelled images' if group else 'labelled images'
+        raise ValueError(f'folds={folds}: there are only {len(units)} {what}; pass fewer folds, or label more images')
+    parts,order = [[] for _ in range(folds)],list(units)
+    for i in np.random.default_rng(seed).permutation(len(order)): min(parts, key=len).extend(units[order[i]])
+    return parts

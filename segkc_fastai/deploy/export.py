@@ -18,12 +18,12 @@ from torch import nn
 import segkc_fastai
 from ..core.console import progress
 from ..core.files import replacing
-from ..core.task import as_task
+from ..core.task import as_task, check_classes
 from ..data.benchmarks import load_source
 from ..data.labels import read_mask
 from ..data.scenes import render_scene
 from .model_card import write_model_card
-from .predict import OnnxNet, Predictor, as_image, list_images, need, network_file
+from .predict import OnnxNet, Predictor, as_image, exported_file, list_images, need
 from ..models.segmenter import load_segmenter, spec_of
 from ..runs.folder import Run
 from ..train.metrics import Confusion
@@ -177,10 +177,7 @@ def export(
     "Export a network, check it and write its card; raises `ValueError`, and leaves no file, if the check fails"
     known = [*_FORMATS, 'safetensors']
     if to not in known: raise ValueError(f'to={to!r}: choose from {", ".join(known)}')
-    file = network_file(path)
-    if file.suffix!='.safetensors': raise ValueError(f'{file}: not a .safetensors file; pass one, or a run folder')
-    out,facts = Path(out or file.with_suffix(f'.{to}')),{}
-    if out.suffix!=f'.{to}': raise ValueError(f'{out}: the name must end in .{to}')
+    (file,out),facts = exported_file(path, to, out),{}
     net,meta = load_segmenter(file)
     if to=='safetensors': _copied(file, out)
     else: facts = {'Checked against torch':_write_checked(path, net, meta, out, to, images, tolerance)}
@@ -237,8 +234,7 @@ def quantise(
     path,weights = Path(path),weights or Path(path).with_suffix('.safetensors')
     task = as_task(OnnxNet(path).meta['task'], path)
     src = load_source(data) if isinstance(data, (str,Path)) else data
-    n_data,n_net = len(src.task),len(task)
-    if n_data!=n_net: raise ValueError(f'{src.path}: {n_data} classes, but the network has {n_net}')
+    check_classes(src.task.classes, task.classes, src.path, path)
     pairs,some = _images_for(src, split, n)
     out = Path(out or path.with_name(f'{path.stem}-int8.onnx'))
     with replacing(out) as tmp:

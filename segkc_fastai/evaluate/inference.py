@@ -16,7 +16,7 @@ from ..core.console import progress
 from ..core.task import Task
 from ..data.benchmarks import load_source
 from ..data.labels import open_image
-from ..data.loaders import SegDataset
+from ..data.loaders import SegDataset, check_masks
 from ..data.sources import Source, check_sizes
 from ..core.tensors import place, plain_tensor
 from ..models.segmenter import Segmenter
@@ -129,7 +129,8 @@ def evaluate_pairs(
     mode='whole',   # one of `MODES`
     **kwargs        # window, scales and flip of `probabilities`
 )->Evaluation:
-    "Evaluate a network on pairs of image and mask; raises `ValueError` if `sliding` has no window"
+    "Evaluate a network on pairs of image and mask; raises `ValueError` if a mask is missing, or `sliding` has no window"
+    check_masks(pairs, 'pairs')
     why = 'mode sliding requires a height and width; pass the size of the training crops'
     if mode=='sliding' and not kwargs.get('window'): raise ValueError(f'window: {why}')
     e,todo = Evaluation(len(task), device),batches(pairs, 1 if mode=='sliding' else bs)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from ..core.files import read_json
 from ..core.markdown import markdown_table
-from ..core.task import Task
+from ..core.task import LEAST_IMAGES, Task
 from .inference import Evaluation
 
 # %% ../../nbs/06_evaluate/02_report.ipynb #428c3c4e
@@ -114,7 +114,9 @@ class Report:
         facts = [self.what, f'{self.images} images', *[f'read {self.mode}']*bool(self.mode)]
         facts.append(f'pixel accuracy {_figure_text(self.accuracy)} %')
         if self.ece is not None: facts.append(f'expected calibration error {_figure_text(self.ece)} %')
-        return '\n'.join([', '.join(facts), '', _class_table([*self.by_class(), mean])])
+        rows = [*self.by_class(), mean]
+        if self.images<LEAST_IMAGES: rows = [o | _low_high(None) for o in rows]
+        return '\n'.join([', '.join(facts), '', _class_table(rows)])
 
     _repr_markdown_ = markdown
 

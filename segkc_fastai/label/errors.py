@@ -6,8 +6,8 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/08_label/errors.html.md"""
 
 # %% auto #0
 __all__ = ['BAND', 'ErrorKind', 'LEAST', 'SMALLEST', 'OF_A_BAND', 'Verdict', 'COLUMNS', 'suspicion', 'components',
-           'kind_of_error', 'suspicious_regions', 'divide', 'region_key', 'read_decisions', 'decide', 'undecided',
-           'image_errors', 'label_errors', 'errors_markdown', 'write_errors', 'read_errors']
+           'kind_of_error', 'suspicious_regions', 'region_key', 'read_decisions', 'decide', 'undecided', 'image_errors',
+           'label_errors', 'errors_markdown', 'write_errors', 'read_errors']
 
 # %% ../../nbs/08_label/02_errors.ipynb #1424618f
 import hashlib
@@ -23,12 +23,12 @@ from ..core.files import damaged, read_json, replacing, write_json, write_text
 from ..core.kinds import Count
 from ..core.markdown import markdown_table
 from ..core.task import IGNORE
-from ..data.benchmarks import load_source
 from ..data.labels import read_image, read_mask
-from ..data.splits import group_name, hold_out, list_hash, split_source, write_list
+from ..data.splits import divide, list_hash, split_source, write_list
 from ..evaluate.inference import image_probabilities
-from .suggest import two_networks
+from ..models.cohort import main_pair
 from ..runs.config import RunConfig
+from ..runs.folder import source_of
 from ..runs.grid import find_or_train
 
 # %% ../../nbs/08_label/02_errors.ipynb #63eb3306
@@ -123,24 +123,6 @@ def suspicious_regions(
             if own.sum()>=smallest: rows.append(_region(at, own, evidence, label, k, parts))
     return rows
 
-# %% ../../nbs/08_label/02_errors.ipynb #9e728acf
-def divide(
-    names,         # of the labelled images
-    folds:int,     # at least 2
-    seed:int=0,    # of the order
-    group:str=None # regular expression on names: images with the same match stay together
-)->list: # of `folds` lists of names
-    "Divide names into folds; raises `ValueError` if there are fewer names, or groups, than folds"
-    if folds<2: raise ValueError(f'folds={folds}: must be at least 2, one to train on and one to check')
-    units = {}
-    for o in sorted(names): units.setdefault(group_name(o, group) if group else o, []).append(o)
-    if len(units)<folds:
-        what = 'groups of labelled images' if group else 'labelled images'
-        raise ValueError(f'folds={folds}: there are only {len(units)} {what}; pass fewer folds, or label more images')
-    parts,order = [[] for _ in range(folds)],list(units)
-    for i in np.random.default_rng(seed).permutation(len(order)): min(parts, key=len).extend(units[order[i]])
-    return parts
-
 # %% ../../nbs/08_label/02_errors.ipynb #c6e8ddd7
 def _fold_config(config, src, labelled, held, out):
     "Settings of the run that judges the `held` images; writes its lists"
@@ -221,7 +203,7 @@ def image_errors(
 def _fold_errors(run, pairs, out, device=None, **_):
     "Rows for the images held out from a run, whose predictions are written"
     device = device or default_device()
-    nets = {k:run.network(k).to(device).eval() for k in two_networks(run)}
+    nets = {k:run.network(k).to(device).eval() for k in main_pair(run.facts.networks)}
     for o in progress(pairs, least=9):
         ps = _judged(nets, o, run.config, device)
         for k,p in ps.items(): _write_prediction(out/'predictions'/k/f'{o.name}.png', p, run.task)
@@ -235,7 +217,7 @@ def label_errors(
 )->pd.DataFrame: # `COLUMNS`, worst first
     "Suspicious regions of the labelled images that are not decided yet; errors as for `divide` and `find_or_train`"
     out,c = Path(out),config
-    src = hold_out(load_source(c.data, layout=c.layout), c.val, c.group, c.stratified)
+    src = source_of(c)
     labelled,rows = split_source(src, c.labelled, c.seed, c.group, c.stratified).labelled,[]
     for i,held in enumerate(divide([o.name for o in labelled], folds, c.seed, c.group)):
         run = find_or_train(out/f'fold-{i}', _fold_config(c, src, labelled, held, out), **loaders)

@@ -23,6 +23,7 @@ class PseudoSupervision(Term):
         self.labeller,self.learner,self.threshold,self.names = labeller,learner,threshold,(name,)
 
     def links(self, method): return [(self.labeller, self.learner, 'pseudo labels')]
+    def keeps(self): return {self.labeller:(self.threshold,0)}
     def after_pred(self):
         s = self.step
         if s.unlabelled is None: return

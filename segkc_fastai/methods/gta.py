@@ -52,6 +52,7 @@ class Assistant(Term):
         self.drop = drop
 
     def links(self, method): return [('teacher','assistant','pseudo labels')]
+    def keeps(self): return dict(teacher=(0,self.drop))
     def after_pred(self):
         s = self.step
         if s.unlabelled is None: return

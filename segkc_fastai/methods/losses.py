@@ -55,19 +55,21 @@ def true_probability(
 
 # %% ../../nbs/04_methods/01_losses.ipynb #f3121205
 class OHEM:
-    "Online hard example mining: cross-entropy over the least probable labelled pixels"
+    "Online hard example mining: cross-entropy over the least probable labelled pixels of all images of a step"
     def __init__(self,
-        threshold:float=.7,    # pixels of higher probability are dropped
-        min_kept:int=100_000   # but at least this many are kept in a batch
-    ): self.threshold,self.min_kept = threshold,min_kept
+        threshold:float=.7,              # pixels of higher probability are dropped
+        least:float=200_000/(2*798**2)   # but at least this share of all is kept; by default UniMatch V2's, of two crops
+    ):
+        if not 0<=least<=1: raise ValueError(f'{least=}: must be a share of the pixels, from 0 to 1')
+        self.threshold,self.least = threshold,least
 
     def __call__(self, logits, target):
         logits,target = plain_tensor(logits),plain_tensor(target)
         p = true_probability(logits, target)
         whole = gathered(p).flatten()
-        k = min(max(self.min_kept, 1), len(whole))
-        kth = whole.kthvalue(k)[0] if self.min_kept else p.new_zeros(())
+        k = round(self.least*len(whole))
+        kth = whole.kthvalue(k)[0] if k else p.new_zeros(())
         return cross_entropy(logits, torch.where(p<=kth.clamp(min=self.threshold), target, IGNORE))
 
 # %% ../../nbs/04_methods/01_losses.ipynb #29d6866d
-CRITERIA = dict(ce=cross_entropy, ohem=OHEM(.7, 200_000))
+CRITERIA = dict(ce=cross_entropy, ohem=OHEM())

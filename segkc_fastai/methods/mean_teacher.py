@@ -31,6 +31,7 @@ class Consistency(Term):
         self.teacher,self.learner = teacher,learner
 
     def links(self, method): return [(self.teacher, self.learner, 'probabilities')]
+    def keeps(self): return {self.teacher:(0,0)}
     def after_pred(self):
         s = self.step
         if s.unlabelled is None: return

@@ -198,6 +198,7 @@ class MutualDistillation(Term):
     def links(self, method):
         pairs = zip(self.teachers, [*self.teachers][::-1])
         return [(k, a, 'pseudo labels') for a,b in pairs for k in (b, self.teachers[b])]
+    def keeps(self): return {k:(self.threshold*(k not in self.teachers),0) for ks in self.teachers.items() for k in ks}
     def statistics(self, members):
         shapes = {k:members[s].classifier.weight.shape[:2] for s,t in self.teachers.items() for k in (s,t)}
         return {f'{k}_classes':ClassCovariance(*v) for k,v in shapes.items() if k in self.augment}

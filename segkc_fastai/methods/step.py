@@ -121,6 +121,7 @@ class StepCallback(Callback):
     def adaptors(self, members): return [] # to be trained with the cohort; `members`: name → `Segmenter`
     def statistics(self, members): return {} # name → module that the cohort keeps without training it
     def links(self, method): return [] # (teacher, learner, what it learns); a teacher may be "ground truth"
+    def keeps(self): return {} # labeller → (least confidence, dropped share of the least confident pixels) of what it teaches
 
 # %% ../../nbs/04_methods/02_step.ipynb #31ec1147
 class UnlabelledBatch(StepCallback):
@@ -346,3 +347,5 @@ class Method:
 
     @property
     def names(self): return [n for cb in self.cbs for n in cb.names]
+    @property
+    def keeps(self): return {k:v for cb in self.cbs for k,v in cb.keeps().items()} # as in `StepCallback`

@@ -6,8 +6,8 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/03_models/cohort.html.md"""
 
 # %% auto #0
 __all__ = ['evaluating', 'own_statistics', 'regrid', 'ratios', 'on_coarsest_grid', 'Adaptor', 'Members', 'mask_channels',
-           'add_map', 'Cohort', 'save_cohort', 'load_cohort', 'ema_decay', 'lerp_tensors', 'move_ema', 'take_weights',
-           'encoder_split']
+           'add_map', 'Cohort', 'save_cohort', 'load_cohort', 'main_pair', 'ema_decay', 'lerp_tensors', 'move_ema',
+           'take_weights', 'encoder_split']
 
 # %% ../../nbs/03_models/04_cohort.ipynb #aa99b222
 import json
@@ -252,6 +252,13 @@ def network(self:Cohort,
 )->nn.Module: # (B,3,H,W) in 0…1 → `SegOutput`
     "One network of the cohort, together with the member that it reads, if any"
     return _Fused(self, name) if name in self.fusions else self[name]
+
+# %% ../../nbs/03_models/04_cohort.ipynb #6297ad66
+def main_pair(
+    names # of networks, members before EMA copies, as in `Cohort.names`
+)->tuple: # two names, or one if there is only one
+    "The two networks to compare: senior and junior if both exist, else the first two"
+    return ('senior','junior') if {'senior','junior'}<=set(names) else tuple(names)[:2]
 
 # %% ../../nbs/03_models/04_cohort.ipynb #ea6fe81c
 def ema_decay(

@@ -23,7 +23,7 @@ class DataSettings:
     "Data"
     data:str                  # folder with {train,val,test}/{images,masks} and task.json, or a benchmark as downloaded
     layout:str|None=None      # layout of the folder, such as voc_blended; recognised by default
-    labelled:str='1/8'        # share, number, or text file of names
+    labelled:str|None=None    # share, number, or text file of names; by default all masks, or 1/8 if every image has one
     val:str|None=None         # share, number, or text file of images to hold out for validation, if there is no val
     group:str|None=None       # regular expression, such as "^[^_]+": images whose names share the match stay together
     stratified:bool=False     # draw labelled images such that every class appears, where possible
@@ -192,8 +192,10 @@ LIFTS = {1:lift_1, 2:lift_2}
 def read_config(
     path:str|Path # run folder
 )->tuple: # `RunConfig`, `RunFacts`
-    "Read `config.json` of a run, of this format or an older one; raises `ValueError` with file, key and remedy"
+    "Read `config.json` of a run, of this format or an older one; raises `FileNotFoundError`, or `ValueError` with file and key"
     file = Path(path)/'config.json'
+    why = 'no run there (no config.json); pass a folder made by `segkc train`'
+    if not file.is_file(): raise FileNotFoundError(f'{path}: {why}')
     d = read_json(file, known=FORMAT)
     for n in range(d.get('format', 1), FORMAT): d = LIFTS[n](d, file)
     config = _checked(RunConfig, d.get('settings'), file, 'settings')

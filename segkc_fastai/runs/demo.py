@@ -20,6 +20,7 @@ from .evaluating import result
 from .folder import Run
 from .grid import run_grid
 from .recipes import Demo, Scenes
+from .settings import check_demo
 
 # %% ../../nbs/07_runs/11_demo.ipynb #99b2f008
 def table(
@@ -47,10 +48,8 @@ def demo_result(
 # %% ../../nbs/07_runs/11_demo.ipynb #4e86ac7a
 def _remove_demo(out):
     "Remove an earlier demo; raises `FileExistsError` if the folder contains anything else"
-    if not out.exists() or not any(out.iterdir()): return
-    if not (out/'demo.json').is_file():
-        raise FileExistsError(f'{out}: contains files that are not a demo; choose another folder with --out')
-    shutil.rmtree(out)
+    check_demo(out)
+    if out.exists(): shutil.rmtree(out)
 
 # %% ../../nbs/07_runs/11_demo.ipynb #7ded02c1
 def check_pretrained(

@@ -11,6 +11,8 @@ __all__ = ['report_stem', 'evaluate_run', 'result']
 from pathlib import Path
 from ..core.files import write_json, write_text
 from ..core.kinds import Above0, Count, several
+from ..core.task import check_classes
+from ..data.benchmarks import load_source
 from typing import Literal
 from ..evaluate.inference import evaluate_folder
 from ..evaluate.report import Report, make_report, reading
@@ -48,13 +50,14 @@ def evaluate_run(
     scales:several(Above0)=(1.,), # scales to average over, such as 0.75,1,1.25
     flip:bool=False       # average over each image and its mirror image
 )->Report: # for `all` a dict of them by name
-    "Evaluate, and write `eval-<split>-<member>` as .json, .csv and .md; raises `ValueError` for an unknown member"
-    nets,name,how = run.facts.networks,member or run.deployed,dict(bs=bs, scales=scales, flip=flip)
-    if name=='all': return {k:evaluate_run(run, split, k, data, mode, **how) for k in nets}
-    if name not in nets: raise ValueError(f'--member {name}: unknown; choose from {", ".join(nets)}, all')
-    own,window = run.config.evaluate,run.config.size
+    "Evaluate, and write `eval-<split>-<member>` as .json, .csv and .md; raises `ValueError` for an unknown member or other classes"
+    names,how = run.members(member),dict(bs=bs, scales=scales, flip=flip)
+    if member=='all': return {k:evaluate_run(run, split, k, data, mode, **how) for k in names}
+    name,own,window = names[0],run.config.evaluate,run.config.size
     m = mode or own
-    e = evaluate_folder(run.network(name), data or run.source(), split, mode=m, window=window, **how)
+    src = load_source(data) if data else run.source()
+    check_classes(src.task.classes, run.task.classes, src.path, run.path)
+    e = evaluate_folder(run.network(name), src, split, mode=m, window=window, **how)
     what = f'{name} of {run.path} on {split}'
     rep = make_report(e, run.task, what, name, split, reading(m, window, scales, flip))
     return _write_report(rep, run.path, report_stem(split, name, data, None if m==own else m, scales, flip))

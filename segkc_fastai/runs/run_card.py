@@ -116,7 +116,8 @@ def card(
     "Summarise a run: settings, data, results"
     f = card_facts(run, note)
     r = f['results']
-    heads = ('mIoU on val (95 % interval)', 'last epoch', f'epoch {r["best"]["epoch"]}, best of {f["deployed"]} on val')
+    known = any('interval' in o for o in r['last'].values() if isinstance(o, dict))
+    heads = ('mIoU on val' + ' (95 % interval)'*known, 'last epoch', f'epoch {r["best"]["epoch"]}, best of {f["deployed"]} on val')
     figures = ((k, *(_figure(r[o][k]) for o in ('last','best'))) for k in r['last'] if k!='epoch')
     done = markdown_table(('',''), _card_rows(f).items(), left=(0,1))
     return '\n\n'.join(o for o in (f'# {f["name"]}', note, done, markdown_table(heads, figures)) if o) + '\n'

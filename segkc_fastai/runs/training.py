@@ -22,8 +22,9 @@ from fastcore.foundation import L
 try: import resource
 except ImportError: resource = None # not on Windows
 import segkc_fastai
-from ..core.files import write_json, write_text
-from ..data.splits import list_hash, stated_names, write_list
+from ..core.files import check_folder, write_json, write_text
+from ..core.task import check_classes
+from ..data.splits import default_share, list_hash, stated_names, write_list
 from ..methods.registry import make_method
 from ..methods.step import UnlabelledBatch
 from ..models.cohort import load_cohort, save_cohort, take_weights
@@ -44,8 +45,7 @@ def new_run(
 ):
     "Create a run folder; remove it if the block fails before it holds a checkpoint or a `history.csv`"
     path = Path(path)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise FileExistsError(f'{path}: not empty; pass another folder, or remove this one')
+    check_folder(path, empty=True)
     path.mkdir(parents=True, exist_ok=True)
     try: yield path
     except BaseException:
@@ -196,21 +196,10 @@ def settled(
     trains = 'senior' in make_method(config.method, **config.method_args).members
     return replace(config, senior=SENIOR) if trains and config.senior is None else config
 
-# %% ../../nbs/07_runs/04_training.ipynb #895f8043
-def _check_trained(run):
-    "Raise `ValueError` unless a run has ended and holds its networks"
-    fix = f'finish it with --resume {run.path}'
-    if not run.ended: raise ValueError(f'{run.path}: not finished, so it has no weights to start from; {fix}')
-    for k in run.facts.networks:
-        if (file := run.path/f'{k}.safetensors').is_file(): continue
-        raise ValueError(f'{file}: missing, so {k} has no weights to start from; copy the whole run folder again')
-
 # %% ../../nbs/07_runs/04_training.ipynb #ea076a76
 def _check_parent(run, task, specs):
     "Raise `ValueError` if classes or networks, as name → spec, are not those of a run"
-    was,now = (', '.join(o) for o in (run.task.classes, task.classes))
-    if was!=now: raise ValueError(f'{run.path}: its classes are {was:.300}, those of the data {now:.300}; '
-        'pass data with the same classes in the same order')
+    check_classes(task.classes, run.task.classes, 'the data', run.path)
     for k,spec in specs.items():
         there = run.facts.networks.get(k, {}).get('spec', 'no such network')
         if spec!=there: raise ValueError(f'{k}: {spec} here, {there} in {run.path}; pass the networks of that run')
@@ -248,7 +237,7 @@ def start_from(
 def _parent(c):
     "The run that a run goes on from, or None"
     if c.parent is None: return None
-    _check_trained(run := Run(c.parent))
+    (run := Run(c.parent)).check_trained()
     return run
 
 def _learner(path, c, begun, cbs, how):
@@ -307,6 +296,7 @@ def _run(path, c, cbs, how, resume=False):
     c,writes,how = settled(c),not rank_distrib(),how | dict(device=join_launch(how.get('device')))
     begun = Run(path).facts.networks if resume and has_checkpoint(path) else {}
     learn = _learner(path, c, begun, cbs, how)
+    if c.labelled is None: c = replace(c, labelled=default_share(learn.dls.source)) # a resumed run repeats it
     facts = run_facts(learn)
     folder = nullcontext() if not writes else old_run(path, facts) if resume else new_run(path)
     with distributed(learn, c.sync_bn), folder:
@@ -333,7 +323,5 @@ def resume_run(
 )->Run:
     "Finish an interrupted run; raises `ValueError` if it has ended, or if its data or networks have changed"
     run = Run(path)
-    if run.ended:
-        done = f'finished after {len(run.history)} epochs'
-        raise ValueError(f'{run.path}: this run is {done}; its results are in {run.path/"card.md"}')
+    run.check_unfinished()
     return _run(run.path, run.config, cbs, loaders, resume=True)

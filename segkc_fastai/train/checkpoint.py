@@ -29,6 +29,7 @@ from fastai.torch_core import get_model, rank_distrib, set_seed, to_device
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from ..core.files import STATE, check_format, replacing
+from ..core.task import check_classes
 from ..models.weights import differences, read_header
 
 # %% ../../nbs/05_train/05_checkpoint.ipynb #90d6c721
@@ -252,14 +253,6 @@ def _check_parts(path, s):
     for k in ('epoch','step','train_iter','n_epoch','n_iter'):
         if not isinstance(s['where'].get(k), int): raise ValueError(f'{path}: the position lacks {k!r}; {hint}')
 
-# %% ../../nbs/05_train/05_checkpoint.ipynb #f33300f0
-def _check_same_classes(path, here, there):
-    "Raise `ValueError` unless the data, `here`, and the checkpoint, `there`, have the same names of classes"
-    n,k = len(here),len(there)
-    if n!=k: raise ValueError(f'{path}: of another task, with {k} classes; the data here have {n}')
-    other = [f'{b!r} there is {a!r} here' for a,b in zip(here, there) if a!=b]
-    if other: raise ValueError(f'{path}: of another task; {", ".join(other[:3])}')
-
 # %% ../../nbs/05_train/05_checkpoint.ipynb #3588698a
 def _check_weights(path, here, there):
     "Raise `ValueError` unless two state dicts, of the learner and of the checkpoint, have the same names and shapes"
@@ -272,7 +265,7 @@ def _check_weights(path, here, there):
 def _check_state(path, learn, s):
     "Raise `ValueError` if a checkpoint belongs to another task, other networks, or epochs of another length"
     _check_parts(path, s)
-    _check_same_classes(path, learn.dls.task.classes, s['task'].get('classes', []))
+    check_classes(learn.dls.task.classes, s['task'].get('classes', []), 'the data', path)
     _check_weights(path, get_model(learn.model).state_dict(), s['model'])
     n,k = len(learn.dls.train),s['where']['n_iter']
     if n!=k: raise ValueError(f'{path}: made with {k} steps per epoch, but here are {n}; '

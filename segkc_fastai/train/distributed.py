@@ -14,11 +14,11 @@ import torch, torch.distributed as dist
 from accelerate import PartialState, notebook_launcher
 from accelerate.utils import DistributedDataParallelKwargs, parse_flag_from_env, patch_environment
 from fastcore.foundation import L
-from timm.layers import convert_sync_batchnorm
 from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 from fastai.distributed import * # gives `Learner` its `distrib_ctx`
 from fastai.callback.core import Callback
 from fastai.torch_core import get_model, num_distrib, rank_distrib
+from ..core.lazy import lazy
 from ..core.parallel import SHARED
 
 # %% ../../nbs/05_train/06_distributed.ipynb #8af095fb
@@ -112,7 +112,7 @@ class SharedStep(Callback):
 def synced_batchnorm(net:torch.nn.Module):
     "Use SyncBN within the block"
     plain = {k:m for k,m in net.named_modules() if isinstance(m, _BatchNorm) and not isinstance(m, SyncBatchNorm)}
-    convert_sync_batchnorm(net)
+    lazy('timm.layers').convert_sync_batchnorm(net)
     try: yield net
     finally:
         for k,m in plain.items():

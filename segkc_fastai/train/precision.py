@@ -198,6 +198,9 @@ class Accumulate(GradientAccumulation):
     def __init__(self, n:int):
         super().__init__()
         self.n = n
+    def check(self, dl): # before a fit
+        "Raise `ValueError` if one epoch of a loader has too few batches for a step"
+        if self.n>len(dl): raise ValueError(f'accumulate={self.n}: an epoch has only {len(dl)} batches; pass at most {len(dl)}')
     def after_loss(self):
         self.n_acc = self.n*find_bs(self.learn.yb)
         super().after_loss()

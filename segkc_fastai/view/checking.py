@@ -17,7 +17,7 @@ from ..core.task import Task
 from ..data.labels import read_image, read_mask
 from ..label.errors import Verdict, decide, read_errors, undecided
 from ..label.masks import as_runs
-from ..label.suggest import two_networks
+from ..models.cohort import main_pair
 from ..runs.folder import Run
 from .editor import MaskEditor, arrow_to
 from .viewer import display_both
@@ -58,15 +58,15 @@ _ANSWERS = dict(keep=('keep mine','the label is right'), theirs=('take theirs','
 class Checker:
     "A queue of suspicious regions in a `MaskEditor`; painted edits are saved with each decision and when another mask is opened"
     def __init__(self,
-        out:str|Path,  # folder of `segkc check-labels`
-        height:int=300 # of a panel, in CSS pixels
+        out:str|Path,   # folder of `segkc check-labels`
+        height:int=None # of a panel, in CSS pixels; by default as large as the window allows
     ):
         "Raises `FileNotFoundError` if the list or all files of its regions are gone, `ValueError` if nothing is left to decide"
         found,self.out,self.at,self.shown = read_errors(out),Path(out),0,None
         left = undecided(found.sort_values('score', ascending=False, kind='stable'), out)
         if left.empty: raise ValueError(f'{out}: nothing left to decide; all {len(found)} regions of its list have a verdict')
         run,self.left = Run(self.out/'fold-0'),left.to_dict('records')
-        self.task,self.networks = run.task,two_networks(run)
+        self.task,self.networks = run.task,main_pair(run.facts.networks)
         self.head,self.editor = HTML(),MaskEditor(self.task, height)
         self.editor.on_msg(self._arrow)
         self.buttons = [Button(description=text, tooltip=about) for text,about in _ANSWERS.values()]

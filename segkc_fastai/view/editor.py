@@ -31,10 +31,10 @@ class MaskEditor(MaskViewer):
     status = T.Dict(help='`text`, and whether it is `bad` news').tag(sync=True)
 
     def __init__(self,
-        task:Task,      # names and colours of the classes
-        height:int=300, # of a panel, in CSS pixels
-        on_saved=None,  # function of the editor
-        **kwargs        # initial values of traits
+        task:Task,       # names and colours of the classes
+        height:int=None, # of a panel, in CSS pixels; by default as large as the window allows
+        on_saved=None,   # function of the editor
+        **kwargs         # initial values of traits
     ):
         self.draft,self.seconds,self.on_saved,self._over = None,0,on_saved,False
         super().__init__(task, height, **dict(threshold=.7) | kwargs)

@@ -6,7 +6,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/09_view/figures.html.md"""
 
 # %% auto #0
 __all__ = ['COLUMN', 'PAGE', 'FORMATS', 'AGREE_TASK', 'ERRORS_TASK', 'styled', 'fit_text', 'outside_legend', 'legend',
-           'trim_grid', 'grid', 'parts_task', 'paint_pair', 'pair_legend', 'prediction_grid', 'error_grid',
+           'trim_grid', 'finer', 'grid', 'parts_task', 'paint_pair', 'pair_legend', 'prediction_grid', 'error_grid',
            'who_teaches_whom', 'save_figure']
 
 # %% ../../nbs/09_view/04_figures.ipynb #688bf966
@@ -15,6 +15,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np, seaborn as sns
 from matplotlib.patches import Patch
+from PIL import Image
 from ..core.task import Task, IGNORE
 from ..core.files import replacing
 from .overlay import overlay, five_parts, mean_grey, paint_parts, PARTS_TASK, PART_COLORS
@@ -131,6 +132,18 @@ def _show_image(ax, im):
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
 
+# %% ../../nbs/09_view/04_figures.ipynb #9d7d4e93
+def finer(
+    images,   # (H,W,3) uint8 each
+    *maps,    # lists of (H,W) class numbers, or of None, one per image
+    least=320 # pixels across that each image has at least afterwards
+)->list: # of lists: images, and each of `maps`
+    "Photographs enlarged smoothly, and their maps by the same whole factor without interpolation"
+    factors = [max(-(-least//np.shape(im)[1]), 1) for im in images]
+    smooth = lambda im,k: np.asarray(Image.fromarray(im).resize((k*im.shape[1],k*im.shape[0]), Image.BICUBIC)) if k>1 else im
+    square = lambda m,k: None if m is None else np.asarray(m).repeat(k, 0).repeat(k, 1)
+    return [list(map(smooth, images, factors)), *(list(map(square, o, factors)) for o in maps)]
+
 # %% ../../nbs/09_view/04_figures.ipynb #93e17cfd
 @styled
 def grid(
@@ -206,7 +219,8 @@ def prediction_grid(
 ):
     "Images, ground truth, predictions; for senior and junior also which one is right. Returns the figure"
     truths,both = [None]*len(images) if truths is None else truths,{'senior','junior'}<=set(predictions)
-    known = [t for t in truths if t is not None]
+    images,truths,*maps = finer(images, truths, *predictions.values())
+    predictions,known = dict(zip(predictions, maps)),[t for t in truths if t is not None]
     rows = _prediction_rows(images, truths, predictions, task, alpha)
     if both:
         pairs = zip(images, predictions['senior'], predictions['junior'], truths)
@@ -235,6 +249,7 @@ def error_grid(
     width=None   # inches, see `grid`
 ):
     "Image, ground truth, prediction and errors; returns the figure"
+    images,truths,predictions = finer(images, truths, predictions)
     paint = lambda im,m: overlay(im, m, task, .75)
     wrong = lambda im,p,t: overlay(mean_grey(im), _errors(p, t), ERRORS_TASK, .7)
     rows = [[im, paint(im, t), paint(im, p), wrong(im, p, t)] for im,t,p in zip(images, truths, predictions)]

@@ -21,7 +21,7 @@ from ..data.splits import read_names, write_list
 from ..evaluate.inference import image_probabilities
 from ..label.suggest import suggest, write_suggestions
 from ..runs.folder import Run, read_log
-from ..train.probe import main_pair
+from ..models.cohort import main_pair
 from .editor import MaskEditor, arrow_to
 from .viewer import as_bytes, display_both
 
@@ -50,18 +50,12 @@ def queue_of(
     n:int=10    # images to suggest
 )->list: # of `Pair`s
     "The images to label; raises `ValueError` for a name that the run's data do not have"
-    src = run.source()
-    known = {p.name:p for p in [*src.train, *src.extra]}
-    if names is None: names = _suggested(run, n)
-    if isinstance(names, (str,Path)): names = read_names(names, known)
-    if lost := [k for k in names if k not in known]:
-        raise ValueError(f'{lost[0]}: no such image among {len(known)} of {src.path}; pass names of its training or unlabelled images')
-    return [known[k] for k in names]
+    return run.pairs(_suggested(run, n) if names is None else names)
 
 # %% ../../nbs/09_view/18_labelling.ipynb #156afac2
 class Proposals:
     "Predictions of a run's networks for single images"
-    def __init__(self, run:Run): self.config,self.nets = run.config,{k:run.network(k) for k in main_pair([*run.facts.networks])}
+    def __init__(self, run:Run): self.config,self.nets = run.config,{k:run.network(k) for k in main_pair(run.facts.networks)}
     def __call__(self,
         image # (H,W,3) uint8
     )->dict: # network → (labels, confidence), (H,W) uint8 each
@@ -88,7 +82,7 @@ class Labeller:
         names=None,           # names of images, or a text file of names; suggestions of the run by default
         masks:str|Path=None,  # folder for masks; beside the images by default
         n:int=10,             # images to suggest
-        height:int=300        # of a panel, in CSS pixels
+        height:int=None       # of a panel, in CSS pixels; by default as large as the window allows
     ):
         self.run = run if isinstance(run, Run) else Run(run)
         self.pairs,self.at,self.memo,self.later = queue_of(self.run, names, n),0,{},None

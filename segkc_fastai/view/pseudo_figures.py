@@ -10,10 +10,11 @@ __all__ = ['pseudo_curves', 'pair_shares', 'disagreement_grid', 'flow_counts', '
 # %% ../../nbs/09_view/06_pseudo_figures.ipynb #1ba58100
 import matplotlib.pyplot as plt
 import numpy as np, seaborn as sns
+from fastcore.basics import chunked
 from matplotlib.ticker import PercentFormatter
 from ..core.task import Task, IGNORE
-from .charts import epoch_axis
-from .figures import COLUMN, PAGE, fit_text, grid, legend, outside_legend
+from .curves import epoch_axis, epoch_range
+from .figures import COLUMN, PAGE, finer, fit_text, grid, legend, outside_legend
 from .figures import pair_legend, paint_pair, parts_task, styled, trim_grid
 from .overlay import five_parts, overlay
 
@@ -30,9 +31,9 @@ def _draw_thresholds(col, rows):
     taus = sorted(set(rows.threshold))
     for t,c in zip(taus, sns.color_palette('viridis_r', len(taus))):
         at = rows[rows.threshold==t].sort_values('epoch')
-        look = dict(color=c, lw=1.2, marker='o' if len(at)==1 else None, ms=4, label=f'{t:g}')
-        for ax,what in zip(col, ('kept','precision')): ax.plot(at.epoch+1, at[what], **look)
-    col[1].set_xlabel('epoch')
+        look = dict(color=c, lw=1.2, ms=4, label=f'{t:g}')
+        for ax,what in zip(col, ('kept','precision')): ax.plot(at.epoch+1, at[what], marker='o' if at[what].count()==1 else None, **look)
+    col[1].set(xlabel='epoch', xlim=epoch_range(rows.epoch+1, 0))
     epoch_axis(col[1], rows.epoch+1)
 
 # %% ../../nbs/09_view/06_pseudo_figures.ipynb #21ec5d52
@@ -85,7 +86,8 @@ def disagreement_grid(
     width=None  # inches, see `grid`
 ):
     "Image, ground truth if there is any, and which of two networks is right at several times; returns the figure"
-    truths = [None]*len(images) if truths is None else truths
+    images,truths,*maps = finer(images, [None]*len(images) if truths is None else truths, *(m for o in stages.values() for m in o))
+    stages = dict(zip(stages, chunked(maps, 2)))
     known = [t for t in truths if t is not None]
     rows = [[im]+[im if t is None else overlay(im, t, task, .75)]*bool(known) for im,t in zip(images, truths)]
     for a,b in stages.values():

@@ -16,7 +16,7 @@ from ..core.task import Task, IGNORE
 from ..data.labels import read_image, read_mask
 from ..models.segmenter import read_pixels
 from ..train.metrics import Confusion
-from .figures import PAGE, grid, legend, outside_legend, trim_grid
+from .figures import PAGE, finer, grid, legend, outside_legend, trim_grid
 from .overlay import PART_COLORS, overlay
 
 # %% ../../nbs/09_view/07_qualitative.ipynb #2d3784a3
@@ -94,8 +94,9 @@ def _winner(a, b, truth, box):
 def _draw_boxes(axs, a, b, truth, n):
     "Draw boxes on all pictures of a row, in the colour of the network that is right more often in them"
     edge = dict(fill=False, lw=1.2, path_effects=[pe.withStroke(linewidth=2.4, foreground='w')])
-    for y,x,h,w in difference_boxes(a, b, truth, n):
-        ec = _WINS[_winner(a, b, truth, (y,x,h,w))]
+    k = axs[0].images[0].get_array().shape[1]//np.shape(truth)[1] # pictures may be enlarged
+    for o in difference_boxes(a, b, truth, n):
+        ec,(y,x,h,w) = _WINS[_winner(a, b, truth, o)],(k*v for v in o)
         for ax in axs: ax.add_patch(Rectangle((x-.5, y-.5), w, h, ec=ec, **edge))
 
 # %% ../../nbs/09_view/07_qualitative.ipynb #e306f654
@@ -119,7 +120,7 @@ def qualitative_grid(
     if len(predictions)!=2: raise ValueError(f'predictions: found {len(predictions)}; pass two, the competitor first')
     (one,a),(other,b) = predictions.items()
     paint = lambda im,m: overlay(im, m, task, .75)
-    rows = [[im, paint(im, x), paint(im, y), paint(im, t)] for im,x,y,t in zip(images, a, b, truths)]
+    rows = [[im, *(paint(im, m) for m in o)] for im,*o in zip(*finer(images, a, b, truths))]
     fig = grid(rows, ['image', one, other, 'ground truth'], names, width)
     for i,o in enumerate(zip(a, b, truths)): _draw_boxes(fig.axes[4*i:4*i+4], *o, boxes)
     wins = zip((other, one), _WINS.values())

@@ -12,12 +12,15 @@ __all__ = ['run_grid_figure', 'run_figures', 'probe_flow', 'probe_disagreement',
 import warnings
 from functools import cache
 from pathlib import Path
+from typing import Literal
 import pandas as pd
+from ..core.files import check_folder
 from ..core.kinds import several
 from ..runs.folder import Run, read_results, conditions, run_chain, run_row, share_name
-from ..train.probe import main_pair
-from .charts import arm_bars, chain_lines, class_bars, confusion_map, curves
+from ..models.cohort import main_pair
+from .charts import arm_bars, chain_lines, class_bars, confusion_map
 from .charts import reliability_diagram, share_lines, size_scatter
+from .curves import curves
 from .figures import FORMATS, prediction_grid, save_figure
 from .pseudo_figures import class_flow, disagreement_grid, flow_counts, pair_shares, pseudo_curves
 from .qualitative import at_quantiles, compare_predictions, predict_pairs, spaced
@@ -32,15 +35,19 @@ def run_grid_figure(
     pairs = spaced(src.part('val'), n)
     return prediction_grid(*predict_pairs(run.networks(), pairs, src.task), src.task, [p.name for p in pairs])
 
+# %% ../../nbs/09_view/08_results.ipynb #d83a3b25
+def _titled_file(folder, kind): return f'{Path(folder).resolve().name}-{kind}'
+
 # %% ../../nbs/09_view/08_results.ipynb #d0517141
 def run_figures(
     run,     # `Run` or its folder
     n:int=4  # images in the grid
 )->list: # paths of the figures
-    "Draw `figures/curves.png` and `figures/grid.png` of a run; warns if the data cannot be read"
+    "Draw `curves` and `grid` of a run into its folder `figures`; warns if the data cannot be read"
     run = run if isinstance(run, Run) else Run(run)
-    res = [save_figure(curves(run.history), run.path/'figures'/'curves.png')]
-    try: return res+[save_figure(run_grid_figure(run, n), run.path/'figures'/'grid.png')]
+    save = lambda fig,kind: save_figure(fig, run.path/'figures'/_titled_file(run.path, kind))
+    res = [save(curves(run.history), 'curves.png')]
+    try: return res+[save(run_grid_figure(run, n), 'grid.png')]
     except (OSError, ValueError) as e: warnings.warn(f'{run.path}: no grid, because the data cannot be read ({e})')
     return res
 
@@ -123,19 +130,20 @@ def comparison_figures(
     split='test',  # part of the data that its results are of
     published=None # rows of `published()`, to appear beside the runs
 )->list: # paths of the figures
-    "Draw `share.png`, mIoU over labelled images, and `size.png`, mIoU over model size"
+    "Draw `share`, mIoU over labelled images, and `size`, mIoU over model size, as PNG"
     df,title = read_results(out),f'mIoU on {split}, last epoch'
     bars = df.labelled_images.nunique()==1 and published is None
     share = arm_bars(df, title) if bars else share_lines(df, title, published)
-    files = [save_figure(share, Path(out)/'share.png')]
-    return files + [save_figure(size_scatter(df, title, published), Path(out)/'size.png')]
+    files = [save_figure(share, Path(out)/_titled_file(out, 'share.png'))]
+    return files + [save_figure(size_scatter(df, title, published), Path(out)/_titled_file(out, 'size.png'))]
 
 def ablation_figures(
     out,         # folder of an ablation
     split='test' # part of the data that its results are of
 )->list: # paths of the figures
-    "Draw `arms.png`, mIoU of each arm"
-    return [save_figure(arm_bars(read_results(out), f'mIoU on {split}, last epoch'), Path(out)/'arms.png')]
+    "Draw `arms`, mIoU of each arm, as PNG"
+    bars = arm_bars(read_results(out), f'mIoU on {split}, last epoch')
+    return [save_figure(bars, Path(out)/_titled_file(out, 'arms.png'))]
 
 # %% ../../nbs/09_view/08_results.ipynb #bdfdba3a
 def demo_grid(
@@ -152,9 +160,10 @@ def demo_figures(
     runs, # name → `Run`, evaluated on the test part
     out   # folder of the demo
 )->list: # paths of the figures
-    "Draw `classes.png` and `grid.png` of a demo, and the figures of its runs"
+    "Draw `classes` and `grid` of a demo as PNG, and the figures of its runs"
     bars = class_bars({k:r.report('test') for k,r in runs.items()})
-    pics = [save_figure(bars, Path(out)/'classes.png'), save_figure(demo_grid(runs), Path(out)/'grid.png')]
+    drawn = {'classes.png':bars, 'grid.png':demo_grid(runs)}
+    pics = [save_figure(fig, Path(out)/_titled_file(out, k)) for k,fig in drawn.items()]
     return pics + [p for r in runs.values() for p in run_figures(r)]
 
 # %% ../../nbs/09_view/08_results.ipynb #90c1a91d
@@ -165,7 +174,7 @@ class _Folder:
         self.files,self.left = [],{}
 
     def add(self, name, draw):
-        try: self.files += save_figure(draw(), self.path/name, self.formats)
+        try: self.files += save_figure(draw(), self.path/f'{self.name}-{name}', self.formats)
         except (OSError, ValueError) as e: self.left.setdefault(' '.join(str(e).split()), []).append(name)
 
     @property
@@ -207,6 +216,10 @@ def _labels(runs):
     "A label for each run"
     names = [r.path.resolve().name for r in runs]
     return [n if names.count(n)==1 else '-'.join(r.path.resolve().parts[-2:]) for n,r in zip(names, runs)]
+
+def _together(labels):
+    "A label for several runs"
+    return f'{labels[0]}-and-' + (labels[1] if len(labels)==2 else f'{len(labels)-1}-more')
 
 def _arm(run):
     "Name of the arm of a grid that a run belongs to"
@@ -251,22 +264,17 @@ def _check_formats(formats):
     if not (formats and set(formats)<=set(FORMATS)):
         raise ValueError(f'formats={",".join(formats)!r}: must be one or more of {", ".join(FORMATS)}')
 
-def _check_out(out):
-    "Raise `FileExistsError` if a folder at `out` cannot be made, because there is a file"
-    for o in (Path(out), *Path(out).parents):
-        if o.exists() and not o.is_dir(): raise FileExistsError(f'{out}: {o} is a file; pass a folder')
-
 # %% ../../nbs/09_view/08_results.ipynb #4fb946bf
 def all_figures(
     runs,            # `Run`s or their folders
     out:str|Path=None, # folder; by default `figures` in each run, and beside the first run for comparisons
-    formats:several(str)=('png',), # one or more of png, pdf, svg
+    formats:several(Literal['png','pdf','svg'])=('png',), # one or more of png, pdf, svg
     evaluate=None    # function of a run and a part of its data that returns a `Report`, for missing results
 )->tuple: # paths of the figures, and one sentence per reason why others are missing
     "Draw all figures of saved runs; raises `FileNotFoundError` if a run is missing, `ValueError` for an unknown format"
     _check_formats(formats)
     runs = [r if isinstance(r, Run) else Run(r) for r in runs]
-    if out: _check_out(out)
+    if out: check_folder(out)
     labels = _labels(runs)
     twice = max(labels, key=labels.count, default=None)
     if labels.count(twice)>1: raise ValueError(f'runs: {twice} occurs twice; pass each run once')
@@ -274,5 +282,5 @@ def all_figures(
     done = [_drawn(_run_jobs(r, evaluate), k, place(r, k), formats) for r,k in zip(runs, labels)]
     if len(runs)>1:
         jobs = _comparison_jobs(runs, labels, evaluate)
-        done.append(_drawn(jobs, 'comparison', out or runs[0].path.parent/'figures', formats))
+        done.append(_drawn(jobs, _together(labels), out or runs[0].path.parent/'figures', formats))
     return [p for o in done for p in o.files],[s for o in done for s in o.reasons]

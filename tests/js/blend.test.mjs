@@ -25,6 +25,15 @@ test('what is not kept fades, what is not shown vanishes', () => {
   assert.equal(mixed(256, labelTable([RED], [0], 1, .25)), BASE)
 })
 
+test('parts that are not kept fade, and lines of a pattern have their own colour', () => {
+  const colours = new Uint32Array(512)
+  colours.set([RED])
+  colours.set([BASE], 256)
+  const mix = partsTable({colours, weights: [1]}, 1, 1, .25)
+  assert.equal(mixed(256, mix), pack(138, 90, 105))
+  assert.deepEqual([mixed(0, mix), mixed(512, mix)], [RED, BASE])
+})
+
 test('parts are louder than labels, at most covering', () => {
   const look = {colours: [RED], weights: [1]}
   assert.equal(mixed(0, partsTable(look, .25, 2)), mixed(0, labelTable([RED], [1], .5, 0)))

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import {byteThreshold, cellHits, crossCount, fiveParts, histograms} from '../../segkc_fastai/view/js/counts.js'
+import {
+  byteThreshold, cellHits, crossCount, fiveParts, histograms, partCounts,
+} from '../../segkc_fastai/view/js/counts.js'
 
 const IGNORE = 255
 
@@ -12,17 +14,26 @@ test('five parts by who is right', () => {
   const a = {label: [1, 1, 2, 2, 2, 1]}
   const b = {label: [1, 2, 1, 3, 2, 1]}
   const truth = [1, 1, 1, 1, 1, IGNORE]
-  const {parts, count, of} = fiveParts(a, b, truth, IGNORE)
-  assert.deepEqual([...parts], [0, 1, 2, 3, 4, IGNORE])
-  assert.deepEqual([...count.slice(0, 5), of], [1, 1, 1, 1, 1, 5])
+  const found = fiveParts(a, b, truth, IGNORE)
+  assert.deepEqual([...found.parts], [0, 1, 2, 3, 4, IGNORE])
+  assert.deepEqual(partCounts(found, 0), [1, 1, 1, 1, 1, 5])
+})
+
+test('only pixels that both keep are judged', () => {
+  const a = {label: [1, 1, 2], confidence: [200, 100, 255]}
+  const b = {label: [1, 2, 2], confidence: [100, 200, 255]}
+  const found = fiveParts(a, b, [1, 1, 1], IGNORE)
+  assert.deepEqual(partCounts(found, 100), [1, 1, 0, 0, 1, 3])
+  assert.deepEqual(partCounts(found, 101), [0, 0, 0, 0, 1, 1])
 })
 
 test('without truth, disagreement by the lower confidence', () => {
   const a = {label: [1, 1, 1, 1], confidence: [9, 0, 255, 200]}
   const b = {label: [1, 2, 2, 2], confidence: [9, 255, 255, 100]}
-  const {parts, count, of} = fiveParts(a, b, null, IGNORE)
-  assert.deepEqual([...parts], [0, 1, 254, 1 + Math.round(100 * 253 / 255)])
-  assert.deepEqual([count[0], of], [1, 4])
+  const found = fiveParts(a, b, null, IGNORE)
+  assert.deepEqual([...found.parts], [0, 1, 254, 1 + Math.round(100 * 253 / 255)])
+  assert.deepEqual(partCounts(found, 0), [1, 3, 4])
+  assert.deepEqual(partCounts(found, 101), [0, 1, 1])
   assert.deepEqual([...fiveParts({label: [1]}, {label: [2]}, null, IGNORE).parts], [254])
 })
 

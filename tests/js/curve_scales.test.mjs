@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import {
-  bandOutline, linePath, panelScales, roundTicks, runningValues, shortNumber, spreadLabels, valueRange,
+  bandOutline, epochRange, epochTicks, linePath, lonely, panelScales, roundTicks, runningValues, shortNumber,
+  spreadLabels, tickTexts, valueRange, withUnit,
 } from '../../segkc_fastai/view/js/curve_scales.js'
 
 const flat = {x: v => v, y: v => v}
@@ -18,6 +19,38 @@ test('ticks are round, within the range, and whole for epochs', () => {
   assert.deepEqual(roundTicks(0, 300, 4, true), [0, 100, 200, 300])
 })
 
+test('a percentage has its unit', () => {
+  assert.deepEqual([withUnit(31.23, 100), withUnit(.5, 1)], ['31.2 %', '0.5'])
+})
+
+test('ticks have the digits that tell them apart', () => {
+  assert.deepEqual(tickTexts([99.98, 99.985, 99.99]), ['99.980', '99.985', '99.990'])
+  assert.deepEqual(tickTexts([0, 20, 40]), ['0', '20', '40'])
+  assert.deepEqual(tickTexts([0, 5e-4, 1e-3]), ['0', '5e-4', '1.0e-3'])
+})
+
+test('epochs begin with the first that is drawn, and a single one stands in the middle', () => {
+  assert.deepEqual(epochRange({x: [1, 2], total: 5}, {}), [1, 5])
+  assert.deepEqual(epochRange({x: [1], total: 1}, {}), [.5, 1.5])
+  assert.deepEqual(epochRange({x: [], total: 3}, {x: [.25, .5]}), [.25, 3])
+  assert.deepEqual(epochRange({x: [], total: 3}, {}), [0, 3])
+})
+
+test('ticks of epochs have room, whatever their number', () => {
+  for (const last of [1, 2, 7, 30, 300, 12345]) {
+    const found = epochTicks(epochRange({x: [1], total: last}, {}), 72)
+    const width = 6 * String(last).length
+    assert.ok(found.length >= 1 && new Set(found).size === found.length, `${last}: ${found}`)
+    const gap = Math.min(...found.slice(1).map((t, i) => (t - found[i]) / (last - 1) * 72))
+    assert.ok(gap > width, `${last}: ${found}`)
+  }
+})
+
+test('a value without neighbours is found', () => {
+  assert.deepEqual(lonely([1, null, 2, 3, null, 4]), [0, 5])
+  assert.deepEqual(lonely([null, null]), [])
+})
+
 test('ticks of any range are few, in order and inside', () => {
   for (let k = 0; k < 500; k++) {
     const lo = (Math.random() - .5) * 10 ** (k % 9 - 4)
@@ -26,6 +59,7 @@ test('ticks of any range are few, in order and inside', () => {
     const slack = 1e-6 * (hi - lo) + 1e-9 * Math.abs(lo)
     assert.ok(found.length <= 7 && found.every(t => t >= lo - slack && t <= hi + slack), `${lo} ${hi} ${found}`)
     assert.ok(found.every((t, i) => !i || t > found[i - 1]))
+    assert.equal(new Set(tickTexts(found)).size, found.length, `${found} ${tickTexts(found)}`)
   }
 })
 
@@ -47,16 +81,16 @@ test('the range has air, percentages end at 0 and 100, no values have no range',
   const range = (scale, y, more = {}) => valueRange({series: [{key: 'a', scale, y, ...more}]}, {})
   const near = (a, b) => a.forEach((v, i) => assert.ok(Math.abs(v - b[i]) < 1e-9, `${a} ${b}`))
   near(range(1, [1, null, 2]), [.94, 2.06])
-  near(range(1, [4]), [3.8, 4.2])
+  near(range(1, [4]), [2, 6])
   near(range(1, [0]), [-1, 1])
   near(range(100, [1, 99]), [0, 100])
   near(range(100, [50], {low: [40], high: [60]}), [38.8, 61.2])
   assert.equal(range(1, [null]), null)
 })
 
-test('the first epoch is right of the axis, the last at the right margin, low values below', () => {
-  const {x, y} = panelScales([0, 1], 10, 200)
-  assert.deepEqual([x(0), x(10), y(0), y(1)], [32, 154, 124, 6])
+test('the first epoch is at the axis, the last at the right margin, low values below', () => {
+  const {x, y} = panelScales([0, 1], [1, 10], 200)
+  assert.deepEqual([x(1), x(10), y(0), y(1)], [38, 154, 124, 6])
 })
 
 test('a missing value interrupts the line', () => {

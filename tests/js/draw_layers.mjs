@@ -15,7 +15,7 @@ look.ramps = {confidence: bytes(ramps.confidence), entropy: bytes(ramps.entropy)
 traits._palettes = traits._palettes.map(bytes)
 
 const [W, H] = [item.w, item.h]
-const v = {W, H, item, panels, look: unpacked(look), model: {get: name => traits[name]}, generation: 1}
+const v = {W, H, sharp: 1, item, panels, look: unpacked(look), model: {get: name => traits[name]}, generation: 1}
 v.image = {pixels: Uint32Array.from(image, rgb => pack(...rgb))}
 v.byTitle = new Map(panels.map(p => [p.title, p]))
 v.parts = new Map()

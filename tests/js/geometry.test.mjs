@@ -54,16 +54,35 @@ test('dragging moves the centre, not beyond the image', () => {
   assert.deepEqual(dragged([2, .5, .5], 1, -1), [2, .25, .75])
 })
 
-test('panels have the size they want where there is room, and wrap before they become too small', () => {
-  const of = (n, want, room, ratio = 1) => panelSize(IMAGE, n, want, room, ratio)
-  assert.deepEqual(of(2, 300, 1000), {width: 300, height: 150, W: 300, H: 150})
-  assert.equal(of(4, 300, 1000).width, 242)
-  assert.equal(of(4, 300, 500).width, 242)
-  assert.equal(of(4, 300, 10).width, 40)
-  assert.deepEqual(of(1, 300, 1000, 2), {width: 300, height: 150, W: 600, H: 300})
+test('a height that is given is kept, in as many columns as fit', () => {
+  const of = (n, want, room, ratio = 1) => panelSize(IMAGE, n, want, {room, height: 9}, ratio)
+  assert.deepEqual(of(2, 150, 1000), {width: 300, height: 150, columns: 2, W: 300, H: 150})
+  assert.deepEqual([of(4, 150, 1000).width, of(4, 150, 1000).columns], [300, 3])
+  assert.deepEqual(of(4, 150, 208), {width: 200, height: 100, columns: 1, W: 200, H: 100})
+  assert.deepEqual(of(1, 150, 1000, 2), {width: 300, height: 150, columns: 1, W: 600, H: 300})
+})
+
+test('otherwise panels are as large as two rows of the window allow', () => {
+  const of = (n, room, height, image = {w: 320, h: 240}) => panelSize(image, n, null, {room, height}, 1)
+  assert.deepEqual([of(4, 960, 652).width, of(4, 960, 652).columns], [400, 2])
+  assert.equal(of(4, 960, 652).height, 300)
+  assert.deepEqual([of(4, 960, 652, {w: 2048, h: 1024}).width, of(4, 960, 652, {w: 2048, h: 1024}).columns], [472, 2])
+  assert.equal(of(1, 2000, 626).height, 600)
+  assert.deepEqual([of(11, 840, 652).width, of(11, 840, 652).columns], [200, 4])
+})
+
+test('panels never shrink when the room grows', () => {
+  for (let n = 1; n < 12; n++) {
+    let before = 0
+    for (let room = 60; room < 2000; room += 7) {
+      const {width, columns} = panelSize({w: 320, h: 240}, n, null, {room, height: 650}, 1)
+      assert.ok(width >= before && (columns * (width + 8) <= room || width === 40), `${n} panels in ${room}`)
+      before = width
+    }
+  }
 })
 
 test('beyond two million pixels a sharp screen is not worth the wait', () => {
-  assert.equal(panelSize({w: 1, h: 1}, 4, 512, 5000, 2).W, 512)
-  assert.equal(panelSize({w: 1, h: 1}, 1, 512, 5000, 2).W, 1024)
+  assert.equal(panelSize({w: 1, h: 1}, 4, 512, {room: 5000}, 2).W, 512)
+  assert.equal(panelSize({w: 1, h: 1}, 1, 512, {room: 5000}, 2).W, 1024)
 })

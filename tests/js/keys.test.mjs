@@ -7,7 +7,9 @@ function fakeView(traits) {
   const sent = []
   const model = {get: k => traits[k], set: (k, x) => traits[k] = x, save_changes() {}, send: msg => sent.push(msg)}
   const line = {classList: {toggle() {}}}
-  return {model, sent, names: ['road', 'car', 'sky'], present: [1, 0, 1], item: {w: 40, h: 20}, panels: [], ui: {line}}
+  const el = {getRootNode: () => ({activeElement: {blur: () => sent.push('blur')}})}
+  const ui = {line}
+  return {model, sent, names: ['road', 'car', 'sky'], present: [1, 0, 1], item: {w: 40, h: 20}, panels: [], ui, el}
 }
 
 test('keys change traits, ask the kernel, or are not ours', () => {
@@ -25,8 +27,22 @@ test('c shows the classes that are there one after the other, and then all', () 
   assert.deepEqual(shown, ['100', '001', '111'])
 })
 
-test('the help has every key', () => {
-  for (const key of ['1–9', 'space', 'c', 'g', 'd', '[ ]', 'f', 'shift', '?']) assert.ok(HELP.includes(key), key)
+test('Escape clears the cell first, then the zoom, then leaves', () => {
+  const v = fakeView({cell: ['a', 'b', 0, 1], zoom: [2, .5, .5]})
+  Object.assign(v, {W: 40, H: 20, geo: {s: 2, ox: 10, oy: 5}})
+  press(v, 'Escape')
+  assert.deepEqual([v.model.get('cell'), v.model.get('zoom')], [null, [2, .5, .5]])
+  press(v, 'Escape')
+  assert.deepEqual([v.model.get('zoom'), v.sent], [[1, .5, .5], []])
+  press(v, 'Escape')
+  assert.deepEqual(v.sent, ['blur'])
+})
+
+test('the table has every key', () => {
+  const keys = HELP.map(row => row[0]).join()
+  for (const key of ['1–9', 'space', 'm', 'c', 'g', 'd', '[ ]', 'o', 'r', 'f', 'Shift', 'Esc', '?']) {
+    assert.ok(keys.includes(key), key)
+  }
 })
 
 test('errors are shown, also those of promises', async () => {

@@ -6,6 +6,7 @@ import {draw} from './draw.js'
 import {palette} from './look.js'
 import {pairing} from './matrix.js'
 import {frames, size} from './panels.js'
+import {idle} from './traits.js'
 import {decode} from './visible.js'
 
 const held = new Map() // name → map, or promise of a decoded image; the kernel says which to drop
@@ -63,6 +64,7 @@ function arrived(v) {
   size(v)
   legends(v)
   put(v.ui.name, v.item.name)
+  if (!v.telling) idle(v) // a message was about the view before
   draw(v)
   if (v.asked) v.el.dataset.next = (performance.now() - v.asked).toFixed(2)
   v.asked = 0

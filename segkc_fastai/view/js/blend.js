@@ -20,9 +20,10 @@ export function labelTable(palette, on, opacity, faded) {
   return table(512, i => palette[i & 255], i => on[i & 255] ? opacity * (i < 256 ? 1 : faded) : 0)
 }
 
-export function partsTable({colours, weights}, opacity, loudness) {
+// From 256 on pixels below the threshold, from 512 on those of the pattern, whose colours follow the 256 of the parts
+export function partsTable({colours, weights}, opacity, loudness, faded) {
   const loud = Math.min(1, opacity * loudness)
-  return table(256, i => colours[i], i => weights[i] * loud)
+  return table(1024, i => colours[i & 255 | i >> 1 & 256], i => weights[i & 255] * loud * (i & 256 ? faded : 1))
 }
 
 export const rampTable = ramp => table(256, i => ramp[i], () => 1)

@@ -1,36 +1,70 @@
-// Sliders, buttons and legends
-import {el, put} from './dom.js'
+// The head of a view: sliders, buttons, legend, and the line of numbers; beside the panels the matrix
+import {button, el, put} from './dom.js'
 import {redraw} from './draw.js'
 import {HELP, press} from './keys.js'
-import {cellAt, cellText, pairing} from './matrix.js'
-import {percent} from './text.js'
-import {alone, change, say} from './traits.js'
+import {cellAt, cellText, matrixWidth, pairing} from './matrix.js'
+import {alone, change, idle, tell} from './traits.js'
 
 export function build(v) {
-  const ui = v.ui = {name: el(v.el, 'div', 'name')}
-  const row = el(v.el, 'div', 'row')
-  ui.main = el(row, 'div', 'main')
-  ui.panels = el(ui.main, 'div', 'panels')
-  for (const name of ['quality', 'matrix']) {
-    ui[name] = el(row, 'div', `side ${name}`)
-    el(ui[name], 'canvas')
-  }
-  ui.line = el(ui.main, 'div', 'line', 'click a panel, then press ? for the keys')
-  ui.help = el(ui.main, 'div', 'help', HELP)
-  ui.help.hidden = true
-  buildTools(v, el(ui.main, 'div', 'tools'))
-  ui.legend = el(ui.main, 'div', 'legend')
+  const ui = v.ui = {head: el(v.el, 'div', 'head')}
+  buildTools(v, el(ui.head, 'div', 'tools'))
+  ui.legend = el(ui.head, 'div', 'legend')
   ui.classes = v.names.map((name, k) => classButton(v, name, k))
-  buildMatrix(v, ui.matrix)
+  const told = el(ui.head, 'div', 'told')
+  ui.name = el(told, 'span', 'name')
+  ui.line = el(told, 'span', 'line')
+  ui.help = el(v.el, 'div', 'help')
+  ui.help.hidden = true
+  keyTable(ui.help, HELP)
+  buildBody(v, el(v.el, 'div', 'body'))
+  idle(v)
 }
 
+function buildBody(v, body) {
+  Object.assign(v.ui, {body, panels: el(body, 'div', 'panels'), side: el(body, 'div', 'side')})
+  for (const name of ['quality', 'matrix']) {
+    v.ui[name] = el(v.ui.side, 'div', name)
+    el(v.ui[name], 'canvas')
+  }
+  buildMatrix(v, v.ui.matrix)
+}
+
+export function keyTable(box, rows) {
+  box.replaceChildren()
+  for (const [keys, text] of rows) {
+    const row = el(box, 'div')
+    el(row, 'kbd', '', keys)
+    row.append(text)
+  }
+}
+
+// `on`: whether a toggle is pressed; `lacks`: why it cannot be
+const TOGGLES = [
+  {key: ' ', text: 'image', about: 'the image without masks (space)', on: v => v.blink},
+  {
+    key: 'g', text: 'truth', about: 'ground truth in all label panels (g)', on: v => v.mode === 'g',
+    lacks: v => v.item?.truth ? '' : 'no ground truth for this image',
+  },
+  {
+    key: 'd', text: 'compare', about: 'who is right, or where they differ, in all label panels (d)',
+    on: v => v.mode === 'd', lacks: v => v.pair ? '' : 'needs two panels of labels',
+  },
+  {key: 'o', text: 'safe', about: 'colours that everyone can tell apart (o)', on: v => v.model.get('safe')},
+]
+
 function buildTools(v, bar) {
-  v.ui.opacity = slider(v, bar, 'opacity', 'opacity')
-  v.ui.threshold = slider(v, bar, 'threshold', 'confidence ≥')
-  const safe = el(bar, 'button', 'safe', '◐ safe colours')
-  safe.title = 'colours that everyone can tell apart'
-  safe.onclick = () => change(v, 'safe', !v.model.get('safe'))
-  el(bar, 'button', 'keys', '? keys').onclick = () => press(v, '?')
+  const group = () => el(bar, 'span', 'group')
+  const values = group()
+  v.ui.opacity = slider(v, values, 'opacity', 'opacity')
+  v.ui.threshold = slider(v, values, 'threshold', 'confidence ≥')
+  const presses = (box, key, text, about) => button(box, text, about, () => v.item && press(v, key))
+  const toggles = v.ui.toggles = group()
+  v.toggles = TOGGLES.map(o => ({...o, button: presses(toggles, o.key, o.text, o.about)}))
+  const last = group()
+  v.ui.zoom = el(last, 'output', 'zoom')
+  v.ui.zoom.title = 'zoom (+ − 0, or the wheel)'
+  presses(last, 'r', 'reset', 'zoom, classes, cell, colours, opacity and confidence as at the start (r)')
+  v.toggles.push({on: () => !v.ui.help.hidden, button: presses(last, '?', '? keys', 'the table of keys (?)')})
 }
 
 function slider(v, parent, name, text) {
@@ -42,36 +76,36 @@ function slider(v, parent, name, text) {
 }
 
 function classButton(v, name, k) {
-  const button = el(v.ui.legend, 'button', 'class')
-  el(button, 'i')
-  button.append(name)
-  button.title = 'click: on or off; double click: alone'
+  const b = el(v.ui.legend, 'button', 'class')
+  el(b, 'i')
+  b.append(name)
+  b.title = 'click: on or off; double click: alone'
   const toggle = () => change(v, 'classes', v.model.get('classes').map((on, i) => i === k ? !on : on))
-  button.onclick = ev => v.tool && !ev.shiftKey ? v.tool.choose(k) : toggle()
-  button.ondblclick = () => {
+  b.onclick = ev => v.tool && !ev.shiftKey ? v.tool.choose(k) : toggle()
+  b.ondblclick = () => {
     if (v.tool) return
     const shown = v.model.get('classes')
     alone(v, shown[k] && shown.filter(on => on).length === 1 ? undefined : k)
   }
-  return button
+  return b
 }
 
 function buildMatrix(v, box) {
   const canvas = box.firstChild
+  box.style.minWidth = `${matrixWidth(v.K)}px`
   const under = ev => {
     const r = canvas.getBoundingClientRect()
-    return cellAt(v.cross, ev.clientX - r.left, ev.clientY - r.top)
+    return v.cross && cellAt(v.cross, ev.clientX - r.left, ev.clientY - r.top)
   }
   canvas.onclick = ev => chooseCell(v, under(ev))
-  canvas.onpointermove = ev => describeCell(v, under(ev))
-  const button = el(box, 'button', 'order', 'order: most disputed')
-  button.title = 'most disputed classes first, or by class number'
-  button.onclick = () => {
+  canvas.onpointermove = ev => tell(v, () => under(ev) ? cellText(v, under(ev)) : '')
+  canvas.onpointerleave = () => idle(v)
+  const b = button(box, 'order: most disputed', 'most disputed classes first, or by class number', () => {
     v.byNumber = !v.byNumber
-    put(button, v.byNumber ? 'order: class number' : 'order: most disputed')
+    put(b, v.byNumber ? 'order: class number' : 'order: most disputed')
     pairing(v)
     redraw(v)
-  }
+  }, 'order')
 }
 
 // A second click on the same cell clears it
@@ -80,10 +114,4 @@ function chooseCell(v, classes) {
   const now = [v.cross.a.title, v.cross.b.title, ...classes]
   const before = v.model.get('cell')
   change(v, 'cell', before?.every((o, i) => o === now[i]) ? null : now)
-}
-
-function describeCell(v, classes) {
-  if (!classes) return
-  const {n, of, what} = cellText(v, classes)
-  say(v, `${what}: ${n} pixels, ${percent(n, of, 2)} of ${of} that both keep`)
 }

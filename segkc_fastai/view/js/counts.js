@@ -17,17 +17,26 @@ function disputeOf(a, b, i) {
   return 1 + Math.round(Math.min(a.confidence[i], b.confidence[i]) * 253 / 255)
 }
 
-// The part of each pixel, the pixels in each part, and the number of valid pixels
+// The part of each pixel; and `kept`, at k·257+c the pixels in part k that both label with at least confidence c.
+// Without ground truth the parts are agreement and disagreement; the part after the last stands for all
 export function fiveParts(a, b, truth, ignore) {
-  const n = a.label.length
-  const parts = new Uint8Array(n)
-  const count = new Float64Array(256)
-  for (let i = 0; i < n; i++) {
+  const parts = new Uint8Array(a.label.length)
+  const groups = truth ? 5 : 2
+  const kept = new Float64Array((groups + 1) * 257)
+  for (let i = 0; i < parts.length; i++) {
     if (!truth) parts[i] = disputeOf(a, b, i)
     else parts[i] = truth[i] === ignore ? ignore : partOf(a.label[i], b.label[i], truth[i])
-    count[parts[i]]++
+    if (truth && parts[i] === ignore) continue
+    const least = Math.min(a.confidence ? a.confidence[i] : 255, b.confidence ? b.confidence[i] : 255)
+    kept[(truth ? parts[i] : +(parts[i] > 0)) * 257 + least]++
   }
-  return {parts, count, of: truth ? n - count[ignore] : n}
+  accumulate(kept, groups)
+  return {parts, groups, kept}
+}
+
+// Pixels in each part that both keep at threshold t, and in all of them
+export function partCounts({groups, kept}, t) {
+  return Array.from({length: groups + 1}, (_, k) => kept[k * 257 + t])
 }
 
 // kept, known, right: at k·257+c the pixels labelled k with at least confidence c: all, with a known class, right;
@@ -60,7 +69,7 @@ function accumulate(h, K) {
   }
 }
 
-const keeps = ({confidence}, i, t) => !confidence || confidence[i] >= t
+export const keeps = ({confidence}, i, t) => !confidence || confidence[i] >= t
 
 // Pixels that both keep, by their class in a and in b
 export function crossCount(a, b, t, K, into) {

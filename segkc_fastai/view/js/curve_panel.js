@@ -1,7 +1,7 @@
 // One panel of curves as SVG: lines, the band of a network's interval, the last value beside its line, names below
 import {
-  MARGINS, PANEL_HEIGHT, bandOutline, linePath, panelScales, roundTicks, runningValues, shortNumber, spreadLabels,
-  valueRange,
+  MARGINS, PANEL_HEIGHT, bandOutline, epochRange, epochTicks, linePath, lonely, panelScales, roundTicks, runningValues,
+  spreadLabels, tickTexts, valueRange, withUnit,
 } from './curve_scales.js'
 import {el} from './dom.js'
 
@@ -25,25 +25,28 @@ export function plotPanel(panel, chart, running, width) {
     svg.append(svgNode('text', middle, 'no values yet'))
     return svg
   }
-  const scales = panelScales(range, chart.total, width)
-  svg.append(...valueTicks(range, scales, width), ...epochTicks(chart.total, scales))
+  const epochs = epochRange(chart, running)
+  const scales = panelScales(range, epochs, width)
+  svg.append(...valueAxis(range, scales, width), ...epochAxis(epochs, scales, width))
   const ends = panel.series.flatMap(s => drawSeries(svg, s, chart.x, running, scales))
   const texts = labelEnds(svg, ends)
   svg.setAttribute('aria-label', `${panel.title}, ${panel.unit}: ${texts.join(', ')}`)
   return svg
 }
 
-function valueTicks([lo, hi], scales, width) {
-  return roundTicks(lo, hi, 5).flatMap(t => {
+function valueAxis([lo, hi], scales, width) {
+  const ticks = roundTicks(lo, hi, 5)
+  const texts = tickTexts(ticks)
+  return ticks.flatMap((t, i) => {
     const y = scales.y(t)
     const line = svgNode('line', {class: 'grid', x1: MARGINS.left, x2: width - MARGINS.right, y1: y, y2: y})
-    return [line, svgNode('text', {x: MARGINS.left - 4, y: y + 3, 'text-anchor': 'end'}, shortNumber(t))]
+    return [line, svgNode('text', {class: 'value-tick', x: MARGINS.left - 4, y: y + 3, 'text-anchor': 'end'}, texts[i])]
   })
 }
 
-function epochTicks(epochs, scales) {
-  const place = t => ({x: scales.x(t), y: PANEL_HEIGHT - 4, 'text-anchor': 'middle'})
-  return roundTicks(0, epochs, 4, true).map(t => svgNode('text', place(t), t))
+function epochAxis(epochs, scales, width) {
+  const place = t => ({class: 'epoch-tick', x: scales.x(t), y: PANEL_HEIGHT - 4, 'text-anchor': 'middle'})
+  return epochTicks(epochs, width - MARGINS.left - MARGINS.right).map(t => svgNode('text', place(t), t))
 }
 
 // Returns the label of the last value in a list, empty if there are no values
@@ -55,7 +58,7 @@ function drawSeries(svg, s, xs, running, scales) {
   const last = points(running.x, now).pop() ?? done.at(-1)
   drawDots(add, s, done, last, scales)
   if (!last) return []
-  return [{x: scales.x(last[0]) + 6, y: scales.y(last[1]), text: shortNumber(last[1]), stroke: strokeOf(s.color)}]
+  return [{x: scales.x(last[0]) + 6, y: scales.y(last[1]), text: withUnit(last[1], s.scale), stroke: strokeOf(s.color)}]
 }
 
 function drawLines(add, s, xs, runningXs, now, scales) {
@@ -66,11 +69,12 @@ function drawLines(add, s, xs, runningXs, now, scales) {
   if (now.length) add('path', 'running', {...look, d: linePath(runningXs, now, scales)})
 }
 
-// Points for every epoch while there are few, for the last value, and a ring around the best
+// Points for every epoch while there are few, for values without neighbours, for the last, and a ring around the best
 function drawDots(add, s, done, last, scales) {
   const stroke = strokeOf(s.color)
   const dot = (cls, r, [x, v], ink) => add('circle', cls, {r, cx: scales.x(x), cy: scales.y(v), ...ink})
-  if (done.length <= 30) done.forEach(o => dot('point', 1.8, o, {fill: stroke}))
+  const alone = new Set(lonely(s.y))
+  done.filter(o => done.length <= 30 || alone.has(o[2])).forEach(o => dot('point', 1.8, o, {fill: stroke}))
   if (last) dot('last', 2.6, last, {fill: stroke})
   const best = done.find(o => o[2] === s.best)
   if (best) dot('best', 3.4, best, {stroke})
@@ -85,7 +89,8 @@ function labelEnds(svg, ends) {
   const labels = spreadLabels(ends, gap, PANEL_HEIGHT - MARGINS.bottom)
   for (const {x, to, text, stroke} of labels) {
     svg.append(svgNode('line', {x1: x - 2, y1: to, x2: x + 2, y2: to, stroke, 'stroke-width': 2.5}))
-    svg.append(svgNode('text', {x: x + 5, y: to + 3.5, class: 'value'}, text))
+    const size = `font-size:${Math.min(10, gap - 1).toFixed(1)}px`
+    svg.append(svgNode('text', {x: x + 5, y: to + 3.5, class: 'value', style: size}, text))
   }
   return labels.map(o => o.text)
 }

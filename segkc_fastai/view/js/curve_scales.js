@@ -1,6 +1,6 @@
-// The computations of a panel of curves, without a page: range, round ticks, labels kept apart, outlines
+// The computations of a panel of curves, without a page: ranges, round ticks, labels kept apart, outlines
 
-export const MARGINS = {left: 32, right: 46, top: 6, bottom: 16}
+export const MARGINS = {left: 38, right: 46, top: 6, bottom: 16}
 export const PANEL_HEIGHT = 140
 
 export function shortNumber(v) {
@@ -10,15 +10,34 @@ export function shortNumber(v) {
   return v.toExponential(1).replace('.0e', 'e').replace('e+', 'e')
 }
 
+export const withUnit = (v, scale) => shortNumber(v) + (scale === 100 ? ' %' : '')
+
 // About n round numbers from lo to hi
 export function roundTicks(lo, hi, n, whole = false) {
-  const raw = (hi - lo) / n
+  const raw = Math.max((hi - lo) / n, 1e-12)
   const ten = 10 ** Math.floor(Math.log10(raw))
   const near = [1, 2, 5, 10].map(k => k * ten).find(s => s >= raw * .999)
   const step = whole ? Math.max(1, Math.round(near)) : near
   const res = []
   for (let i = Math.ceil(lo / step - 1e-9); i * step <= hi + 1e-9 * step; i++) res.push(+(i * step).toPrecision(12))
   return res
+}
+
+// Ticks with the digits that their distance requires, so that none is written twice
+export function tickTexts(ticks) {
+  const power = v => Math.floor(Math.log10(v) + 1e-9)
+  const step = ticks.length > 1 ? ticks[1] - ticks[0] : Math.abs(ticks[0]) || 1
+  const top = Math.max(...ticks.map(Math.abs)) || 1
+  if (top >= 1e-2 && top < 1e5) return ticks.map(t => t.toFixed(Math.max(0, -power(step))))
+  const digits = t => Math.max(0, power(Math.abs(t)) - power(step))
+  return ticks.map(t => t ? t.toExponential(digits(t)).replace('e+', 'e') : '0')
+}
+
+// As many ticks of epochs as have room side by side
+export function epochTicks([first, last], room) {
+  const n = Math.max(1, Math.min(4, Math.floor(room / (6 * String(last).length + 14))))
+  const found = roundTicks(Math.ceil(first), last, n, true)
+  return found.length ? found : [last]
 }
 
 // Labels from the top, each with its height `to`: at least a gap apart, none below the bottom
@@ -45,15 +64,23 @@ export function valueRange(panel, running) {
   if (!known.length) return null
   const lo = Math.min(...known)
   const hi = Math.max(...known)
-  const air = (hi - lo) * .06 || Math.abs(hi) * .05 || 1
+  const air = (hi - lo) * .06 || Math.abs(hi) * .5 || 1
   return panel.series[0].scale === 100 ? [Math.max(lo - air, 0), Math.min(hi + air, 100)] : [lo - air, hi + air]
 }
 
+// From the first epoch that is drawn; a single one stands in the middle
+export function epochRange({x, total}, running) {
+  const drawn = [...x, ...running.x ?? []]
+  const first = drawn.length ? Math.min(...drawn) : 0
+  const last = Math.max(total, ...drawn)
+  return first === last ? [first - .5, last + .5] : [first, last]
+}
+
 // Positions of an epoch and of a value
-export function panelScales([lo, hi], epochs, width) {
+export function panelScales([lo, hi], [first, last], width) {
   const {left, right, top, bottom} = MARGINS
   return {
-    x: v => left + v / epochs * (width - left - right),
+    x: v => left + (v - first) / (last - first) * (width - left - right),
     y: v => PANEL_HEIGHT - bottom - (v - lo) / (hi - lo) * (PANEL_HEIGHT - top - bottom),
   }
 }
@@ -74,3 +101,6 @@ export function bandOutline(xs, low, high, scales) {
   const edge = [...on.map(i => [i, high[i]]), ...on.toReversed().map(i => [i, low[i]])]
   return edge.map(([i, v]) => `${scales.x(xs[i])},${scales.y(v)}`).join(' ')
 }
+
+// Positions of known values between unknown ones, through which no line leads
+export const lonely = ys => ys.flatMap((v, i) => v != null && ys[i - 1] == null && ys[i + 1] == null ? [i] : [])

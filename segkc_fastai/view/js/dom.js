@@ -10,12 +10,27 @@ export function el(parent, tag, cls, text) {
   return e
 }
 
+// A button with a tooltip, which also names it for readers of screens
+export function button(parent, text, about, act, cls) {
+  const b = el(parent, 'button', cls, text)
+  Object.assign(b, {type: 'button', title: about, onclick: act})
+  if (!/\w/.test(text)) b.setAttribute('aria-label', about) // a symbol has no name
+  return b
+}
+
 // An unchanged text is not written again, because that would trigger a new layout of the page
 export function put(e, text) {
   if (e.textContent !== text) e.textContent = text
 }
 
 export const commanding = ev => ev.ctrlKey || ev.metaKey || ev.altKey
+
+// A select and a slider keep the keys that change them, a button the keys that press it
+export function keepsKey({tagName, type}, key) {
+  if (tagName === 'SELECT') return key !== 'Escape'
+  if (type === 'range') return /^(Arrow|Home|End|Page)/.test(key)
+  return tagName === 'BUTTON' && (key === ' ' || key === 'Enter')
+}
 
 // Notebook 7 handles its shortcuts before any listener here. Inside `root` it must only see those that are not `own`
 export function ownKeys(root, own = ev => !commanding(ev)) {
@@ -30,4 +45,16 @@ export function save(name, bytes) {
   a.download = name
   a.click()
   setTimeout(() => URL.revokeObjectURL(a.href), 1000)
+}
+
+// A rule hides the picture that stays in a saved notebook, until the function that is returned is called
+export function hideStill(model) {
+  const rules = el(document.head, 'style')
+  const hide = () => rules.append(`.segkc-static-${model.get('_key')}{display:none!important}`)
+  hide()
+  model.on('change:_key', hide)
+  return () => {
+    model.off('change:_key', hide)
+    rules.remove()
+  }
 }

@@ -1,8 +1,9 @@
 // Only `draw` paints the panels. It runs once at the end of an event, however many traits changed
 import {beside} from './beside.js'
 import {blend, outline} from './blend.js'
-import {byteThreshold, cellHits} from './counts.js'
+import {byteThreshold, cellHits, keeps} from './counts.js'
 import {tables} from './look.js'
+import {shownPanels} from './panels.js'
 import {visible} from './visible.js'
 
 export function draw(v) {
@@ -12,7 +13,7 @@ export function draw(v) {
   visible(v)
   const mixed = tables(v)
   const hit = findCell(v, cell, t)
-  for (const p of v.panels) {
+  for (const p of shownPanels(v)) {
     paint(v, p, mixed, t, hit)
     p.g.putImageData(p.data, 0, 0)
   }
@@ -68,21 +69,23 @@ function labelValues(v, {label, confidence}, t) {
 }
 
 // A pixel is ignored unless a network or the ground truth labels it with a visible class
-function partValues(v, p) {
-  const {val, idx, on} = v
+function partValues(v, p, t) {
+  const {val, idx, on, grain} = v
   const {parts, a, b} = v.parts.get(p.kind === 'disagreement' ? p.of.join('\n') : v.pair)
-  if (v.all) return pick(v, parts)
   const truth = v.item.truth || a.label
+  const patterned = +!!v.item.truth
   for (let k = 0; k < idx.length; k++) {
     const i = idx[k]
-    val[k] = on[a.label[i]] | on[b.label[i]] | on[truth[i]] ? parts[i] : v.look.ignore
+    const part = v.all || on[a.label[i]] | on[b.label[i]] | on[truth[i]] ? parts[i] : v.look.ignore
+    const lost = !keeps(a, i, t) || !keeps(b, i, t)
+    val[k] = part | lost << 8 | (grain[k] >> part & patterned) << 9
   }
 }
 
-// Writes the pixels of the chosen cell of the matrix into v.hit; false without a cell
+// Writes the pixels of the chosen cell of the matrix into v.hit; false without a cell, or if it has no pixels here
 export function findCell(v, cell, t) {
   const [a, b] = (cell || []).map(title => v.byTitle.get(title))
   if (!a || !b) return false
   cellHits(a, b, cell.slice(2), t, v.idx, v.hit)
-  return true
+  return v.hit.includes(1)
 }

@@ -5,7 +5,7 @@ import {commanding} from './dom.js'
 import {newEdit, redo, remember, setRuns, undo} from './edits.js'
 import {buildBar, showBar, sayState} from './editor_bar.js'
 import {clamp} from './geometry.js'
-import {stepThreshold} from './keys.js'
+import {escape, stepThreshold} from './keys.js'
 import {marks, placeMarks} from './mask_draw.js'
 import {pointUnder} from './pointer.js'
 import {hearEdits, maskOf, PAGE, spread} from './shared_mask.js'
@@ -225,7 +225,7 @@ const EDIT_KEYS = {
   ']'() { this.resize(bigger(this.size, 1)) },
   Enter() { if (this.tool === 'polygon') fillOutline(this) },
   Escape() {
-    if (!this.points.length) return this.v.el.blur()
+    if (!this.points.length) return escape(this.v)
     this.points = []
     this.mark()
   },

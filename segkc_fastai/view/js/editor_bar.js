@@ -1,43 +1,36 @@
 // The buttons of the editor, and its line of state
-import {el, put} from './dom.js'
+import {keyTable} from './controls.js'
+import {button, el, put} from './dom.js'
 import {css} from './pixels.js'
 import {TOOL_HELP, TOOLS} from './tools.js'
 
 export function buildBar(t) {
   const bar = el(null, 'div', 'tools editing')
-  t.v.ui.main.prepend(bar)
+  t.v.ui.head.prepend(bar)
   bar.setAttribute('role', 'toolbar')
   bar.setAttribute('aria-label', 'tools for the mask')
   t.ui = {bar, tools: {}}
   for (const [name, {key, text, about}] of Object.entries(TOOLS)) {
-    t.ui.tools[name] = toolButton(bar, text, `${about} (${key})`, () => t.use(name))
+    t.ui.tools[name] = button(bar, text, `${about} (${key})`, () => t.use(name))
   }
   t.ui.size = brushSize(t, bar)
   const accept = 'give open pixels the class that all proposals agree on with enough confidence (a)'
-  toolButton(bar, '✓ accept agreed', accept, () => t.key('a'))
-  toolButton(bar, '↶', 'undo (z)', () => t.key('z'))
-  toolButton(bar, '↷', 'redo (y)', () => t.key('y'))
-  toolButton(bar, 'save', 'write the mask (s)', () => t.key('s'))
-  toolButton(bar, '◀', 'previous image (←)', () => t.leave('ArrowLeft'))
-  toolButton(bar, '▶', 'next image (→)', () => t.leave('ArrowRight'))
-  t.ui.state = el(t.v.ui.main, 'div', 'state')
+  button(bar, '✓ accept agreed', accept, () => t.key('a'))
+  button(bar, '↶', 'undo (z)', () => t.key('z'))
+  button(bar, '↷', 'redo (y)', () => t.key('y'))
+  button(bar, 'save', 'write the mask (s)', () => t.key('s'))
+  button(bar, '◀', 'previous image (←)', () => t.leave('ArrowLeft'))
+  button(bar, '▶', 'next image (→)', () => t.leave('ArrowRight'))
+  t.ui.state = el(t.v.ui.head, 'div', 'state')
   t.ui.state.setAttribute('role', 'status')
-  t.v.ui.panels.after(t.ui.state)
   ignoreButton(t)
   t.v.ui.classes.forEach((b, k) => nameButton(t, b, k))
-  put(t.v.ui.help, TOOL_HELP)
+  keyTable(t.v.ui.help, TOOL_HELP)
 }
 
 function nameButton(t, b, k) {
   b.title = `paint ${t.v.names[k]}; shift and click: show or hide`
   if (k < 9) b.firstChild.after(el(null, 'kbd', '', k + 1))
-}
-
-function toolButton(bar, text, about, act) {
-  const b = el(bar, 'button', '', text)
-  Object.assign(b, {title: about, onclick: act})
-  b.setAttribute('aria-label', about)
-  return b
 }
 
 function brushSize(t, bar) {

@@ -42,18 +42,37 @@ export function dragged([times, cx, cy], dx, dy) {
   return [times, inside(cx - dx / times), inside(cy - dy / times)]
 }
 
-// One row unless panels would shrink below half the size they want, else two, …
-function fitting(want, n, room) {
-  let fit = 0
-  for (let rows = 1; rows <= n && fit < .5 * want; rows++) fit = room / Math.ceil(n / rows) - 8
-  return fit
+const GAP = 8 // between panels
+const CAPTION = 26 // above a panel, with the gap
+const SMALL = 200 // panels are not made narrower for the sake of two rows
+
+// Width and columns of n panels in r rows. More than two rows are scrolled, and are no reason for large panels
+function inRows(r, {w, h}, n, {room, height}) {
+  const columns = Math.ceil(n / r)
+  const across = room / columns - GAP
+  const down = r > 2 ? SMALL : w / h * (height / r - CAPTION)
+  return {columns, width: Math.floor(Math.min(across, down))}
 }
 
-// The size of n panels of an image, in CSS pixels and in screen pixels
-export function panelSize({w, h}, n, want, room, ratio) {
-  const width = Math.max(40, Math.round(Math.min(want, fitting(want, n, room))))
-  const height = Math.max(1, Math.round(width * h / w))
+// The largest panels of which two rows fit the window; as the room grows, they never become smaller
+function largest(image, n, free) {
+  const ways = [...Array(n).keys()].map(i => inRows(i + 1, image, n, free))
+  return ways.reduce((best, o) => o.width > best.width ? o : best)
+}
+
+// As many columns as fit panels of a given width
+function given(width, n, {room}) {
+  const columns = Math.max(1, Math.min(n, Math.floor(room / (width + GAP))))
+  return {columns, width: Math.min(Math.round(width), Math.floor(room - GAP))}
+}
+
+// The size of n panels of an image, in CSS pixels and in screen pixels: of the height that is wanted, or else largest
+export function panelSize({w, h}, n, want, free, ratio) {
+  const found = want ? given(want * w / h, n, free) : largest({w, h}, n, free)
+  const width = Math.max(40, found.width)
+  const exact = want && width === Math.round(want * w / h)
+  const height = exact ? want : Math.max(1, Math.round(width * h / w))
   const many = width * height * ratio * ratio * n > 2e6
   const sharp = many ? Math.min(ratio, 1) : ratio // beyond two million pixels, sharpness is not worth the wait
-  return {width, height, W: Math.round(width * sharp), H: Math.round(height * sharp)}
+  return {width, height, columns: found.columns, W: Math.round(width * sharp), H: Math.round(height * sharp)}
 }

@@ -1,12 +1,30 @@
 // Keys work while the viewer has the focus, and go no further
 import {redraw} from './draw.js'
 import {clamp, zoomed} from './geometry.js'
+import {showOnly} from './panels.js'
 import {alone, change, say} from './traits.js'
 
+// Keys, and what they do
 export const HELP = [
-  '← → image', '↑ ↓ epoch', '1–9 layer on/off', 'space blink with the image', 'c next class alone', 'g ground truth',
-  'd who is right', '+ − 0 zoom', '[ ] confidence', 'f save figure', 'hold shift numbers of all images', '? this list',
-].join(' · ')
+  ['← →', 'image before, next image'],
+  ['↑ ↓', 'later record, earlier record'],
+  ['1–9', 'mask of a panel on or off'],
+  ['m', 'one panel large, 1–9 add others; all'],
+  ['double click', 'the same as m'],
+  ['space', 'image without masks, and back'],
+  ['g', 'ground truth in all label panels'],
+  ['d', 'comparison in all label panels'],
+  ['c', 'next class alone, in the end all'],
+  ['[ ]', 'confidence'],
+  ['+ − 0', 'zoom; also the wheel'],
+  ['drag', 'move, when zoomed'],
+  ['o', 'safe colours'],
+  ['r', 'reset to the start'],
+  ['f', 'save as a picture'],
+  ['Shift', 'held: numbers of all images'],
+  ['Esc', 'clear the cell, then zoom; leave'],
+  ['?', 'this table'],
+]
 
 const zoomTimes = v => v.model.get('zoom')[0]
 
@@ -20,15 +38,18 @@ const KEYS = {
   '0': v => zoomTo(v, 1),
   c: nextAlone,
   g: v => v.item.truth ? flip(v, 'mode', 'g') : say(v, 'no ground truth for this image'),
-  d: v => v.pair ? flip(v, 'mode', 'd') : say(v, 'who is right needs two label panels'),
-  '?': v => v.ui.help.hidden = !v.ui.help.hidden,
-  Escape: v => v.el.blur(),
+  d: v => v.pair ? flip(v, 'mode', 'd') : say(v, 'a comparison needs two label panels'),
+  m: v => enlargePanel(v, v.over),
+  o: v => change(v, 'safe', !v.model.get('safe')),
+  r: reset,
+  '?': help,
+  Escape: escape,
 }
 
 // Acts on a key; false if the key has no meaning here
 export function press(v, key) {
   if (v.tool?.key(key)) return true
-  if (/^[1-9]$/.test(key)) flipLayer(v, v.panels[key - 1])
+  if (/^[1-9]$/.test(key)) digit(v, v.panels[key - 1])
   else if (Object.hasOwn(KEYS, key)) KEYS[key](v)
   else if (key === 'f' || key.startsWith('Arrow')) askKernel(v, key)
   else return false
@@ -40,10 +61,41 @@ function flip(v, name, value) {
   redraw(v)
 }
 
-function flipLayer(v, p) {
-  if (!p) return
-  p.off = !p.off
+function help(v) {
+  v.ui.help.hidden = !v.ui.help.hidden
   redraw(v)
+}
+
+// A layer on or off; while one panel is large, a panel more or less
+function digit(v, p) {
+  if (!p) return
+  if (v.only) showOnly(v, v.panels.filter(o => o.hidden === (o === p)).map(o => o.title))
+  else p.off = !p.off
+  redraw(v)
+}
+
+// One panel alone, or all of them again
+export function enlargePanel(v, p) {
+  showOnly(v, v.only ? null : [(p || v.panels[0]).title])
+  redraw(v)
+}
+
+// Everything as it was when the viewer was made
+function reset(v) {
+  Object.assign(v, {blink: '', mode: ''})
+  for (const p of v.panels) p.off = false
+  for (const [name, value] of Object.entries(v.model.get('_start'))) v.model.set(name, value)
+  v.model.save_changes()
+  showOnly(v, null)
+  redraw(v)
+}
+
+// One thing after the other, the focus last
+export function escape(v) {
+  if (v.model.get('cell')) change(v, 'cell', null)
+  else if (zoomTimes(v) > 1) zoomTo(v, 1)
+  else if (v.only) enlargePanel(v)
+  else v.el.getRootNode().activeElement?.blur()
 }
 
 export function stepThreshold(v, hundredths) {

@@ -26,7 +26,7 @@ export function tables(v) {
   const {ramps, faded, loudness} = v.look
   return {
     label: labelTable(v.palette, v.on, opacity, faded),
-    parts: partsTable(partsLook(v), opacity, loudness),
+    parts: partsTable(partsLook(v), opacity, loudness, faded),
     confidence: rampTable(ramps.confidence),
     entropy: rampTable(ramps.entropy),
   }

@@ -12,6 +12,7 @@ function onScreen({W, H, geo: {s, ox, oy}}, [x0, y0, x1, y1]) {
 }
 
 export function drawBox(v, p, box) {
+  if (p.hidden) return
   if (v.blink || v.mode || p.off || v.model.get('cell')) return redraw(v)
   const [left, top, right, bottom] = onScreen(v, box)
   if (right <= left || bottom <= top) return

@@ -1,10 +1,18 @@
 // The classes of two networks crossed. `v.cross` has the two panels, their counts and the order of the classes
 import {sized, write} from './canvas.js'
 import {crossCount} from './counts.js'
+import {clamp} from './geometry.js'
 import {css} from './pixels.js'
-import {short} from './text.js'
+import {percent, short, thousands} from './text.js'
 
-const MARGIN = 78
+const MARGIN = 78 // names of the classes
+const SLANT = 34 // the last slanted name
+const CELLS = [6, 20] // smallest and largest side of a cell
+
+const inner = K => Math.min(300, CELLS[1] * K)
+
+// The same for all images, whatever classes they have
+export const matrixWidth = K => Math.max(MARGIN + inner(K) + SLANT, 200)
 
 const total = numbers => numbers.reduce((sum, n) => sum + n, 0)
 
@@ -40,8 +48,9 @@ export function recount(v, t) {
 export function drawMatrix(v, canvas, cell) {
   const {order, a, b} = v.cross
   const n = order.length
-  const side = v.cross.side = Math.max(6, Math.min(20, Math.floor(300 / n)))
-  const g = sized(canvas, Math.max(MARGIN + n * side + 34, 200), MARGIN + n * side + 22)
+  const side = v.cross.side = clamp(Math.floor(inner(v.K) / n), ...CELLS)
+  const wide = Math.max(matrixWidth(v.K), MARGIN + n * side + SLANT)
+  const g = sized(canvas, wide, MARGIN + Math.max(inner(v.K), n * side) + 22)
   const ink = getComputedStyle(v.el).color
   g.fillStyle = ink
   write(g, short(`${a.title} ↓  ${b.title} →`, 40), 2, 8)
@@ -97,7 +106,17 @@ export function cellAt({order, side}, x, y) {
   return i >= 0 && j >= 0 && i < order.length && j < order.length ? [order[i], order[j]] : null
 }
 
-export function cellText(v, [k, l]) {
+export function cellText(v, [k, l], which = 'that both keep') {
   const {a, b, count} = v.cross
-  return {n: count[k * v.K + l], of: total(count), what: `${a.title} ${v.names[k]} × ${b.title} ${v.names[l]}`}
+  const [n, of] = [count[k * v.K + l], total(count)]
+  const what = `${a.title} ${v.names[k]} × ${b.title} ${v.names[l]}`
+  return `${what}: ${thousands(n)} pixels, ${percent(n, of, 2)} of the ${thousands(of)} ${which}`
+}
+
+// The cell that is outlined in the panels; empty without one
+export function cellLine(v) {
+  const cell = v.model.get('cell')
+  const {a, b} = v.cross || {}
+  if (!cell || cell[0] !== a?.title || cell[1] !== b.title) return ''
+  return `outlined: ${cellText(v, cell.slice(2))}; Esc clears`
 }

@@ -1,19 +1,37 @@
 // The head of an explorer: which record, image and network is shown, and in which order
-import {commanding, el, ownKeys, put, save, u8} from './dom.js'
+import {button, commanding, el, keepsKey, ownKeys, put, save, u8} from './dom.js'
 import {clamp} from './geometry.js'
 
 function renderNavigator({model, el: host}) {
   const root = el(host, 'div', 'segkc segkc-nav')
   const n = {model, root, url: URL.createObjectURL(new Blob([u8(model.get('sprite'))]))}
   buildHead(n, el(root, 'div', 'tools'))
-  n.bad = el(root, 'div', 'line bad')
-  n.note = el(root, 'div', 'note')
+  buildActions(n, el(root, 'div', 'tools'))
   buildStrip(n)
+  const said = el(root, 'div', 'said')
+  n.bad = el(said, 'div', 'line bad')
+  n.note = el(said, 'div', 'note')
+  shareFocus(root)
   const off = [watchModel(n), ownKeys(root), () => URL.revokeObjectURL(n.url)]
-  for (const type of ['keydown', 'keyup', 'keypress']) {
-    root.addEventListener(type, ev => commanding(ev) || ev.stopPropagation())
-  }
   return () => off.forEach(f => f())
+}
+
+// Head and viewer are one focus: the viewer gets the keys, and after a click with the pointer the focus as well
+function shareFocus(root) {
+  const viewer = () => root.closest('.widget-box')?.querySelector('.segkc:not(.segkc-nav)')
+  for (const type of ['keydown', 'keyup', 'keypress']) {
+    root.addEventListener(type, ev => {
+      if (commanding(ev)) return
+      ev.stopPropagation()
+      if (keepsKey(ev.target, ev.key)) return
+      if (viewer()?.dispatchEvent(new KeyboardEvent(type, ev)) === false) ev.preventDefault()
+    })
+  }
+  const handOver = ({target}) => {
+    if (target.type !== 'range' && !target.matches(':focus-visible')) viewer()?.focus({preventScroll: true})
+  }
+  root.addEventListener('change', handOver)
+  root.addEventListener('click', ev => ev.target.closest('button') && handOver({target: ev.target.closest('button')}))
 }
 
 function set(n, name, value) {
@@ -26,22 +44,42 @@ const howMany = (n, name) => n.model.get(name === 'record' ? 'records' : 'names'
 const stepBy = (n, name, by) => set(n, name, clamp(n.model.get(name) + by, 0, howMany(n, name) - 1))
 
 function buildHead(n, bar) {
+  const group = () => el(bar, 'span', 'group')
   el(bar, 'b', '', n.model.get('title'))
-  button(bar, '◀', 'earlier').onclick = () => stepBy(n, 'record', -1)
-  n.record = el(bar, 'input', 'record')
-  Object.assign(n.record, {type: 'range', min: 0, oninput: () => set(n, 'record', +n.record.value)})
-  button(bar, '▶', 'later').onclick = () => stepBy(n, 'record', 1)
-  n.when = el(bar, 'output')
-  button(bar, '⟳', 'look for new records').onclick = () => n.model.send({do: 'look again'})
-  button(bar, '◀', 'previous image', 'before').onclick = () => stepBy(n, 'at', -1)
-  n.image = el(bar, 'output', 'image')
-  button(bar, '▶', 'next image').onclick = () => stepBy(n, 'at', 1)
-  for (const name of ['network', 'sort']) n[name] = select(n, bar, name)
-  for (const jump of n.model.get('jumps')) button(bar, jump, '', 'jump').onclick = () => n.model.send({do: jump})
+  buildRecords(n, group())
+  const images = group()
+  button(images, '◀', 'previous image (←)', () => stepBy(n, 'at', -1))
+  n.image = el(images, 'output', 'image')
+  button(images, '▶', 'next image (→)', () => stepBy(n, 'at', 1))
+  const choices = group()
+  for (const name of ['network', 'sort']) n[name] = select(n, choices, name)
 }
 
-function button(bar, text, title, cls) {
-  return Object.assign(el(bar, 'button', cls, text), {title})
+function buildRecords(n, box) {
+  button(box, '◀', 'earlier record (↓)', () => stepBy(n, 'record', -1))
+  n.record = el(box, 'input', 'record')
+  Object.assign(n.record, {type: 'range', min: 0, oninput: () => set(n, 'record', +n.record.value)})
+  n.record.title = 'record (↑ ↓)'
+  button(box, '▶', 'later record (↑)', () => stepBy(n, 'record', 1))
+  n.when = el(box, 'output')
+  button(box, '⟳', 'look for new records', () => n.model.send({do: 'look again'}))
+}
+
+function buildActions(n, bar) {
+  Object.assign(n, {toggles: {}, jumps: []})
+  for (const kind of ['jump', 'toggle', 'numbers', 'save']) buildGroup(n, el(bar, 'span', 'group'), kind)
+}
+
+// The buttons of one kind: to another image, what is shown besides, numbers, and files
+function buildGroup(n, box, kind) {
+  for (const name of n.model.get('jumps')) {
+    const [is, about] = n.model.get('about')[name] || ['jump', `to the image: ${name}`]
+    if (is !== kind) continue
+    const b = button(box, name, about, () => n.model.send({do: name}), 'jump')
+    n.jumps.push(b)
+    if (kind === 'toggle') n.toggles[name] = b
+  }
+  box.hidden = !box.children.length
 }
 
 // Hidden if there is nothing to choose
@@ -84,9 +122,20 @@ function showState(n) {
   put(n.when, `${get('records')[get('record')]} (${get('record') + 1}/${howMany(n, 'record')})`)
   put(n.image, `${get('names')[i]} (${get('at') + 1}/${howMany(n, 'at')})`)
   for (const name of ['network', 'sort']) n[name].value = get(name)
+  for (const [name, b] of Object.entries(n.toggles)) b.setAttribute('aria-pressed', get('pressed').includes(name))
+  showReasons([...n.jumps, ...n.sort.options], get('why_not'))
   showText(n.bad, get('error'))
   showText(n.note, get('note'))
   showThumbs(n, get('order'), get('values'), i)
+}
+
+// What is of no use here is disabled, and says why
+function showReasons(elements, why) {
+  for (const e of elements) {
+    const name = e.textContent
+    e.dataset.about ??= e.title
+    Object.assign(e, {disabled: name in why, title: why[name] || e.dataset.about})
+  }
 }
 
 function showText(e, text) {

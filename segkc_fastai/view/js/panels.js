@@ -1,11 +1,15 @@
-// The panels on the page. They wrap on a narrow page, and shrink if even one would not fit
+// The panels on the page, in the order of their numbers
 import {el} from './dom.js'
 import {panelSize} from './geometry.js'
 import {colours, css} from './pixels.js'
 
+// All panels, or those that were chosen while one was large
+export const shownPanels = v => v.panels.filter(p => !p.hidden)
+
 export function frames(v, given) {
   v.ui.panels.replaceChildren()
   v.panels = given.map(({kind, title}, i) => frame(v, kind, title, i))
+  choose(v)
 }
 
 function frame(v, kind, title, i) {
@@ -13,6 +17,7 @@ function frame(v, kind, title, i) {
   const caption = el(fig, 'figcaption')
   if (i < 9 && !v.tool) el(caption, 'kbd', '', i + 1)
   caption.append(title, ' ')
+  caption.title = title
   const note = el(caption, 'small')
   const p = {kind, title, fig, note, ...drawingBox(fig, kind, title)}
   if (kind === 'disagreement') p.scale = el(fig, 'div', 'parts')
@@ -41,15 +46,61 @@ function scale(v, kind, box) {
   return kind === 'confidence' ? el(bar, 'div', 'mark') : null
 }
 
+// Hides all panels but those with the titles in `v.only`; without such a panel, none
+function choose(v) {
+  if (!v.panels.some(p => v.only?.includes(p.title))) v.only = null
+  for (const p of v.panels) p.hidden = p.fig.hidden = Boolean(v.only) && !v.only.includes(p.title)
+}
+
+// Shows only panels with these titles; all if `titles` is null or empty
+export function showOnly(v, titles) {
+  v.only = titles
+  choose(v)
+  size(v)
+}
+
+const EDGE = 8 // around panels
+
+// The room beside the matrix, or above it on a very narrow page
+function roomFor(v) {
+  const {body, side} = v.ui
+  const all = body.clientWidth
+  const beside = all - side.offsetWidth - 2 * EDGE
+  const narrow = side.offsetWidth > 0 && beside < 200
+  body.classList.toggle('narrow', narrow)
+  return side.offsetWidth && !narrow ? beside : all
+}
+
+// The part of the page that scrolls
+export function scrolled(v) {
+  let page = v.el.parentElement
+  while (page && !/auto|scroll/.test(getComputedStyle(page).overflowY)) page = page.parentElement
+  return page || document.documentElement
+}
+
+// What is seen of it below the head that sticks to its top
+const heightFor = v => Math.min(scrolled(v).clientHeight, innerHeight) - v.ui.head.offsetHeight
+
+const LEGEND = 66 // of a panel that has one, below it
+const SCALE = 28
+
+// Height of the legends or scales below panels
+function below(panels) {
+  if (panels.some(p => p.kind === 'disagreement')) return LEGEND
+  return panels.some(p => p.kind === 'confidence' || p.kind === 'entropy') ? SCALE : 0
+}
+
 export function size(v) {
-  const n = v.panels.length
-  const want = v.model.get('height') * v.item.w / v.item.h
-  v.ui.main.style.maxWidth = Math.max(560, Math.ceil(n * (want + 8))) + 'px' // the side canvases stay near
-  const room = v.ui.panels.clientWidth
-  if (!room || !n) return
-  const s = panelSize(v.item, n, want, room, devicePixelRatio || 1)
-  Object.assign(v, {W: s.W, H: s.H})
-  for (const p of v.panels) resizePanel(p, s)
+  const shown = shownPanels(v)
+  const room = v.ui.body.clientWidth && roomFor(v)
+  if (!room || !shown.length) return
+  const height = heightFor(v)
+  Object.assign(v.ui.side.style, {maxHeight: `${Math.max(200, height)}px`, top: `${v.ui.head.offsetHeight}px`})
+  const free = {room, height: height - below(shown)}
+  const s = panelSize(v.item, shown.length, v.model.get('height'), free, devicePixelRatio || 1)
+  v.ui.panels.style.width = `${s.columns * (s.width + EDGE)}px`
+  Object.assign(v, {W: s.W, H: s.H, sharp: Math.max(1, Math.round(s.W / s.width))})
+  for (const p of shown) resizePanel(p, s)
 }
 
 function resizePanel(p, {width, height, W, H}) {

@@ -1,7 +1,7 @@
 // The pointer: values under it, moving and zooming
 import {dragged, pixelAt, pointAt} from './geometry.js'
-import {zoomTo} from './keys.js'
-import {change, guarded, say} from './traits.js'
+import {enlargePanel, zoomTo} from './keys.js'
+import {change, guarded, idle, tell} from './traits.js'
 
 function shares(ev, p) {
   const r = p.canvas.getBoundingClientRect()
@@ -39,11 +39,23 @@ function reading(v, x, y) {
 function hover(v, ev, p) {
   const {fx, fy, x, y} = underPointer(v, ev, p)
   if (x < 0 || y < 0) return
-  const found = reading(v, x, y)
+  v.over = p
   for (const other of v.panels) placeCross(other.cross, fx, fy, other === p)
-  say(v, [`x=${x} y=${y}`, ...Object.entries(found).map(([title, text]) => `${title} ${text}`)].join(' · '))
+  tell(v, () => readingText(v, fx, fy))
   clearTimeout(v.resting)
-  v.resting = setTimeout(() => change(v, 'hover', {x, y, ...found}), 200)
+  v.resting = setTimeout(() => change(v, 'hover', {x, y, ...reading(v, x, y)}), 200)
+}
+
+// Of the same point of the panels, whatever they show now
+function readingText(v, fx, fy) {
+  const {x, y} = pixelAt(v.item, v.W, v.H, v.geo, fx, fy)
+  const found = Object.entries(reading(v, x, y)).map(([title, text]) => `${title} ${text}`)
+  return [`x=${x} y=${y}`, ...found].join(' · ')
+}
+
+function leave(v, ev) {
+  for (const p of v.panels) p.cross.hidden = true
+  if (ev.pointerType !== 'touch') idle(v) // a finger leaves as soon as it is lifted
 }
 
 function placeCross(cross, fx, fy, hidden) {
@@ -89,6 +101,7 @@ export function pointer(v) {
   listen('pointermove', ev => move(v, ev, panel(ev)))
   listen('pointerup', letGo)
   listen('pointercancel', letGo)
-  listen('pointerleave', () => v.panels.forEach(p => p.cross.hidden = true))
+  listen('pointerleave', ev => leave(v, ev))
+  listen('dblclick', ev => !v.tool && panel(ev) && enlargePanel(v, panel(ev)))
   listen('wheel', ev => wheel(v, ev, panel(ev)), {passive: false})
 }

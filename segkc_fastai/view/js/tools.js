@@ -12,11 +12,24 @@ export const TOOLS = {
 }
 
 export const TOOL_HELP = [
-  ...Object.values(TOOLS).map(({key, text, about}) => `${key} ${text}: ${about}`),
-  '1–9 class', 'x ignored', 'a accept agreed', ', . confidence for it', 'click a proposal: accept that area',
-  'z y undo, redo', 's save', '← → image', 'shift and drag: move', '+ − 0 zoom', 'space blink with the image',
-  '? this list',
-].join(' · ')
+  ...Object.values(TOOLS).map(({key, text, about}) => [key, `${text}: ${about}`]),
+  ['1–9', 'class'],
+  ['x', 'ignored'],
+  ['a', 'accept agreed'],
+  [', .', 'confidence for it'],
+  ['click', 'on a proposal: accept that area'],
+  ['z y', 'undo, redo'],
+  ['s', 'save the mask'],
+  ['← →', 'image before, next image'],
+  ['+ − 0', 'zoom; also the wheel'],
+  ['Shift drag', 'move, when zoomed'],
+  ['m', 'the panel under the pointer large; all'],
+  ['space', 'image without masks, and back'],
+  ['o', 'safe colours'],
+  ['r', 'reset to the start'],
+  ['Esc', 'drop the outline, then zoom; leave'],
+  ['?', 'this table'],
+]
 
 export const bigger = (size, by) => clamp(size + by * Math.max(2, 2 * Math.round(size / 10)), 1, 401)
 

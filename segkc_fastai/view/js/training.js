@@ -1,6 +1,6 @@
 // The live view of a training: status, panels of curves, probe images
 import {plotPanel, seriesNames} from './curve_panel.js'
-import {el} from './dom.js'
+import {el, hideStill} from './dom.js'
 import {showProbe} from './training_probe.js'
 
 function drawPanels(box, chart, running) {
@@ -29,15 +29,17 @@ function oncePerFrame(f) {
 export default {
   render({model, el: host}) {
     const root = el(host, 'div', 'segkc-training')
-    const [status, error, panels, probe] = ['status', 'error', 'panels', 'probe'].map(k => el(root, 'div', k))
-    // hides the picture for readers without a kernel
-    const still = el(document.head, 'style', '', `.${model.get('still')} { display:none }`)
+    const parts = ['status', 'error', 'panels', 'constant', 'probe']
+    const [status, error, panels, constant, probe] = parts.map(k => el(root, 'div', k))
+    const shown = hideStill(model)
     let gone = false
     const draw = () => {
       if (gone) return
       status.textContent = model.get('status')
       error.textContent = model.get('error')
       drawPanels(panels, model.get('chart'), model.get('running'))
+      const same = model.get('chart').constant ?? []
+      constant.textContent = same.length ? `in all epochs: ${same.join(' · ')}` : ''
     }
     const soon = oncePerFrame(draw)
     const pictures = () => showProbe(probe, model.get('probe'))
@@ -51,7 +53,7 @@ export default {
     return () => {
       gone = true
       width.disconnect()
-      still.remove()
+      shown()
       model.off(events, soon)
       model.off('change:probe', pictures)
     }

@@ -5,6 +5,7 @@ import {el} from './dom.js'
 export async function showProbe(box, probe) {
   if (!probe.rows) return box.replaceChildren()
   const table = el(null, 'table')
+  table.style.width = `${90 + 226 * probe.columns.length}px` // or less, if the page is narrower
   const head = table.insertRow()
   el(head, 'th')
   for (const c of probe.columns) el(head, 'th', '', c)

@@ -2,12 +2,12 @@
 import {arrive} from './arrive.js'
 import {legends} from './beside.js'
 import {build} from './controls.js'
-import {commanding, el, ownKeys, save} from './dom.js'
+import {commanding, el, hideStill, keepsKey, ownKeys, save} from './dom.js'
 import {draw, redraw} from './draw.js'
 import {press} from './keys.js'
 import {palette, unpacked} from './look.js'
 import {pairing} from './matrix.js'
-import {size} from './panels.js'
+import {scrolled, size} from './panels.js'
 import {pointer} from './pointer.js'
 import {guarded} from './traits.js'
 
@@ -29,7 +29,7 @@ export function renderView({model, el: host}, extend = () => {}) {
   watchMessages(v)
   watchKeys(v)
   watchPage(v)
-  hidePicture(v)
+  v.off.push(hideStill(v.model))
   extend(v)
   v.later('new')
   return () => v.off.forEach(f => f())
@@ -84,12 +84,6 @@ function watchMessages(v) {
   })
 }
 
-// A slider keeps the keys that move it, a button the keys that press it
-function ownsKey(target, key) {
-  if (target.type === 'range') return /^(Arrow|Home|End|Page)/.test(key)
-  return target.tagName === 'BUTTON' && (key === ' ' || key === 'Enter')
-}
-
 function watchKeys(v) {
   const own = ev => !commanding(ev) || v.tool?.undoes(ev) // JupyterLab would undo what was done to cells
   v.off.push(ownKeys(v.el, own))
@@ -97,7 +91,7 @@ function watchKeys(v) {
     if (!own(ev)) return
     ev.stopPropagation()
     holdShift(v, ev)
-    if (v.item && !ownsKey(ev.target, ev.key) && press(v, ev.key)) ev.preventDefault()
+    if (v.item && !keepsKey(ev.target, ev.key) && press(v, ev.key)) ev.preventDefault()
   }))
   for (const type of ['keyup', 'keypress']) v.el.addEventListener(type, ev => ev.stopPropagation())
   for (const type of ['keyup', 'focusout']) v.el.addEventListener(type, ev => releaseShift(v, ev))
@@ -123,22 +117,22 @@ function releaseShift(v, ev) {
 
 // Size and theme; the canvases beside the panels have the colour of the page's text
 function watchPage(v) {
-  const room = new ResizeObserver(guarded(v, () => {
-    if (!v.image) return
+  const {body, head, side} = v.ui
+  let was = ''
+  const fit = guarded(v, () => {
+    const seen = scrolled(v)
+    room.observe(seen)
+    const now = [body.clientWidth, head.offsetHeight, side.offsetWidth, seen.clientHeight, devicePixelRatio].join()
+    if (!v.image || now === was) return
+    was = now
     size(v)
     redraw(v)
-  }))
-  room.observe(v.ui.panels)
+  })
+  const room = new ResizeObserver(fit)
+  for (const e of [body, head, side]) room.observe(e)
+  window.addEventListener('resize', fit)
   const theme = new MutationObserver(guarded(v, () => redraw(v)))
   theme.observe(document.body, {attributeFilter: ['class', 'data-jp-theme-name', 'data-vscode-theme-kind']})
-  v.off.push(() => room.disconnect(), () => theme.disconnect(), () => clearTimeout(v.resting))
-}
-
-// A style rule hides the picture that was saved with the notebook while the live view exists
-function hidePicture(v) {
-  const rules = el(document.head, 'style')
-  const hide = () => rules.append(`.segkc-static-${v.model.get('_key')}{display:none!important}`)
-  hide()
-  onModel(v, 'change:_key', hide)
-  v.off.push(() => rules.remove())
+  v.off.push(() => window.removeEventListener('resize', fit), () => clearTimeout(v.resting))
+  v.off.push(() => room.disconnect(), () => theme.disconnect())
 }

@@ -1,0 +1,47 @@
+// The widget WholeMatrix: the classes of two networks crossed over all images, whose cells tell which images have them
+import {el, put, u8} from './dom.js'
+import {cellAt, cellText, classOrder, drawMatrix} from './matrix.js'
+import {colours} from './pixels.js'
+
+function renderWhole({model, el: host}) {
+  const root = el(host, 'div', 'segkc segkc-whole')
+  const names = model.get('_names')
+  const look = {disputed: model.get('_disputed')}
+  const w = {el: root, model, names, K: names.length, palette: colours(model.get('_palette')), look}
+  w.canvas = el(root, 'canvas')
+  w.line = el(root, 'div', 'line')
+  const under = ev => cellAt(w.cross, ev.offsetX, ev.offsetY)
+  w.canvas.onclick = ev => chooseWhole(w, under(ev))
+  w.canvas.onpointermove = ev => describeWhole(w, under(ev))
+  w.canvas.onpointerleave = () => describeWhole(w, null)
+  const draw = () => drawWhole(w)
+  const theme = new MutationObserver(draw)
+  theme.observe(document.body, {attributeFilter: ['class', 'data-jp-theme-name', 'data-vscode-theme-kind']})
+  model.on('change', draw)
+  requestAnimationFrame(draw) // the colour of the text is that of the page, of which the element is not yet a part
+  return () => {
+    model.off('change', draw)
+    theme.disconnect()
+  }
+}
+
+function drawWhole(w) {
+  const count = Array.from(new Float64Array(u8(w.model.get('_count')).slice().buffer))
+  const [a, b] = w.model.get('titles').map(title => ({title}))
+  w.cross = {a, b, count, order: classOrder(count, w.K, false)}
+  drawMatrix(w, w.canvas, w.model.get('cell'))
+  describeWhole(w, null)
+}
+
+function chooseWhole(w, classes) {
+  if (!classes) return
+  w.model.set('cell', [w.cross.a.title, w.cross.b.title, ...classes])
+  w.model.save_changes()
+}
+
+function describeWhole(w, classes) {
+  if (!classes) return put(w.line, w.model.get('about'))
+  put(w.line, cellText(w, classes, 'of all images'))
+}
+
+export default {render: renderWhole}

@@ -1,0 +1,221 @@
+"""Explorers on every kind of run, learner and folder: one network, several runs, no ground truth, no records
+
+The pages at the end are those of a browser.
+"""
+import shutil
+import numpy as np, pytest, torch
+from conftest import CNN, SENIOR, SMALL, train
+from fastai.data.all import DataBlock, Normalize, RandomSplitter, get_image_files
+from fastai.learner import Learner
+from fastai.losses import CrossEntropyLossFlat
+from fastai.vision.all import ImageBlock, MaskBlock
+from lab import canvases, settle
+from PIL import Image
+from segkc_fastai.core.task import Task, load_task
+from segkc_fastai.data.labels import read_mask
+from segkc_fastai.data.loaders import SemiDataLoaders
+from segkc_fastai.data.sources import Pair
+from segkc_fastai.methods.registry import make_method
+from segkc_fastai.train.learner import dual_learner
+from segkc_fastai.view.comparing import CompareExplorer
+from segkc_fastai.view.disagreement import DisagreementExplorer
+from segkc_fastai.view.exploring import explore
+from segkc_fastai.view.linking import link
+from segkc_fastai.view.pseudo import PseudoLabelExplorer
+from segkc_fastai.view.readings import FolderReadings, Readings
+
+ONE = SMALL | dict(senior=None, epochs=1)
+
+@pytest.fixture(scope='module')
+def own(drawn_scenes, tmp_path_factory):
+    "Images of one's own, most of them without a mask, with runs on them: two networks, a network and its average, and one alone"
+    d = shutil.copytree(drawn_scenes, tmp_path_factory.mktemp('own')/'scenes')
+    names = sorted(o.stem for o in (d/'train'/'masks').iterdir())
+    (d/'unlabelled'/'images').mkdir(parents=True)
+    for k in names[8:]:
+        (d/'train'/'masks'/f'{k}.png').unlink()
+        file = next((d/'train'/'images').glob(f'{k}.*'))
+        file.rename(d/'unlabelled'/'images'/file.name)
+    how = dict(labelled='1/1', probe=6)
+    train(d.parent/'pair', d, 'cps', **SMALL|how|dict(epochs=1))
+    train(d.parent/'teacher', d, 'fixmatch', **ONE|how, method_args=dict(threshold=.7, warmup=0))
+    train(d.parent/'alone', d, 'supervised', **ONE|how)
+    train(d.parent/'bare', d, 'supervised', **ONE|how|dict(probe=0))
+    return d.parent
+
+def test_each_kind_of_run(own):
+    "A pair, a network and its average, one network alone, none recorded, several"
+    assert [DisagreementExplorer(own/k).pair for k in ('pair','teacher')]==[('senior','junior'),('junior','teacher')]
+    with pytest.raises(ValueError, match='alone: only junior was recorded, so there is no other side; use PseudoLabelExplorer, or train with'): DisagreementExplorer(own/'alone')
+    with pytest.raises(FileNotFoundError, match='bare: no probe images were recorded there .* train with probe=16, or'): DisagreementExplorer(own/'bare')
+    with pytest.raises(ValueError, match='2 runs: pass one; CompareExplorer'): PseudoLabelExplorer([own/'pair',own/'alone'])
+    e = explore(own/'bare', device='cpu')
+    assert e.title()=='bare, validation images' and 'ground truth' in e.viewer.panels
+
+def test_where_no_truth_is_nothing_is_wrong(own):
+    "Validation images are in the probe set; without any, buttons that need masks say why they are disabled"
+    e = DisagreementExplorer(own/'pair')
+    assert [*e.viewer.panels][-1]=='where they differ' and e.probe.parts==['unlabelled']*3+['val']*3 and 'most wrong alike' not in e.nav.why_not
+    e.nav.sort = 'most wrong alike'
+    assert e.nav.error=='' and e.probe.parts[e.image]=='val' and [*e.viewer.panels][-1]=='who is right?' and e.nav.values[0]=='–'
+    df = e.numbers()
+    assert df['wrong alike'].isna().tolist()[:6]==[True]*3+[False]*3
+    files = sorted((own/'scenes'/'unlabelled'/'images').iterdir())
+    e = explore(own/'pair', files[0].parent, n=4, device='cpu', height=100)
+    need = 'no image here has a mask'
+    assert {k:e.nav.why_not[k] for k in ('most wrong alike','most errors')}==dict.fromkeys(('most wrong alike','most errors'), need)
+    assert {'views','features','highest loss'}<=set(e.nav.why_not) and 'most disagreement' not in e.nav.why_not
+    e.nav.sort = 'most errors'
+    assert e.nav.error.endswith(f"sort='most errors': {need}")
+    e.whole()
+    assert e.nav.note.startswith('all 4 images: no image has a mask')
+    with pytest.raises(ValueError): e.worst()
+
+def test_the_threshold_of_the_run(own):
+    e = PseudoLabelExplorer(own/'teacher')
+    assert (e.network, e.viewer.threshold)==('teacher',.7) and e.nav.note.startswith('teacher teaches junior: pixels of confidence ≥ 0.7; in epoch 1 ')
+    e.nav.network = 'junior'
+    assert e.nav.note.startswith('junior teaches no network; teacher does')
+    e = PseudoLabelExplorer(own/'pair')
+    assert e.viewer.threshold==0 and e.nav.note.startswith('junior teaches senior: every pixel; in epoch 1 100.0 %')
+    assert PseudoLabelExplorer(own/'alone').nav.note.startswith('supervised teaches no pseudo labels')
+    assert PseudoLabelExplorer(own/'pair', threshold=.4).viewer.threshold==.4
+
+def test_the_share_that_gta_drops_as_a_threshold(scenes, tmp_path):
+    run = train(tmp_path/'gta', scenes, 'gta', **ONE, probe=4, method_args=dict(warmup=0))
+    e = PseudoLabelExplorer(run)
+    n = e.kept()[:,0].sum()/e.counts()[:,0,0].sum()
+    assert e.network=='teacher' and n>=.8 and e.counts()[:,0,round(255*e.viewer.threshold)+1].sum()/e.counts()[:,0,0].sum()<=.8
+    assert DisagreementExplorer(run).pair==('assistant','junior')
+
+def test_a_cell_lists_its_images(own):
+    e = DisagreementExplorer(own/'pair')
+    n = e.crossed()
+    assert (n.sum((1,2))==e.parts().pixels).all() and e.crossed() is n
+    i,j = np.unravel_index(np.where(np.eye(8), 0, n.sum(0)).argmax(), (8,8))
+    e.toggle_matrix()
+    e.matrix.cell = ['senior','junior',int(i),int(j)]
+    there = n[:,i,j]/n.sum((1,2))
+    assert e.nav.error=='' and e.nav.order[0]==there.argmax()==e.image and e.viewer.cell[2:]==[i,j] and e.BY_CELL not in e.nav.why_not
+    assert [o=='–' for o in e.nav.values]==(there==0).tolist() and f'in {(there>0).sum()} of 6 images' in e.nav.note
+    e.viewer.cell = None
+    assert e.nav.sort=='as recorded' and e.BY_CELL in e.nav.why_not and e.matrix.cell is None
+
+def test_choosing_runs(own):
+    c = CompareExplorer([own/k for k in ('alone','pair','teacher')])
+    assert c.pair==('alone','teacher') and c.nav.networks==['teacher'] and all(o=='–' or o.endswith(' points') for o in c.nav.values)
+    was = c.gains()
+    c.nav.sort,c.choice.judged = 'largest gain','pair'
+    assert c.nav.error=='' and c.pair==('alone','pair') and not c.gains().equals(was) and c.viewer.matrix==['alone','pair']
+    assert c.scores('gain').iloc[3:].tolist()==pytest.approx([c.probe.per_image(0, 'alone').error[i]-c.probe.per_image(0, 'pair').error[i] for i in (3,4,5)])
+    c.choice.baseline,c.choice.shown = 'pair',[]
+    assert c.pair==('pair','alone') and [k for k in c.viewer.panels if k in c.runs]==['alone','pair'] and c.nav.error==''
+    df = c.results().set_index('run')
+    assert df.difference['pair']!=df.difference['pair'] and df.difference['alone']==f'{df["last"]["alone"]-df["last"]["pair"]:+.2f} points'
+
+def test_linked_explorers(own):
+    a,b,c = DisagreementExplorer(own/'pair'),PseudoLabelExplorer(own/'teacher'),PseudoLabelExplorer(own/'alone')
+    first,second = link(a, b),link(b, c)
+    name = lambda e: e.probe.names[e.image]
+    for o in (c, a, b):
+        o.go(image=(o.image+2)%6)
+        assert name(a)==name(b)==name(c)
+    b.nav.sort = 'least kept'
+    assert name(a)==name(b)==name(c) and a.nav.sort=='as recorded'
+    c.viewer.threshold = .3
+    assert a.viewer.threshold==.3
+    first()
+    a.go(image=(a.image+1)%6)
+    assert name(a)!=name(b)==name(c)
+
+def test_a_learner_after_a_plain_fit(scenes):
+    "It is read now, and recorded from the next epoch on"
+    dls = SemiDataLoaders.from_folder(scenes, labelled=8, size=(64,96), bs=4, device='cpu')
+    learn = dual_learner(dls, CNN, SENIOR, make_method('cps', warmup=0), pretrained=False)
+    fit = lambda: learn.fit(1, 1e-3)
+    with learn.no_bar(), learn.no_logging():
+        fit()
+        e = DisagreementExplorer(learn)
+        assert e.probe.records==[(0,4)] and not any(k in e.nav.why_not for k in ('views','features'))
+        fit()
+        e.refresh()
+        assert e.nav.records==['epoch 1, step 4','epoch 2, step 8'] and e.record==(1,8) and e.viewer.name.endswith('epoch 2, step 8')
+
+class Dots(torch.nn.Module):
+    def __init__(self, k):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, k, 1)
+    def forward(self, x): return self.conv(x)
+
+def test_any_fastai_learner(scenes):
+    "Images as its loaders transform them, classes of its vocabulary"
+    vocab,task = ['a','b','c','d','e','f','g','h'],load_task(scenes/'task.json')
+    for o in (scenes/'train'/'masks').iterdir(): Image.fromarray(read_mask(o, task)%8).save(o)
+    mask_of,half = lambda o: o.parents[1]/'masks'/f'{o.stem}.png',[.5]*3
+    how = dict(get_items=get_image_files, get_y=mask_of, splitter=RandomSplitter(.5, seed=0), batch_tfms=Normalize.from_stats(half, half))
+    block = DataBlock((ImageBlock,MaskBlock(vocab)), **how)
+    dls = block.dataloaders(scenes/'train'/'images', bs=4, num_workers=0, device='cpu')
+    learn = Learner(dls, Dots(8), CrossEntropyLossFlat(axis=1))
+    e = explore(learn, height=100)
+    assert type(e) is PseudoLabelExplorer and e.probe.task.classes==tuple(vocab) and len(e.probe)==12 and [*e.viewer.panels]==['image','ground truth','network','confidence']
+    name = e.probe.names[3].partition(' ')[2]
+    im = np.array(Image.open(next((scenes/'train'/'images').glob(f'{name}.*'))).convert('RGB'))
+    assert np.abs(e.probe.image(3).astype(int)-im).max()<=1
+    x = (torch.tensor(im).permute(2,0,1)[None]/255-.5)/.5
+    with torch.no_grad(): want = learn.model(x)[0].argmax(0).numpy()
+    assert (e.probe.maps(0, 'network', 3)[0]!=want).mean()<.01
+    assert 'no unlabelled images' in e.nav.why_not['views'] and not any(o in e.nav.why_not for o in ('most errors','worst precision'))
+
+def test_memory_is_bounded(tmp_path):
+    "However many images are read, only some stay in memory"
+    class Many(Readings):
+        kept = 5
+        def pixels(self, i): return np.full((32,32,3), i%256, np.uint8)
+        def labels(self, network, i): return np.zeros((32,32), np.uint8),np.full((32,32), i%256, np.uint8)
+    r = Many(range(300), Task(['a','b']), ['network'], [False]*300)
+    assert len(r.per_image())==300 and len(r.recent)==5 and r.maps(0, 'network', 7)[1][0,0]==7
+
+def test_large_photographs_are_read_whole(tmp_path):
+    "Labels of each pixel, kept at the size of a record"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (900,1300,3), dtype=np.uint8)).save(tmp_path/'a.jpg')
+    seen = []
+    def read(path, im):
+        seen.append(im.size)
+        return np.zeros(im.size[::-1], np.uint8),np.zeros(im.size[::-1], np.uint8)
+    r = FolderReadings([Pair(tmp_path/'a.jpg')], Task(['a','b']), dict(read=read))
+    assert r.maps(0, 'read', 0)[0].shape==r.image(0).shape[:2]==(709,1024) and seen==[(1300,900)]
+
+CELLS = '''
+from segkc_fastai.view.comparing import CompareExplorer
+from segkc_fastai.view.exploring import explore
+e = explore('{own}/pair', '{own}/scenes/unlabelled/images', n=4, device='cpu', height=120)
+e''','''c = CompareExplorer(['{own}/'+k for k in ('alone','teacher','pair')], height=120)
+c.toggle_matrix()
+c'''
+
+def test_in_a_browser(lab, own):
+    "Reasons are tooltips of disabled buttons, runs are chosen, and a cell of the matrix of all images leads to its images"
+    with lab.run('kinds.ipynb', *(o.replace('{own}', str(own)) for o in CELLS), 'c.pair, c.image, c.nav.sort, c.nav.error', warm=True) as nb:
+        page = nb.page
+        page.wait_for_selector(f'{nb.cell(1)} .segkc[data-arrived]', timeout=60_000)
+        head = page.locator(f'{nb.cell(0)} .segkc-nav')
+        worst = head.get_by_role('button', name='most wrong alike')
+        assert worst.is_disabled() and worst.get_attribute('title')=='no image here has a mask'
+        assert head.get_by_role('button', name='csv').is_enabled() and head.locator('option:disabled').all_inner_texts()==['highest loss','most errors','most wrong alike','most of the cell']
+        sel = f'{nb.cell(1)} .segkc[data-arrived]'
+        choice = page.locator(f'{nb.cell(1)} .segkc-choice')
+        assert choice.locator('select').nth(0).input_value()=='alone' and choice.locator('input:disabled').count()==2
+        titles = lambda: [*canvases(page, sel)]
+        assert titles()==['image','alone','teacher','pair','where they differ']
+        settle(page, lambda: choice.locator('input[value=teacher]').uncheck(), sel, 'arrived')
+        assert titles()==['image','alone','pair','where they differ']
+        settle(page, lambda: choice.locator('select').nth(1).select_option('teacher'), sel, 'arrived')
+        assert titles()==['image','alone','teacher','pair','where they differ'] and choice.locator('input[value=pair]').is_enabled()
+        cells = nb.cells
+        choice.locator('select').nth(1).press('b')
+        page.wait_for_timeout(100)
+        assert nb.cells==cells, 'no key reaches the notebook'
+        page.locator(f'{nb.cell(1)} .segkc-whole canvas').click(position=dict(x=78+30, y=78+10)) # second column, first row
+        page.wait_for_function(f"document.querySelector('{nb.cell(1)} .segkc-nav select.sort').value==='most of the cell'")
+        note = page.inner_text(f'{nb.cell(1)} .segkc-nav .note')
+        assert note.startswith('alone ') and ' × teacher ' in note and ' of 6 images' in note
