@@ -15,7 +15,8 @@ from segkc_fastai.runs.folder import Run
 from segkc_fastai.view.charts import arm_bars, class_bars, confusion_map, reliability_diagram, size_scatter
 from segkc_fastai.view.curves import curves
 from segkc_fastai.view.figures import COLUMN, FORMATS, PAGE, error_grid, prediction_grid, save_figure
-from segkc_fastai.view.pseudo_figures import class_flow, disagreement_grid, flow_counts, pseudo_curves
+from segkc_fastai.view.overlay import cross_counts
+from segkc_fastai.view.pseudo_figures import class_flow, disagreement_grid, pseudo_curves
 from segkc_fastai.view.qualitative import difference_boxes, qualitative_grid
 from segkc_fastai.view.results import all_figures
 
@@ -56,7 +57,7 @@ def runs_table():
 def drawn(k):
     "Width and figure of every kind, for `k` classes"
     r,task,ims,t,a,b = report(k),task_of(k),images(),maps(k),maps(k, 1),maps(k, 2)
-    stages,flow = {'epoch 1':(a,b), 'epoch 2':(t,b)},sum(flow_counts(x, y, k) for x,y in zip(a, b))
+    stages,flow = {'epoch 1':(a,b), 'epoch 2':(t,b)},sum(cross_counts(x, y, k) for x,y in zip(a, b))
     yield PAGE,class_bars(dict(a=r, b=report(k, 1)))
     yield COLUMN,reliability_diagram(r)
     yield COLUMN if k<=12 else PAGE,confusion_map(r)

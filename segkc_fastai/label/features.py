@@ -167,10 +167,11 @@ def all_images(
     found = [(p,k) for k,o in run_images(run).items() for p in o]
     pairs,file = [p for p,_ in found],run.path/'features.npz'
     key = _reading_key(run, pairs)
-    features,df = _kept_reading(file, key, len(pairs)) or read_images(run, pairs, bs, device)
-    with replacing(file) as tmp, open(tmp, 'wb') as o: np.savez(o, key=key, features=features.astype(np.float16), **df)
+    if (kept := _kept_reading(file, key, len(pairs))) is None:
+        kept = read_images(run, pairs, bs, device)
+        with replacing(file) as tmp, open(tmp, 'wb') as o: np.savez(o, key=key, features=kept[0].astype(np.float16), **kept[1])
     where = dict(name=[_name_in_run(*o) for o in found], image=[str(p.image) for p in pairs], part=[k for _,k in found])
-    return features,pd.DataFrame(where).join(df)
+    return kept[0],pd.DataFrame(where).join(kept[1])
 
 # %% ../../nbs/08_label/04_features.ipynb #661a0f01
 def principal_plane(

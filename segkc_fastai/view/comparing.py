@@ -12,11 +12,10 @@ import anywidget, html, pandas as pd, traitlets as T
 from fastcore.basics import patch
 from seaborn import color_palette
 from ..core.task import check_classes
-from ..runs.folder import Run, not_comparable, run_results
+from ..runs.folder import Run, as_run, not_comparable, run_results
 from .assets import script, style
 from .disagreement import PairExplorer
 from .explorer import guarded
-from .viewer import Panel
 
 # %% ../../nbs/09_view/15_comparing.ipynb #77c5246c
 def shared_names(
@@ -161,7 +160,7 @@ class RunsExplorer(PairExplorer):
     "The same image under several runs"
     jumps = {k:o for k,o in PairExplorer.jumps.items() if k!='views'} # they differ from run to run
     def __init__(self, runs, height=None, **kwargs):
-        runs = [r if isinstance(r, Run) else Run(r) for r in runs]
+        runs = list(map(as_run, runs))
         n,names = len({r.path.resolve() for r in runs}),[r.path.name for r in runs]
         if n<max(len(runs), 2): raise ValueError(f'runs: {n} different among {len(runs)}; pass two or more, each once')
         self.runs = dict(zip(names if len(set(names))==len(names) else [str(r.path) for r in runs], runs))
@@ -176,12 +175,6 @@ class RunsExplorer(PairExplorer):
         self.pair = self.choice.pair
         self.network,self.networks = self.choice.judged,[self.choice.judged]
         self.traits = dict(matrix=list(self.pair))
-
-    def panels(self, i, maps, truth):
-        known = {} if truth is None else {'ground truth':Panel('label', truth)}
-        last = 'who is right?' if truth is not None else 'where they differ'
-        labels = {k:Panel('label', *m) for k,m in maps.items()}
-        return dict(image=Panel('image')) | known | labels | {last:Panel('disagreement', of=self.pair)}
 
     def scores(self, col):
         if col in ('gain','drop'): return self.gains()*(1 if col=='gain' else -1)

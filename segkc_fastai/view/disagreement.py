@@ -18,9 +18,9 @@ from ..models.cohort import main_pair
 from .explorer import Explorer, front_image, guarded, share, table_rows
 from .figures import PAGE, parts_task, styled
 from .loss_views import is_probe
-from .overlay import PARTS, five_parts
+from .overlay import PARTS, cross_counts, five_parts
 from .viewer import Panel
-from .whole_matrix import WholeMatrix, cross_counts
+from .whole_matrix import WholeMatrix
 
 # %% ../../nbs/09_view/14_disagreement.ipynb #5debeacc
 def pair_counts(
@@ -118,6 +118,12 @@ class PairExplorer(PairCounts):
 
     def toggles(self): return super().toggles() | {'matrix of all images':self.matrix is not None}
     def rows(self): return [*super().rows()[:-1], *[o for o in [self.matrix] if o], self.under]
+    def panels(self, i, maps, truth):
+        known = {} if truth is None else {'ground truth':Panel('label', truth)}
+        last = 'who is right?' if truth is not None else 'where they differ'
+        labels = {k:Panel('label', *m) for k,m in maps.items()}
+        return dict(image=Panel('image')) | known | labels | {last:Panel('disagreement', of=self.pair)}
+
     def fill_matrix(self):
         "Show the counts of the record on display in the matrix of all images"
         about = f'all {len(self.probe)} images, at any confidence; click a cell to go through its images'
@@ -256,11 +262,8 @@ class DisagreementExplorer(PairExplorer):
         return super().why_not() | (dict(features=why) if is_probe(self.of) else {})
 
     def panels(self, i, maps, truth):
-        known = {} if truth is None else {'ground truth':Panel('label', truth)}
-        res = dict(image=Panel('image')) | known | {k:Panel('label', *maps[k]) for k in self.pair}
-        res['who is right?' if truth is not None else 'where they differ'] = Panel('disagreement', of=self.pair)
-        if not self.features_shown: return res
-        return res | {f'{k}: features':Panel('image', image=o) for k,o in self.features(i).items()}
+        shown = self.features(i) if self.features_shown else {}
+        return super().panels(i, maps, truth) | {f'{k}: features':Panel('image', image=o) for k,o in shown.items()}
 
     def worst(self)->int: # number of a probe image
         "The image with the largest share of common mistakes; raises `ValueError` without masks"

@@ -16,7 +16,7 @@ from ..data.labels import read_image
 from ..data.sources import Pair
 from ..data.splits import write_list
 from ..label.features import PARTS_OF_A_RUN, all_images, principal_plane, umap_plane
-from ..runs.folder import Run
+from ..runs.folder import Run, as_run
 from ..models.cohort import main_pair
 from .assets import packed, script, style
 from .figures import PAGE, fit_text, outside_legend, styled
@@ -167,7 +167,7 @@ class EmbeddingMap(MapState):
         bs:int=8,            # images at a time, if they have to be read
         device=None
     ):
-        self.run = run if isinstance(run, Run) else Run(run)
+        self.run = as_run(run)
         features,self.images = all_images(self.run, bs, device)
         xy,axes = _placed_images(features, how)
         layers = _layers_of(self.images, self.run.task, main_pair([*self.run.facts.networks]))

@@ -10,10 +10,10 @@ __all__ = ['run_readers', 'explore']
 # %% ../../nbs/09_view/26_exploring.ipynb #e6359935
 from pathlib import Path
 from fastai.learner import Learner
-from ..core.task import load_task
+from ..core.task import check_classes, load_task
 from ..deploy.predict import Predictor
 from ..models.cohort import main_pair
-from ..runs.folder import Run
+from ..runs.folder import Run, as_run
 from .disagreement import DisagreementExplorer
 from .pseudo import PseudoLabelExplorer
 from .readings import FolderReadings, mask_reader, open_probe, photos
@@ -30,7 +30,7 @@ def run_readers(
     "Readers for the main pair of one run, or for the deployed networks of two"
     if len(runs)==1: return {k:_reader_of(runs[0].network(k), runs[0].task, device) for k in main_pair(runs[0].facts.networks)}
     a,b = runs
-    if a.task.classes!=b.task.classes: raise ValueError(f'{b.path}: other classes than {a.path}; pass runs of one task')
+    check_classes(b.task.classes, a.task.classes, b.path, a.path)
     names = [o.path.name for o in runs]
     if len(set(names))<2: names = [str(o.path) for o in runs]
     return {k:_reader_of(r.network(), r.task, device) for k,r in zip(names, runs)}
@@ -40,7 +40,7 @@ def _task_and_readers(of, other, folder, device):
     "Task, and name → reader, of runs, of a file of weights, or of predicted masks"
     path = Path(getattr(of, 'path', of))
     if (path/'config.json').is_file():
-        runs = [o if isinstance(o, Run) else Run(o) for o in (of, other) if o]
+        runs = [as_run(o) for o in (of, other) if o]
         return runs[0].task,run_readers(runs, device)
     if other: raise ValueError(f'{path}: not a run, so it cannot be compared with {other}; pass two runs')
     if not (path/'predict.json').is_file(): return (p := Predictor.load(path, device)).task,dict(network=_reader_of(p, None, device))

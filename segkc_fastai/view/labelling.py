@@ -20,7 +20,7 @@ from ..data.sources import Pair, stem_of
 from ..data.splits import read_names, write_list
 from ..evaluate.inference import image_probabilities
 from ..label.suggest import suggest, write_suggestions
-from ..runs.folder import Run, read_log
+from ..runs.folder import Run, as_run, read_log
 from ..models.cohort import main_pair
 from .editor import MaskEditor, arrow_to
 from .viewer import as_bytes, display_both
@@ -84,7 +84,7 @@ class Labeller:
         n:int=10,             # images to suggest
         height:int=None       # of a panel, in CSS pixels; by default as large as the window allows
     ):
-        self.run = run if isinstance(run, Run) else Run(run)
+        self.run = as_run(run)
         self.pairs,self.at,self.memo,self.later = queue_of(self.run, names, n),0,{},None
         self.files,self.propose = [mask_file(p, masks) for p in self.pairs],Proposals(self.run)
         self.head,self.editor = HTML(),MaskEditor(self.run.task, height, on_saved=self._saved)

@@ -16,11 +16,8 @@ from ..core.task import IGNORE
 from ..core.tensors import plain_tensor
 from ..methods.step import UnlabelledBatch
 from ..models.cohort import evaluating
-from ..runs.folder import Run, run_loaders
+from ..runs.folder import as_run, run_loaders
 from .viewer import Panel, as_bytes
-
-# %% ../../nbs/09_view/22_loss_views.ipynb #ff582513
-def _run_of(of): return of if isinstance(of, Run) else Run(of)
 
 # %% ../../nbs/09_view/22_loss_views.ipynb #0aef3a70
 def _run_data(run):
@@ -39,7 +36,7 @@ def why_no_views(
     "Why the loss saw no views of the unlabelled images"
     if is_probe(of): return 'these images were not part of a training, so there are no views of them'
     if isinstance(of, Learner): reads = any(isinstance(cb, UnlabelledBatch) for cb in of.cbs)
-    else: reads = 'unlabelled' in _run_of(of).facts.streams
+    else: reads = 'unlabelled' in as_run(of).facts.streams
     return '' if reads else 'this training reads no unlabelled images, so there are no views of them'
 
 def unlabelled_loaders(
@@ -47,7 +44,7 @@ def unlabelled_loaders(
 ): # `SemiDataLoaders`
     "The loaders of a training; raises `ValueError` if it reads no unlabelled images"
     if why := why_no_views(of): raise ValueError(why)
-    return of.dls if isinstance(of, Learner) else _run_data(_run_of(of))
+    return of.dls if isinstance(of, Learner) else _run_data(as_run(of))
 
 # %% ../../nbs/09_view/22_loss_views.ipynb #b42a5a96
 @torch.no_grad()
@@ -79,7 +76,7 @@ class LossViews:
         x = x[None]/255
         if isinstance(self.of, Learner): return _learner_outputs(self.of, x, names)
         for k in names:
-            if k not in self.nets: self.nets[k] = _run_of(self.of).network(k).cpu().eval()
+            if k not in self.nets: self.nets[k] = as_run(self.of).network(k).cpu().eval()
         return {k:self.nets[k](x) for k in names}
 
 # %% ../../nbs/09_view/22_loss_views.ipynb #ec1d15ad

@@ -13,7 +13,7 @@ import math, numpy as np, pandas as pd
 from fastai.learner import Learner
 from ..core.task import IGNORE
 from ..methods.registry import make_method
-from ..runs.folder import Run
+from ..runs.folder import as_run
 from .explorer import Explorer, share, table_rows
 from .viewer import Panel, byte_threshold
 
@@ -86,7 +86,7 @@ def method_of(
 ): # `Method`, or None
     "The method that trained the networks; None if it is unknown"
     if isinstance(of, Learner): return getattr(of, 'method', None)
-    try: c = (of if isinstance(of, Run) else Run(of)).config
+    try: c = as_run(of).config
     except (FileNotFoundError,TypeError): return None # the folder of a recorder, or a probe
     return make_method(c.method, **c.method_args)
 
@@ -123,7 +123,7 @@ def kept_then(
     epoch:int # from 0
 )->str:
     "The share of pixels that a run kept in an epoch; empty if it is unknown"
-    try: h = (of if isinstance(of, Run) else Run(of)).history
+    try: h = as_run(of).history
     except (OSError,TypeError): return ''
     if 'kept' not in h or epoch>=len(h): return ''
     v = h['kept'][epoch]

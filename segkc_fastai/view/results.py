@@ -16,13 +16,14 @@ from typing import Literal
 import pandas as pd
 from ..core.files import check_folder
 from ..core.kinds import several
-from ..runs.folder import Run, read_results, conditions, run_chain, run_row, share_name
+from ..runs.folder import as_run, read_results, conditions, run_chain, run_row, share_name
 from ..models.cohort import main_pair
 from .charts import arm_bars, chain_lines, class_bars, confusion_map
 from .charts import reliability_diagram, share_lines, size_scatter
 from .curves import curves
 from .figures import FORMATS, prediction_grid, save_figure
-from .pseudo_figures import class_flow, disagreement_grid, flow_counts, pair_shares, pseudo_curves
+from .overlay import cross_counts
+from .pseudo_figures import class_flow, disagreement_grid, pair_shares, pseudo_curves
 from .qualitative import at_quantiles, compare_predictions, predict_pairs, spaced
 
 # %% ../../nbs/09_view/08_results.ipynb #a14c9f85
@@ -44,7 +45,7 @@ def run_figures(
     n:int=4  # images in the grid
 )->list: # paths of the figures
     "Draw `curves` and `grid` of a run into its folder `figures`; warns if the data cannot be read"
-    run = run if isinstance(run, Run) else Run(run)
+    run = as_run(run)
     save = lambda fig,kind: save_figure(fig, run.path/'figures'/_titled_file(run.path, kind))
     res = [save(curves(run.history), 'curves.png')]
     try: return res+[save(run_grid_figure(run, n), 'grid.png')]
@@ -81,7 +82,7 @@ def _when(probe, i):
 def _flow_between(probe, network, i, j):
     "Pixels by class in record `i` (rows) and record `j` (columns), summed over the probe images"
     label = lambda r,m: probe.maps(r, network, m)[0]
-    return sum(flow_counts(label(i, m), label(j, m), len(probe.task)) for m in range(len(probe.names)))
+    return sum(cross_counts(label(i, m), label(j, m), len(probe.task)) for m in range(len(probe.names)))
 
 # %% ../../nbs/09_view/08_results.ipynb #f21c0b28
 def probe_flow(
@@ -273,7 +274,7 @@ def all_figures(
 )->tuple: # paths of the figures, and one sentence per reason why others are missing
     "Draw all figures of saved runs; raises `FileNotFoundError` if a run is missing, `ValueError` for an unknown format"
     _check_formats(formats)
-    runs = [r if isinstance(r, Run) else Run(r) for r in runs]
+    runs = list(map(as_run, runs))
     if out: check_folder(out)
     labels = _labels(runs)
     twice = max(labels, key=labels.count, default=None)

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib import get_data_path
 from PIL import Image, ImageDraw, ImageFont
 from ..core.task import IGNORE
-from .overlay import PART_COLORS, five_parts
+from .overlay import PART_COLORS, cross_counts, five_parts
 from .palette import RAMPS, blend, enlarged, grey, label_table, outline, part_colours, part_patterns, part_table
 from .viewer import kept_pixels
 
@@ -145,9 +145,9 @@ def _cross_counts(v, threshold):
     "(K,K) pixels that both networks of the matrix keep, by their classes; None unless it has two label panels"
     a,b = (v.panels.get(o) for o in v.matrix or (None,None))
     if a is None or b is None or a.label is None or b.label is None: return None
-    la,lb,k = np.asarray(a.label).astype(int),np.asarray(b.label).astype(int),len(v.task)
+    la,lb,k = np.asarray(a.label),np.asarray(b.label),len(v.task)
     both = _both_keep(a, b, threshold)&(la<k)&(lb<k)
-    return np.bincount((la*k+lb)[both], minlength=k*k).reshape(k, k)
+    return cross_counts(la[both], lb[both], k)
 
 def _disputed_first(n):
     "Classes that either network predicts, the most disputed first"
