@@ -71,7 +71,7 @@ evidence: $(READY) ## train the methods on real images with three seeds, into nb
 	$(call beside,$(BIN)/python tests/evidence.py,evidence)
 
 soak: export OMP_NUM_THREADS = 1
-soak: $(READY) ## kill runs at 20 random moments, finish them and check that they are bit-identical (under 10 minutes); then a long run of two processes
+soak: $(READY) ## kill runs at 20 random moments and suspend others, finish them and check that they are bit-identical (under 10 minutes); then a long run of two processes
 	$(BIN)/python -W ignore tests/soak.py
 	SEGKC_SOAK=1 $(BIN)/pytest -q tests/test_distributed.py::test_after_many_steps_all_is_equal
 

@@ -26,7 +26,7 @@ topics = ['Intended Audience :: Science/Research', 'Programming Language :: Pyth
 about = dict(description=cfg['description'], keywords=cfg['keywords'].split(), author=cfg['author'], classifiers=[status]+topics)
 texts = dict(license_expression=licenses[cfg['license']], long_description=readme, long_description_content_type='text/markdown')
 urls = dict(Repository=cfg['git_url'], Documentation=cfg['doc_url'])
-needs = dict(install_requires=cfg['requirements'].split(), extras_require={k:cfg[f'{k}_requirements'].split() for k in ('onnx','weights','coco','bands','tensorboard','wandb','umap','dev')})
+needs = dict(install_requires=cfg['requirements'].split(), extras_require={k:cfg[f'{k}_requirements'].split() for k in ('onnx','weights','coco','bands','tensorboard','wandb','umap','slurm','dev')})
 scripts = dict(console_scripts=cfg['console_scripts'].split(), nbdev=[f'{lib} = {lib}._modidx:d'])
 
 setup(name=lib, version=read_version(lib), python_requires=f">={cfg['min_python']}", packages=find_packages(include=[lib, f'{lib}.*']),

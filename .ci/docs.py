@@ -82,7 +82,7 @@ def tables():
     "Render the tables of results again, in every notebook, from the CSV files in nbs/results"
     for path in notebooks():
         nb = read_nb(nbs/path)
-        cells = [c for c in nb.cells if c.cell_type=='code' and re.match(r'#\| (hide\n[\s\S]*runs\.tables|echo: false)', c.source)]
+        cells = [c for c in nb.cells if c.cell_type=='code' and re.match(r'#\| (hide\n[\s\S]*(runs\.tables|core\.markdown)|echo: false)', c.source)]
         with chdir((nbs/path).parent): render(cells)
         if cells: write_nb(nb, nbs/path)
 

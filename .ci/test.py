@@ -4,6 +4,8 @@ The arguments are notebooks and test files; the default is all of them. Tests th
 import gc, json, os, pkgutil, sys, tempfile, time, traceback
 from importlib import import_module
 from pathlib import Path
+sys.dont_write_bytecode = False # otherwise each process that a test starts compiles thousands of files
+os.environ.pop('PYTHONDONTWRITEBYTECODE', None)
 os.environ.setdefault('OMP_NUM_THREADS', '1') # two processes with a thread each do twice the work of one with two
 root = Path(__file__).parents[1]
 sys.path.insert(0, str(root))

@@ -68,7 +68,7 @@ def main(argv=None):
     try:
         _check_launch(name)
         COMMANDS[name](given)
-    except (ValueError, OSError) as e: sys.exit(f'segkc: {_why(e)}')
+    except (ValueError, OSError, MemoryError) as e: sys.exit(f'segkc: {_why(e)}')
     except KeyboardInterrupt: sys.exit('segkc: interrupted')
 
 # %% ../nbs/10_cli.ipynb #58c5c5f2
@@ -196,8 +196,10 @@ def _train_and_show(data=None,
 # %% ../nbs/10_cli.ipynb #b91ecdf1
 def _grid_config(settings, out, split, methods, adapt=lambda r: r):
     "Settings of all runs of a grid, and the options in which the runs differ"
+    from segkc_fastai.runs.jobs import check_launcher
     from segkc_fastai.runs.settings import check_run, render, stated
-    how = {k:settings.pop(k) for k in ('methods','labelled','seeds') if k in settings}
+    how = {k:settings.pop(k) for k in ('methods','labelled','seeds','launcher','job_args') if k in settings}
+    check_launcher(how.get('launcher'), how.get('job_args', {}))
     if 'labelled' in how: settings['labelled'] = how['labelled'][0]
     check_run(settings, out, how.get('methods', methods), shares=how.get('labelled'), parts=['val',split])
     c = stated(settings, adapt)
@@ -213,7 +215,7 @@ def _published(config):
 
 # %% ../nbs/10_cli.ipynb #38ccfa68
 @command('segkc compare --data data/street --methods supervised,cps,segkc --labelled 1/16,1/8 --seeds 0,1,2',
-    'runs.compare:compare', RunConfig, but='config method seed sync_bn parent')
+    'runs.compare:compare', RunConfig, 'runs.grid:run_grid', but='arms config method seed sync_bn parent wait')
 def _compare(out, split,
     published:bool=False, # draw published results for the same family of splits as well
     **settings
@@ -225,20 +227,20 @@ def _compare(out, split,
     from segkc_fastai.runs.grid import check_finished
     from segkc_fastai.view.results import comparison_figures
     theirs = _published(c) if published else None
-    df = compare(c, out, split=split, **how)
+    if (df := compare(c, out, split=split, **how)) is None: return # submitted as jobs
     _print_files('Pictures', comparison_figures(out, split, theirs))
     check_finished(df, out)
 
 # %% ../nbs/10_cli.ipynb #888c8518
 @command('segkc ablate --data data/street --senior resnet50 --labelled 1/8',
-    'runs.compare:ablate', RunConfig, but='config method seed sync_bn parent')
+    'runs.compare:ablate', RunConfig, 'runs.grid:run_grid', but='arms config method seed sync_bn parent wait')
 def _ablate(out, split, **settings):
     "Measure what each part of SegKC contributes; run again to resume"
     c,how = _grid_config(settings, out, split, ['segkc'])
     from segkc_fastai.runs.compare import ablate
     from segkc_fastai.runs.grid import check_finished
     from segkc_fastai.view.results import ablation_figures
-    df = ablate(c, out, split=split, **how)
+    if (df := ablate(c, out, split=split, **how)) is None: return # submitted as jobs
     _print_files('Pictures', ablation_figures(out, split))
     check_finished(df, out)
 

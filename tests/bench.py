@@ -108,7 +108,7 @@ class Bare:
 
     def views(self, u, pad, n=1):
         u,valid = u.repeat(n, 1, 1, 1),(pad!=IGNORE).repeat(n, 1, 1)
-        box = cutmix_box(valid.shape)
+        box = cutmix_box(valid.shape, valid.device)
         return cutmix(self.strong(u), box, n),cutmix(valid, box, n),box
 
     def both(self, k, x, s):
@@ -144,7 +144,7 @@ class Bare:
         with own_statistics(net):
             if n==1: return net(x).logits
             f,k = net.encode(x),len(net.widths)
-            masks = {c:complementary_masks(nu, c) for c in set(net.widths)}
+            masks = {c:complementary_masks(nu, c, x.device) for c in set(net.widths)}
             f[-k:] = [o*masks[o.shape[1]][:,:,None,None] for o in f[-k:]]
             return net.decode(f, x.shape[-2:]).logits
 
@@ -188,6 +188,11 @@ class Bare:
         for a,b in pairs: loss = loss + .75*ce(zs[a], zs[f'{b}_teacher'].argmax(1), both) + .5*ce(zs[a], zs[b].argmax(1), both)
         return loss
 
+def now():
+    "Seconds, when all work so far is done, on a GPU, too"
+    if torch.cuda.is_available(): torch.cuda.synchronize()
+    return perf_counter()
+
 class Alternate(Callback):
     "Runs one step of the bare loop after each step of the learner; both include loading"
     order,run_valid = 1000,False
@@ -195,13 +200,13 @@ class Alternate(Callback):
     def before_fit(self):
         self.bare = Bare(self.method, self.model, self.dls.strong)
         self.pairs,self.semi = [],self.dls.unlabelled
-    def before_train(self): self.it,self.t = zip(self.dls.train, self.semi) if self.method!='supervised' else ((b, ()) for b in self.dls.train),perf_counter()
+    def before_train(self): self.it,self.t = zip(self.dls.train, self.semi) if self.method!='supervised' else ((b, ()) for b in self.dls.train),now()
     def after_batch(self):
-        ours,t = perf_counter()-self.t,perf_counter()
+        ours,t = now()-self.t,now()
         b = next(self.it, None)
         if b is None: return
         self.bare(*(o.as_subclass(torch.Tensor) for p in b for o in p), *[None]*(2 if self.method=='supervised' else 0))
-        self.t = perf_counter()
+        self.t = now()
         self.pairs.append((ours, self.t-t))
 
 SYNC = {'aten::_local_scalar_dense','aten::nonzero','aten::masked_select','aten::_unique2','aten::is_nonzero','aten::equal'}
@@ -233,10 +238,10 @@ class StopCounting(Callback):
     order,run_valid = 1000,False
     def after_batch(self): self.learn.count_syncs.mode.__exit__(None, None, None)
 
-def small_learner(data, name, cbs):
+def small_learner(data, name, cbs, device='cpu'):
     set_seed(0)
     c = Scenes(data, method_args={'warmup':0, 'ramp':0, 'paste':False, 'self_training.first':0})
-    dls = SemiDataLoaders.from_folder(data, labelled=c.labelled, size=c.size, bs=c.bs, scale=c.scale, device='cpu')
+    dls = SemiDataLoaders.from_folder(data, labelled=c.labelled, size=c.size, bs=c.bs, scale=c.scale, device=device)
     dls.loaders[1] = dls.valid.new(dls.valid.dataset, n=8)
     arm = method_arms(['segkc', name], c)[name]
     return dual_learner(dls, c.junior, arm['senior'], make_method(name, **arm['method_args']), pretrained=False, cbs=cbs)

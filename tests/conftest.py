@@ -2,9 +2,11 @@
 import os, shutil, sys
 from multiprocessing import forkserver, get_context, resource_tracker, util
 from pathlib import Path
+from types import SimpleNamespace
 import numpy as np, pytest, torch
 from fastai.callback.core import Callback
 from fastai.torch_core import set_seed
+from matplotlib.figure import Figure
 from segkc_fastai.data.loaders import SemiDataLoaders
 from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.methods.segkc import segkc
@@ -47,6 +49,11 @@ def drawn_scenes(tmp_path_factory): return write_scenes(tmp_path_factory.mktemp(
 def scenes(drawn_scenes, tmp_path):
     "A copy that a test may change"
     return shutil.copytree(drawn_scenes, tmp_path/'scenes')
+
+@pytest.fixture
+def blank(monkeypatch):
+    "Files of figures are empty, for tests of which ones are drawn"
+    monkeypatch.setattr(Figure, 'savefig', lambda self, path, **kwargs: Path(path).touch())
 
 def opened(): return {fd for fd in map(int, os.listdir('/dev/fd')) if os.path.exists(f'/dev/fd/{fd}')}
 
@@ -93,8 +100,11 @@ def learner(scenes, junior=CNN, senior=SENIOR, method=None, cbs=(), **kwargs):
     return dual_learner(dls, make(junior), make(senior), method or segkc(warmup=0, ramp=0), pretrained=False, cbs=list(cbs), **kwargs)
 
 def one_step(learn):
+    "The learner after a step, which is in `learn.last` as it was"
     class Stop(Callback):
         order = 1000
-        def after_step(self): raise KeyboardInterrupt
+        def after_step(self):
+            self.learn.last = SimpleNamespace(**vars(self.learn.semi_step))
+            raise KeyboardInterrupt
     with learn.no_bar(), learn.no_logging(), pytest.raises(KeyboardInterrupt): learn.fit(1, cbs=Stop())
     return learn

@@ -225,7 +225,7 @@ def pressed(nb, key, n, pause=0):
 @pytest.mark.timed
 def test_latency(lab):
     "With 4 panels of 512 × 512 and 21 classes; the bounds are generous, the measurements are printed"
-    with lab.run('latency.ipynb', LATENCY, 'v') as nb:
+    with lab.run('latency.ipynb', LATENCY, 'v', warm=True) as nb:
         page = nb.page
         page.wait_for_selector('.segkc[data-arrived]', timeout=60000)
         page.wait_for_timeout(500)

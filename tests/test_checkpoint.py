@@ -1,5 +1,5 @@
 "A training resumed after an interrupt is bit-identical to one that was left alone; checkpoints that do not match, or cannot be written, have clear errors"
-import errno, math, os, pickle, random, shutil, subprocess
+import errno, math, os, pickle, random, re, shutil, subprocess, warnings
 import numpy as np, pandas as pd, pytest, torch
 from conftest import CNN, SMALL, settings, train
 from fastai.callback.core import Callback
@@ -30,10 +30,12 @@ class Stop(Callback):
     def after_epoch(self):
         if self.learn.epoch==self.after: raise KeyboardInterrupt
 
+SIZE = 32,48
+
 def small(scenes, method='mean_teacher', seed=0, cbs=(), workers=0, labelled=8, **kwargs):
     "A learner with 4 steps per epoch"
     set_seed(seed)
-    dls = SemiDataLoaders.from_folder(scenes, labelled=labelled, size=(64,96), bs=4, device='cpu', num_workers=workers)
+    dls = SemiDataLoaders.from_folder(scenes, labelled=labelled, size=SIZE, bs=4, device='cpu', num_workers=workers)
     m = make_method(method, **dict(supervised={}, self_training={}).get(method, dict(warmup=.2)))
     return dual_learner(dls, CNN, CNN if 'senior' in m.members else None, m, pretrained=False, cbs=list(cbs), **kwargs)
 
@@ -59,17 +61,21 @@ def facts(learn):
 def check_same(a, b):
     for k,v in a.items(): assert equal(v, b[k]), k
 
+@pytest.fixture(scope='module')
+def whole(drawn_scenes):
+    "The facts of an uninterrupted fit"
+    return facts(fit(small(drawn_scenes)))
+
 @pytest.mark.parametrize('method', METHODS)
 def test_bit_identical(scenes, tmp_path, method):
-    "Interrupted twice: in the epoch in which the warm-up ends, where the two streams are at different batches, and in the next"
+    "Promised: A resumed run equals an uninterrupted one, bit for bit, on a CPU. Attacked: Interrupted twice, with each method"
     whole = facts(fit(small(scenes, method)))
     cut(small(scenes, method), tmp_path, Stop(3))
     cut(small(scenes, method, seed=1).resume(tmp_path), tmp_path, Stop(7))
     check_same(whole, facts(fit(small(scenes, method, seed=2).resume(tmp_path))))
 
 @pytest.mark.parametrize('stop', [Stop(4), Stop(8), Stop(after=0), Stop(after=1)], ids=['last step','very last step','epoch','last epoch'])
-def test_edges_of_an_epoch(scenes, tmp_path, stop):
-    whole = facts(fit(small(scenes)))
+def test_edges_of_an_epoch(scenes, whole, tmp_path, stop):
     cut(small(scenes), tmp_path, stop)
     check_same(whole, facts(fit(small(scenes, seed=1).resume(tmp_path))))
 
@@ -82,9 +88,8 @@ def test_other_fits_and_accumulation(scenes, tmp_path, how, opt):
     cut(make(), tmp_path, Stop(5), how=how)
     check_same(whole, facts(fit(make(1).resume(tmp_path), how=how)))
 
-def test_workers(scenes, tmp_path):
+def test_workers(scenes, whole, tmp_path):
     "The number of loading processes may change, and images already trained on are not loaded again"
-    whole = facts(fit(small(scenes)))
     cut(small(scenes, workers=2), tmp_path, Stop(6))
     check_same(whole, facts(fit(small(scenes, workers=1).resume(tmp_path))))
     seen,get = [],SegDataset.__getitem__
@@ -144,9 +149,8 @@ def test_scaler(scenes, tmp_path):
     other = fit(small(scenes, seed=1, cbs=[CPUScaler()]).resume(tmp_path))
     assert scaler==other.scaler.state_dict() and scaler['scale']==8. and equal(dict(whole.model.state_dict()), dict(other.model.state_dict()))
 
-def test_predicting_before_the_fit(scenes, tmp_path):
+def test_predicting_before_the_fit(scenes, whole, tmp_path):
     "Predicting, validating and finding a learning rate between `resume` and the fit changes nothing and writes no checkpoint"
-    whole = facts(fit(small(scenes)))
     cut(small(scenes), tmp_path/'c', Stop(6))
     learn = small(scenes, seed=1, cbs=[Checkpoint(tmp_path/'d', 0)], path=tmp_path).resume(tmp_path/'c')
     with learn.no_bar(), learn.no_logging():
@@ -204,7 +208,7 @@ def check_full(path, trainings):
     assert [o.name for o in path.iterdir()]==[STATE] and equal(first, load_state(path))
 
 def test_full_disk(scenes, tmp_path):
-    "A file system with room for one checkpoint"
+    "Promised: A full disk costs no checkpoint. Attacked: A file system with room for one"
     cut(small(scenes), tmp_path/'c', Stop(2))
     disk,size = tmp_path/'disk',(tmp_path/'c'/STATE).stat().st_size
     disk.mkdir()
@@ -226,7 +230,7 @@ def test_full_disk_simulated(tmp_path, monkeypatch, error):
     monkeypatch.setattr(checkpoint, 'save_file', half)
     check_full(tmp_path/'c', lambda: save_state(tmp_path/'c', dict(a=torch.zeros(2**20))))
 
-RUN = SMALL|dict(senior=CNN, method_args=dict(warmup=.2, ramp=.2), probe=2)
+RUN = SMALL|dict(senior=CNN, size=SIZE, method_args=dict(warmup=.2, ramp=.2), probe=2)
 
 def check_runs(a, b):
     assert a.finished and b.finished and not has_checkpoint(b.path) and not list(b.path.rglob('*.part'))
@@ -259,8 +263,11 @@ def test_runs_without_a_checkpoint(scenes, tmp_path):
 
 def test_an_early_end_is_an_end(scenes, tmp_path):
     run = train(tmp_path/'a', scenes, 'segkc', **RUN|dict(epochs=3), cbs=[EarlyStoppingCallback('junior_miou', min_delta=2., patience=1)])
-    assert run.ended and not run.finished
+    assert run.ended and run.finished and len(run.history)==2
     with pytest.raises(ValueError, match='this run is finished after 2 epochs'): resume_run(run.path)
+    config,how = settings(scenes, 'segkc', **RUN|dict(epochs=3))
+    steps = Trained()
+    assert find_or_train(run.path, config, [steps], **how).path==run.path and steps.n==0
 
 def test_pretraining_is_remembered(scenes, tmp_path, monkeypatch):
     "A resumed run downloads no weights, yet its encoders keep their learning rate"
@@ -290,7 +297,43 @@ def test_a_comparison_resumes(scenes, tmp_path):
     check_runs(whole, find_or_train(tmp_path/'b', config, [steps], **how))
     assert steps.n==2
 
+class Threads(Callback):
+    run_valid,seen = False,()
+    def before_batch(self): self.seen = *self.seen,torch.get_num_threads()
+
+@pytest.mark.parametrize('cores, words', [(2, ''), (1, 'hardware was CPU, .*, 2 threads, .* now CPU, .*, 1 threads, .*; the results of an uninterrupted run may differ')])
+def test_a_resumed_run_has_as_many_threads(scenes, tmp_path, monkeypatch, cores, words):
+    "Promised: A resumed run computes with as many threads, or warns. Attacked: Resumed on a machine with fewer cores"
+    kw,n = RUN|dict(senior=None, method='supervised', method_args={}, checkpoint=0),torch.get_num_threads()
+    with pytest.raises(KeyboardInterrupt): train(tmp_path/'b', scenes, **kw, cbs=[Stop(2)])
+    file = tmp_path/'b'/'config.json'
+    file.write_text(file.read_text().replace(f'{n} threads', '2 threads'))
+    monkeypatch.setattr('os.cpu_count', lambda: cores)
+    seen = Threads()
+    with warnings.catch_warnings(record=True) as said: resume_run(tmp_path/'b', [seen], device='cpu')
+    assert set(seen.seen)=={cores} and torch.get_num_threads()==n
+    found = [str(o.message) for o in said if 'hardware' in str(o.message)]
+    assert re.search(words, found[0]) if words else not found
+
+def test_a_list_of_names_is_recorded(scenes, tmp_path):
+    "Promised: The labelled images are recorded as they were given. Attacked: A list of names, and all images as 1.0"
+    names = [f'scene_{i:05}' for i in (3,1,7,4)]
+    kw = RUN|dict(senior=None, method='supervised', method_args={}, checkpoint=0, labelled=names)
+    with pytest.raises(KeyboardInterrupt): train(tmp_path/'b', scenes, **kw, cbs=[Stop(2)])
+    done = resume_run(tmp_path/'b', device='cpu')
+    assert done.finished and done.config.labelled==tuple(names) and done.facts.images['labelled']==4
+    assert [train(tmp_path/f'r{i}', scenes, **kw|dict(labelled=o, epochs=1, probe=0)).facts.images['labelled'] for i,o in enumerate((1., '1.0'))]==[24,24]
+
+@pytest.mark.parametrize('kw, words', [
+    (dict(method_args=dict(criterion=torch.nn.functional.cross_entropy)), 'method_args, criterion=<function cross_entropy at .*: a run cannot record it'),
+    (dict(strong=dict(p_blur=torch.ones(1))), r'strong, p_blur=tensor\(\[1.\]\): a run cannot record it'),
+    (dict(junior=torch.nn.Conv2d(3, 8, 1)), r'junior=Conv2d\(3, 8, .*: a run cannot record it, and could not be resumed; .* use dual_learner'),
+])
+def test_what_cannot_be_recorded_is_refused(scenes, tmp_path, kw, words):
+    "Promised: A run can be repeated from its config. Attacked: A function, a tensor or a module as a setting"
+    with pytest.raises(ValueError, match=words): train(tmp_path/'b', scenes, **RUN|kw)
+
 def test_killed(tmp_path):
-    "The short version of `make soak`"
-    kills,torn,runs = soak(tmp_path, 3, seed=0)
-    assert kills==3 and runs
+    "Promised: The same if it is killed. Attacked: Killed and suspended at random moments, also while it writes a checkpoint"
+    n = soak(tmp_path, 3, seed=0, net=CNN)
+    assert n['kills']==3 and n['runs']

@@ -195,7 +195,7 @@ def test_help_is_quick(line):
     ('train --labelled-list a.txt', dict(labelled='a.txt')),
     ('train --random --sync-bn', dict(pretrained=False, sync_bn=True)),
     ('train --frozen senior junior --bs 4', dict(frozen=('senior','junior'), bs=4)),
-    ('train --method-arg ramp=.5 --method-arg cutmix=False --strong p_blur=0', dict(method_args=dict(ramp='.5', cutmix=False), strong=dict(p_blur=0))),
+    ('train --method-arg ramp=.5 --method-arg cutmix=False --strong p_blur=0', dict(method_args=dict(ramp=.5, cutmix=False), strong=dict(p_blur=0))),
     ('train --size 64x96 --scale 0.75,1.5 --checkpoint none --lr-ratio 40', dict(size=(64,96), scale=(.75,1.5), checkpoint=None, lr_ratio=40.)),
     ('compare --data d --labelled 1/16,1/8 --seeds 0,1 --methods cps,segkc', dict(data='d', labelled=('1/16','1/8'), seeds=(0,1), methods=('cps','segkc'))),
     ('compare --data d --seeds 0 1 2 --published', dict(data='d', seeds=(0,1,2), published=True)),

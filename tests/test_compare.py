@@ -3,14 +3,17 @@ import shutil, time
 from pathlib import Path
 import pandas as pd, pytest
 from conftest import CNN, SENIOR, apart
-from filelock import FileLock
+from filelock import SoftFileLease
+from fastai.callback.tracker import EarlyStoppingCallback
 from segkc_fastai.cli import main
+from segkc_fastai.core.files import LOCK
 from segkc_fastai.runs.compare import compare
 from segkc_fastai.runs import grid
 from segkc_fastai.runs.config import RunConfig
 from segkc_fastai.runs.folder import Run
 from segkc_fastai.runs.grid import run_grid, run_path
 from segkc_fastai.runs.recipes import Scenes
+from segkc_fastai.runs.writer import LEASE
 
 NETS = f'--junior {CNN} --senior {SENIOR} --random --size 64,96 --bs 4'
 
@@ -39,6 +42,7 @@ def test_killed_and_started_again(scenes, tmp_path):
     for k in ('share','size'): assert (out/f'{out.name}-{k}.png').stat().st_size>5000
 
 def test_two_processes_share_the_cells(scenes, tmp_path):
+    "Promised: Processes divide a grid, and train nothing twice. Attacked: Two at once"
     args = command(scenes, tmp_path/'c', more='--labelled 8 --seeds 0,1 --epochs 1')
     logs = [tmp_path/f'{i}.txt' for i in range(2)]
     ps = [apart(main, args, log=o) for o in logs]
@@ -56,11 +60,11 @@ def grid_of(arms, scenes, out, seeds=(0,), labelled=8, split='test', **kw): retu
 
 def test_a_cell_locked_by_another_process_is_not_repeated(scenes, tmp_path, monkeypatch):
     path,seen = run_path(tmp_path, 'a', 8, 0),[]
-    (tmp_path/'.locks').mkdir()
-    lock = FileLock(tmp_path/'.locks'/f'{path.name}.lock')
+    path.mkdir()
+    lock = SoftFileLease(path/LOCK, lease_duration=LEASE)
     lock.acquire()
     def sleep(s): # the other process ends while this one waits
-        seen.append(path.exists())
+        seen.append((path/'config.json').exists())
         lock.release()
     monkeypatch.setattr(grid.time, 'sleep', sleep)
     assert len(grid_of(ONE, scenes, tmp_path))==1 and seen==[False]
@@ -73,6 +77,15 @@ def test_files_left_by_a_killed_process_are_replaced(scenes, tmp_path, left):
         if o.name not in left: shutil.rmtree(o) if o.is_dir() else o.unlink()
     if left[0].endswith('.part'): (path/left[0]).touch()
     assert len(grid_of(ONE, scenes, tmp_path))==1 and Run(path).finished and not list(tmp_path.glob('*.part'))
+
+def test_a_run_that_ends_early_is_not_trained_again(scenes, tmp_path, monkeypatch):
+    "Promised: An early end is an end. Attacked: A grid of runs with early stopping, started again"
+    stop,whole = lambda: EarlyStoppingCallback('junior_miou', min_delta=2., patience=1),grid.train_run
+    monkeypatch.setattr(grid, 'train_run', lambda out, config, cbs, **how: whole(out, config, [stop()], **how))
+    df = grid_of(ONE, scenes, tmp_path, epochs=3)
+    when = times(tmp_path)
+    again = grid_of(ONE, scenes, tmp_path, epochs=3)
+    assert len(Run(df.path[0]).history)==2 and times(tmp_path)==when and again.miou.tolist()==df.miou.tolist() and not again.attrs['failed']
 
 def test_a_failed_evaluation_costs_one_row(scenes, tmp_path, monkeypatch, capsys):
     whole = grid.result
@@ -101,6 +114,13 @@ def test_a_run_with_other_settings_is_not_reused(scenes, tmp_path):
     grid_of(ONE, scenes, tmp_path, lr=1e-2)
     with pytest.raises(ValueError) as e: grid_of(ONE, scenes, tmp_path)
     assert 'lr=0.01, not 0.001' in str(e.value)
+
+def test_runs_on_files_that_have_changed_are_not_reused(scenes, tmp_path):
+    grid_of(ONE, scenes, tmp_path)
+    image = next((scenes/'val'/'images').iterdir())
+    image.write_bytes(image.read_bytes()+b'x')
+    with pytest.raises(ValueError, match=f'a-8-seed0: 1 of 28 images or their masks differ: {image.stem}; restore'): grid_of(ONE, scenes, tmp_path, seeds=(0,1))
+    assert not (tmp_path/'a-8-seed1').exists()
 
 def test_a_failed_run_is_recorded_and_tried_again(scenes, tmp_path, capsys):
     image = next((scenes/'train'/'images').iterdir())

@@ -9,6 +9,8 @@ from PIL import Image
 from torch import nn
 from conftest import CNN, SMALL, apart, train
 from segkc_fastai.cli import main
+from safetensors import SafetensorError
+from segkc_fastai.core import tensors
 from segkc_fastai.core.files import STATE
 from segkc_fastai.core.task import Task, load_task
 from segkc_fastai.data.labels import load_mask, open_image, read_mask
@@ -66,7 +68,7 @@ class Pixels(nn.Module):
 
 def test_memory_is_bounded():
     torch.manual_seed(0)
-    n,k = 6000,12
+    n,k = 4500,12
     a = np.random.default_rng(0).integers(0, 256, (n,n,3), dtype=np.uint8)
     im,p = Image.fromarray(a),Predictor(Pixels(k), Task([f'c{i}' for i in range(k)]), 'cpu')
     reset_peak()
@@ -74,7 +76,7 @@ def test_memory_is_bounded():
     o = p.predict(im)
     used = peak_memory()-low
     whole = n*n*k*4/2**30 # of the logits alone, once
-    assert used<.5<whole/3, f'{used:.2f} GiB'
+    assert used<.3<whole/3, f'{used:.2f} GiB'
     i = np.s_[3000:3010]
     row = p.net(a[i].transpose(2,0,1)[None])
     assert (o.mask[i]==row[0][0]).all() and (o.conf[i]==row[1][0]).all()
@@ -186,6 +188,7 @@ def test_one_line(weights, tmp_path, monkeypatch, args, words):
     assert sorted(o.name for o in tmp_path.iterdir())==['empty','in']
 
 def test_masks_within_the_folder_are_no_images(weights, tmp_path, monkeypatch):
+    "Promised: Predictions are not taken for images. Attacked: Written into the folder that is read"
     there = photos(tmp_path/'x', 3)
     (tmp_path/'link').symlink_to(there)
     (tmp_path/'x2').mkdir()
@@ -200,7 +203,7 @@ def test_masks_within_the_folder_are_no_images(weights, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('moved', [False,True])
 def test_a_replaced_image_is_predicted_again(weights, tmp_path, moved):
-    "With the date and the size of the first, and in folders that were copied"
+    "Promised: A prediction is of the image that is there now. Attacked: Replaced by one of the same date and size"
     folder,p = photos(tmp_path/'in', 3),Predictor.load(weights, 'cpu')
     f = folder/'01.png'
     rng = np.random.default_rng(0)
@@ -218,6 +221,7 @@ def test_a_replaced_image_is_predicted_again(weights, tmp_path, moved):
     assert predict_folder(p, folder, folder/'out')==(0, 3, []) and predict_folder(p, folder, folder/'out', confidence=True)==(1, 2, [])
 
 def test_images_in_memory_are_checked_like_files(weights, tmp_path):
+    "Promised: Arrays and tensors are predicted like the file. Attacked: Values outside 0…1, NaN, 16 bits, turned photographs"
     p = Predictor.load(weights, 'cpu')
     turned,f = Image.Exif(),tmp_path/'turned.jpg'
     turned[0x0112] = 6
@@ -288,8 +292,16 @@ def test_hub_out_of_reach(weights, monkeypatch, tmp_path):
     with pytest.raises(OSError, match='cannot be reached, and it was not fetched before'): Predictor.from_hub('me/never-fetched-junior')
     with pytest.raises(OSError, match='cannot be reached; write the files with `hub_folder`'): Predictor.load(weights, 'cpu').push_to_hub('me/junior')
 
+def test_a_full_disk_while_a_network_is_written(tmp_path, monkeypatch):
+    "Promised: A network is written completely or not at all. Attacked: A disk that is full, for which safetensors has its own type of error"
+    def full(*_, **__): raise SafetensorError('I/O error: No space left on device (os error 28)')
+    monkeypatch.setattr(tensors, 'save_file', full)
+    with pytest.raises(OSError, match=r'junior.safetensors: cannot be written \(I/O error: No space left on device'): junior(tmp_path/'junior.safetensors')
+    assert not list(tmp_path.iterdir())
+
 @pytest.mark.parametrize('umask', [0o022,0o002,0o077])
 def test_networks_have_the_permissions_of_other_files(tmp_path, umask):
+    "Promised: Networks can be read by whom the umask allows. Attacked: Several umasks"
     was = os.umask(umask)
     try:
         junior(tmp_path/'junior.safetensors')

@@ -1,5 +1,5 @@
 "Two processes train as one process does"
-import hashlib, json, os, time
+import hashlib, json, os, shutil, time
 from contextlib import suppress
 import pytest, torch
 import torch.distributed as dist
@@ -16,8 +16,8 @@ from segkc_fastai.core.parallel import SHARED
 from segkc_fastai.methods.losses import OHEM
 from segkc_fastai.methods.step import MoveEMA
 from segkc_fastai.methods.registry import METHODS, make_method
-from segkc_fastai.train.checkpoint import Checkpoint
-from segkc_fastai.train.distributed import distributed, launch
+from segkc_fastai.train.checkpoint import Checkpoint, load_state, save_state
+from segkc_fastai.train.distributed import _free_port, distributed, launch
 from segkc_fastai.train.learner import dual_learner
 from segkc_fastai.train.probe import Probe
 from segkc_fastai.runs.folder import Run
@@ -163,28 +163,73 @@ def accelerate_launch(*args):
     os.environ['CUDA_VISIBLE_DEVICES'] = ''
     launch_command(launch_command_parser().parse_args(args))
 
-def launched(env, args):
+def launched(env, args, home):
     os.environ.update(env)
+    os.chdir(home)
     main(args)
 
-def test_accelerate_launch(two, tmp_path):
-    "A script that starts quickly replaces the command line; copies of this process do its work in the environment made by the launcher, while it waits"
-    (script := tmp_path/'script.py').write_text(STANDS_IN)
-    how = '--multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no --main_process_port 0'
-    launcher = apart(accelerate_launch, *how.split(), str(script), str(tmp_path), log=tmp_path/'launcher.txt')
-    envs,logs = ([tmp_path/f'{k}.{i}' for i in range(2)] for k in ('environment','log'))
+def together(tmp, envs, lines, homes):
+    "Exit codes of two processes with these environments and working folders, and what each printed"
+    logs = [tmp/f'log.{i}' for i in range(2)]
+    ps = [apart(launched, env, o.split(), home, log=log) for env,o,home,log in zip(envs, lines, homes, logs)]
+    for p in ps: p.join()
+    return [p.exitcode for p in ps],[o.read_text() for o in logs]
+
+def by_accelerate(tmp, lines, homes, *machines):
+    "The same in the environments made by launchers, one a machine; and the exit codes of these, while a script that starts quickly waits"
+    (script := tmp/'script.py').write_text(STANDS_IN)
+    how = '--multi_gpu --num_processes 2 --mixed_precision no --dynamo_backend no'
+    launchers = [apart(accelerate_launch, *how.split(), *o.split(), str(script), str(tmp), log=tmp/'launcher.txt') for o in machines]
+    envs = [tmp/f'environment.{i}' for i in range(2)]
     while not all(o.exists() for o in envs):
-        assert launcher.is_alive(), (tmp_path/'launcher.txt').read_text()
+        assert all(o.is_alive() for o in launchers), (tmp/'launcher.txt').read_text()
         time.sleep(.02)
-    args = f'train --data {two[0]} --out {tmp_path}/run --method gta --junior {CNN} --labelled 8 --epochs 1 --size 64,96 --bs 4 --random'
-    ps = [apart(launched, json.loads(env.read_text()), args.split(), log=log) for env,log in zip(envs, logs)]
-    for i,p in enumerate(ps):
-        p.join()
-        (tmp_path/f'done.{i}').touch()
-    launcher.join()
-    printed,r = ''.join(o.read_text() for o in logs),Run(tmp_path/'run')
-    assert [p.exitcode for p in (launcher, *ps)]==[0]*3, printed
-    assert r.finished and len(r.history)==1 and '2 processes' in r.facts.hardware and printed.count('Run: ')==1
+    codes,logs = together(tmp, [json.loads(o.read_text()) for o in envs], lines, homes)
+    for i in range(2): (tmp/f'done.{i}').touch()
+    for p in launchers: p.join()
+    return [*codes, *(p.exitcode for p in launchers)],logs
+
+LINE = f'train --data scenes --out run --method gta --junior {CNN} --labelled 8 --epochs 1 --size 64,96 --random'
+
+def is_trained(run): return run.finished and len(run.history)==1 and '2 processes' in run.facts.hardware
+
+def test_accelerate_launch(two, tmp_path):
+    codes,logs = by_accelerate(tmp_path, [f'{LINE} --bs 4']*2, [two[0].parent]*2, '--num_machines 1 --main_process_port 0')
+    assert codes==[0]*3, logs
+    assert is_trained(Run(two[0].parent/'run')) and ''.join(logs).count('Run: ')==1
+
+@pytest.fixture(scope='module')
+def homes(two):
+    "Working folders of two machines, each with its copy of the data"
+    at = [two[0].parent/k for k in 'ab']
+    for o in at: shutil.copytree(two[0], o/'scenes')
+    return at
+
+def test_two_machines(homes, tmp_path):
+    "Relative paths mean those of each machine, and the run is on the first"
+    port = _free_port()
+    each = [f'--num_machines 2 --machine_rank {i} --main_process_ip 127.0.0.1 --main_process_port {port}' for i in range(2)]
+    codes,logs = by_accelerate(tmp_path, [f'{LINE} --bs 4']*2, homes, *each)
+    assert codes==[0]*4, logs
+    assert is_trained(Run(homes[0]/'run')) and not (homes[1]/'run').exists()
+
+def test_machines_with_other_options_images_or_checkpoints(homes, tmp_path):
+    def fail(lines, words):
+        env = dict(WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=str(_free_port()), CUDA_VISIBLE_DEVICES='')
+        codes,logs = together(tmp_path, [env | dict(RANK=str(i), LOCAL_RANK=str(i)) for i in range(2)], lines, homes)
+        assert codes==[1]*2 and all(words in o and 'Traceback' not in o for o in logs) and not (homes[0]/'other').exists(), logs
+    apart(halve, homes[0]/'scenes', homes[0]/'half').join()
+    shutil.copytree(homes[0]/'half', homes[1]/'half')
+    state = load_state(old := homes[1]/'half'/'checkpoint')
+    state['where']['train_iter'] -= 1
+    save_state(old, state)
+    fail(['train --resume half']*2, 'segkc: checkpoint: ')
+    line = LINE.replace('--out run', '--out other')
+    fail([f'{line} --bs {n}' for n in (4,2)], 'segkc: bs: 4 in process 0, 2 in process 1; all need the same')
+    for k in ('images','masks'):
+        o = next((homes[1]/'scenes'/'val'/k).iterdir())
+        o.rename(o.with_stem('another'))
+    fail([f'{line} --bs 4']*2, 'segkc: val_hash: ')
 
 def test_workers_read_the_same_share(two):
     src = load_source(two[0])

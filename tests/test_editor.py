@@ -29,7 +29,7 @@ OPEN_PIXEL = 255
 
 @pytest.fixture(scope='module')
 def opened(lab):
-    with lab.run('editor.ipynb', SETUP, OPEN) as nb:
+    with lab.run('editor.ipynb', SETUP, OPEN, warm=True) as nb:
         nb.page.wait_for_selector('.segkc[data-arrived]', timeout=60000)
         yield nb
 
@@ -229,7 +229,7 @@ w"""
 @pytest.mark.timed
 def test_large_masks_stay_fluid(lab):
     "4096 × 4096 pixels and 20 classes: milliseconds of a stroke 60 pixels wide, and of undoing it"
-    with lab.run('large.ipynb', SETUP, LARGE) as nb:
+    with lab.run('large.ipynb', SETUP, LARGE, warm=True) as nb:
         page = nb.page
         page.wait_for_selector('.segkc[data-arrived]', timeout=90000)
         page.wait_for_timeout(500)

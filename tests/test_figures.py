@@ -205,7 +205,7 @@ def test_command_draws_everything_in_every_format(runs, tmp_path, capsys):
     for f in (tmp_path/'out').rglob('*.png'): assert pixels(f).std()>5, f
     assert not list(tmp_path.rglob('*.part')) and all(str(f) in printed for f in (tmp_path/'out').rglob('*.svg'))
 
-def test_missing_figures_are_listed_once_and_the_others_drawn(runs):
+def test_missing_figures_are_listed_once_and_the_others_drawn(runs, blank):
     (runs[1]/'pseudo.csv').unlink()
     files,left = all_figures([runs[1]], evaluate=evaluate_run)
     assert stems(runs[1]/'figures')==ALL-{'pseudo','flow','disagreement'} and len(files)==5
@@ -218,12 +218,12 @@ def test_missing_figures_are_listed_once_and_the_others_drawn(runs):
     _,left = all_figures(runs[1:], runs[1]/'bare', evaluate=evaluate_run)
     assert stems(runs[1]/'bare')=={'curves'} and any('no grid, classes, reliability, confusion' in o for o in left)
 
-def test_nothing_is_evaluated_without_a_function_to_do_it(runs):
+def test_nothing_is_evaluated_without_a_function_to_do_it(runs, blank):
     _,left = all_figures(runs)
     assert any(f'no classes, reliability, confusion, because {runs[0]} was not evaluated on test' in o for o in left)
     assert not list(runs[0].glob('eval-*')) and stems(runs[0].parent/'figures')=={'qualitative'}
 
-def test_too_few_records_or_networks(runs):
+def test_too_few_records_or_networks(runs, blank):
     write_probe(runs[1], [(0,5)])
     _,left = all_figures([runs[1]], evaluate=evaluate_run)
     assert left==['cps: no flow, because class flow needs two records of the probe images, found 1'] and 'disagreement' in stems(runs[1]/'figures')
@@ -231,7 +231,7 @@ def test_too_few_records_or_networks(runs):
     _,left = all_figures([runs[0]], evaluate=evaluate_run)
     assert left==['supervised: no disagreement, because disagreement needs two networks, found 1'] and 'flow' in stems(runs[0]/'figures')
 
-def test_runs_on_different_data_are_not_compared(runs):
+def test_runs_on_different_data_are_not_compared(runs, blank):
     rewrite(runs[1], 'facts', val_hash='other')
     _,left = all_figures(runs, evaluate=evaluate_run)
     assert any('no classes, qualitative, size' in o and 'differ in validation images' in o for o in left)

@@ -8,6 +8,7 @@ from segkc_fastai.cli import main
 from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.view import lab
 
+pytestmark = pytest.mark.usefixtures('blank')
 NETS = f'--method supervised --junior {CNN} --random --epochs 1 --size 32,32 --bs 2 --probe 0'
 fuzz = lambda n: settings(derandomize=True, max_examples=n, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 

@@ -69,6 +69,7 @@ def test_mkd(golden):
 
 @pytest.mark.parametrize('case', 'abc')
 def test_ohem(golden, case):
+    "Promised: Hard pixels are those of the release. Attacked: Input and output of its code"
     g = tensors(golden('ohem_loss'))
     least = min(g[f'min_kept_{case}']/g['target'].numel(), 1)
     close(OHEM(g['thresh'], least)(g['logits'], g['target']), g[f'loss_{case}'], **VALUE)

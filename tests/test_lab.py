@@ -43,7 +43,8 @@ def lab_command(project):
     started = []
     def start(run):
         words = [sys.executable, '-m', 'segkc_fastai.cli', 'lab', run, '--no-browser', '--port', str(free_port()), '--allow-root']
-        p = subprocess.Popen(words, cwd=here, env=env, stdout=subprocess.DEVNULL, stderr=open(here/'log.txt', 'w'), start_new_session=True)
+        heard = lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL) # also if these tests run under nohup
+        p = subprocess.Popen(words, cwd=here, env=env, stdout=subprocess.DEVNULL, stderr=open(here/'log.txt', 'w'), start_new_session=True, preexec_fn=heard)
         started.append(p)
         for _ in range(1200):
             found = [o.split()[-1] for o in (here/'log.txt').read_text().splitlines() if '/lab/tree/' in o]

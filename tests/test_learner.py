@@ -1,12 +1,15 @@
 "Training never reads the masks of unlabelled images, and works with the tools of fastai"
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
-import matplotlib.pyplot as plt, pytest, torch
+import numpy as np, matplotlib.pyplot as plt, pytest, torch
 from conftest import SMALL, train
 from fastai.callback.tracker import SaveModelCallback, EarlyStoppingCallback
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.training import GradientAccumulation
+from fastai.callback.core import Callback
 from fastai.callback.progress import CSVLogger
+from fastai.data.core import DataLoaders
 from fastai.torch_core import set_seed
 from segkc_fastai.data.loaders import SemiDataLoaders
 from segkc_fastai.methods.cps import cps
@@ -29,6 +32,7 @@ def fit(learn, n=1, **kw):
     return learn
 
 def test_masks_of_unlabelled_images_are_never_read(scenes, tmp_path):
+    "Promised: Training never reads the masks of unlabelled images. Attacked: The same run with and without them"
     runs = [train(tmp_path/'with', scenes, **SMALL)]
     names = (runs[0].path/'unlabelled.txt').read_text().splitlines()[1:]
     for n in names: (scenes/'train'/'masks'/f'{n}.png').unlink()
@@ -77,6 +81,7 @@ def test_fastai_tools(scenes, tmp_path):
     assert len(learn.dls.train)>0 and mask.shape==(64,96)
 
 def test_masks_that_are_missing_are_no_ground_truth(scenes):
+    "Promised: A missing mask is not counted as class 0. Attacked: Validation on plain paths"
     learn = learner(scenes)
     pairs = learn.dls.valid_ds.pairs
     bare = learn.dls.test_dl([o.image for o in pairs])
@@ -94,6 +99,7 @@ def test_masks_that_are_missing_are_no_ground_truth(scenes):
         with pytest.raises(ValueError, match=f'^{k}: . of . images have no mask'): SemiDataLoaders.from_lists(*lists, learn.dls.task)
 
 def test_a_validation_on_other_classes_raises(scenes):
+    "Promised: The same for a learner. Attacked: Loaders of another task"
     learn = learner(scenes)
     other = replace(learn.dls.task, classes=learn.dls.task.classes[::-1])
     dl = SemiDataLoaders.from_lists(learn.dls.split.labelled, [], learn.dls.valid_ds.pairs, other, size=(64,96), device='cpu').valid
@@ -122,3 +128,32 @@ def test_a_step_without_valid_pixels_is_finite(scenes):
     for o in learn.dls.loaders[::2]: o.dataset.view.scale = (.02,.02)
     fit(learn)
     assert all(torch.isfinite(p).all() for p in learn.model.parameters())
+
+class Fails(Callback):
+    def __init__(self, e): self.e = e
+    def after_pred(self): raise self.e
+
+def test_a_fit_leaves_no_tensors_behind(scenes):
+    "Promised: A fit releases the outputs of the networks. Attacked: Finished and interrupted, then copied"
+    learn = learner(scenes)
+    for cbs in ((), Fails(KeyboardInterrupt())):
+        with learn.no_bar(), learn.no_logging():
+            try: learn.fit(1, cbs=cbs)
+            except KeyboardInterrupt: pass
+        s = learn.semi_step
+        assert [s.labelled,s.unlabelled,s.soft,s.terms,s.notes,learn.loss_grad]==[None,None,{},{},{},None]
+        assert not any(o.requires_grad for o in (s.x_l,s.x_s,*(v for p in s.pseudo.values() for v in vars(p).values())))
+    other = deepcopy(learn)
+    assert all(map(torch.equal, learn.model.parameters(), other.model.parameters()))
+
+def test_what_a_learner_is_not_made_for(scenes):
+    dls = loaders(scenes)
+    with pytest.raises(TypeError, match='^dls of type DataLoaders: must be `SemiDataLoaders`'): dual_learner(DataLoaders(dls.train, dls.valid), method=cps(), **NETS)
+    with pytest.raises(TypeError, match='^junior of type Conv2d: must be a description, such as "resnet50.fpn", or a `Segmenter`'): dual_learner(dls, torch.nn.Conv2d(3, 8, 1), pretrained=False)
+    with pytest.raises(TypeError, match='^an image of type ndarray: must be the path of a file'): learner(scenes).predict(np.zeros((8,8,3), np.uint8))
+
+@pytest.mark.parametrize('error', [torch.OutOfMemoryError('CUDA out of memory'), RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried")])
+def test_out_of_memory(scenes, error):
+    "Promised: A lack of memory names the argument to lower. Attacked: Errors of CUDA and of the CPU's allocator"
+    learn = learner(scenes)
+    with learn.no_bar(), learn.no_logging(), pytest.raises(MemoryError, match=r'^out of memory in steps of 4 images of 64 × 96; pass bs=2 with accumulate=2, or size=\(44,67\)$'): learn.fit(1, cbs=Fails(error))

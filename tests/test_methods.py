@@ -195,7 +195,7 @@ def test_mkd_is_cps_and_cross_teachers(scenes, strength, monkeypatch):
             ce = lambda a,b: cross_entropy(z[a], torch.where(valid, z[b].argmax(1), IGNORE))
             self.cps,self.across = ce('senior','junior')+ce('junior','senior'),ce('senior','junior_teacher')+ce('junior','senior_teacher')
     learn = one_step(make(scenes, mkd(strength=strength, **NOW), [ByHand()]))
-    t = learn.semi_step.terms
+    t = learn.last.terms
     torch.testing.assert_close(t['mkd_students'][0], learn.by_hand.cps)
     torch.testing.assert_close(t['mkd_teachers'][0], learn.by_hand.across)
     assert (t['mkd_students'][1],t['mkd_teachers'][1])==(.5,.75)
@@ -204,7 +204,7 @@ def test_mkd_is_cps_and_cross_teachers(scenes, strength, monkeypatch):
 def test_mkd_measures_branches_of_different_grids_on_the_coarsest(scenes, grid, cells):
     "FPN has 16 × 24 cells for 64 × 96 pixels, DPT with patches of 16 has 32 × 48"
     learn = one_step(learner(scenes, senior=vit, method=mkd(grid=grid, **NOW)))
-    s,n = learn.semi_step,64//cells[0]
+    s,n = learn.last,64//cells[0]
     seen = (s.y_l[:,::n,::n]!=IGNORE).sum()+s.valid[:,::n,::n].sum()
     assert s.valid[:,::n,::n].shape[1:]==cells and [int(o.amount.sum()) for o in learn.model.statistics.values()]==4*[int(seen)]
 
@@ -224,11 +224,8 @@ def test_mkd_moves_each_student_by_its_own_terms(scenes):
     assert all(learn.keep.moved[t][k]>0 for t in ('mkd_teachers','mkd_students') for k in ('senior','junior')) and set(learn.keep.labels)=={'senior_teacher','junior_teacher'}
 
 def test_unimatch_shows_two_complementary_views(scenes):
-    class Watch(Callback):
-        order,run_valid = Term.order+1,False
-        def after_pred(self): self.seen = self.learn.semi_step
-    learn = one_step(make(scenes, unimatch(**NOW), [Watch()]))
-    s = learn.watch.seen
+    learn = one_step(make(scenes, unimatch(**NOW)))
+    s = learn.last
     b = len(s.x_w)
     assert len(s.x_s)==len(s.valid)==len(s.pseudo['teacher'].label)==2*b and not torch.equal(s.x_s[:b], s.x_s[b:])
     for m,width in zip(s.masks['junior'], learn.model['junior'].widths):
@@ -252,7 +249,7 @@ def test_unimatch_mixes_each_view_with_its_own_mirror_image(scenes):
             self.x,self.label,self.valid = s.x_s,s.pseudo['teacher'].label,s.valid
     learn = make(scenes, unimatch(**NOW, paste=False), [Before()])
     learn.cut_mix.box = dict(p=1.)
-    s,was = one_step(learn).semi_step,learn.before
+    s,was = one_step(learn).last,learn.before
     for now,then in ((s.x_s,was.x), (s.pseudo['teacher'].label,was.label), (s.valid,was.valid)):
         box = s.box if now.ndim==3 else s.box[:,None]
         views = zip(*(o.chunk(2) for o in (now, then, box)))

@@ -3,6 +3,7 @@ import gc, json, os, signal, time
 import numpy as np, pandas as pd, pytest, torch
 from PIL import Image
 from conftest import CNN, SENIOR, SMALL, apart, train
+from fastai.callback.core import Callback
 from fastai.callback.fp16 import MixedPrecision
 from fastai.torch_core import set_seed
 from segkc_fastai.core.task import IGNORE, Task
@@ -11,10 +12,13 @@ from segkc_fastai.data.sources import Pair
 from segkc_fastai.methods.registry import METHODS, make_method
 from segkc_fastai.models.cohort import main_pair
 from segkc_fastai.train import probe
+from segkc_fastai.train.checkpoint import load_state
 from segkc_fastai.train.learner import dual_learner
 from segkc_fastai.train.probe import ProbeRecorder, NUMBERS, Probe, record_now
 from segkc_fastai.runs.folder import Run
+from segkc_fastai.runs.training import resume_run
 from segkc_fastai.view.pseudo import PseudoLabelExplorer
+from segkc_fastai.view.results import all_figures
 
 def learner(dls, cbs, senior=None, method=None):
     set_seed(0)
@@ -216,3 +220,37 @@ def test_killed_while_recording(scenes, tmp_path):
     e = PseudoLabelExplorer(run)
     e.go(image=5, record=0)
     assert len(e.nav.records)==9 and e.viewer.name.endswith('epoch 1, step 1') and e.png()[:4]==b'\x89PNG'
+
+def test_a_run_without_a_record(scenes, tmp_path):
+    "Promised: Views of a run that has not recorded yet say so. Attacked: Killed in its first epoch, or still in it"
+    class Stop(Callback):
+        order = 101 # after the checkpoint
+        def after_batch(self): raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt): train(tmp_path/'r', scenes, **SMALL|dict(checkpoint=0), cbs=[Stop()])
+    probe = Probe(tmp_path/'r')
+    assert probe.records==[] and probe.table('images').empty
+    for f in (probe.per_image, lambda: probe.maps(-1, 'junior', 0), lambda: PseudoLabelExplorer(tmp_path/'r')):
+        with pytest.raises(FileNotFoundError, match='r/probe: no record yet; the first is written at the end of the first epoch'): f()
+
+def test_rows_are_appended_and_taken_back(scenes, tmp_path):
+    "Promised: Tables survive a killed writer. Attacked: Half a row at the end"
+    class Stop(Callback):
+        order = 101 # after the checkpoint
+        def after_batch(self):
+            if self.training and self.train_iter==6: raise KeyboardInterrupt
+    whole,run = train(tmp_path/'a', scenes, **SMALL|dict(probe=2)),tmp_path/'b'
+    with pytest.raises(KeyboardInterrupt): train(run, scenes, **SMALL|dict(probe=2, checkpoint=0), cbs=[Stop()])
+    assert 'text' not in load_state(run/'checkpoint')['callbacks']['probe_recorder'], 'a checkpoint would hold all tables'
+    files = [run/'pseudo.csv', *(run/'probe').glob('*.csv')]
+    before = {f:(f.stat().st_ino, f.read_bytes()) for f in files}
+    for f in files: f.write_bytes(f.read_bytes()+f.read_bytes().splitlines(True)[-1]+b'0,"ju')
+    probe = Probe(run)
+    assert len(probe.table('records'))==3 and not probe.table('images').isna().any().any()
+    assert [o for o in all_figures([run], tmp_path/'f')[1] if 'pseudo' in o]==[]
+    resume_run(run, device='cpu')
+    (run/'probe'/'e0000-s000004.npz').unlink()
+    with pytest.raises(FileNotFoundError, match='e0000-s000004.npz: no longer there, .*; open the run again'): probe.maps(0, 'junior', 0)
+    for f in files:
+        node,text = before[f]
+        assert f.stat().st_ino==node and f.read_bytes().startswith(text), 'rewritten'
+        assert f.read_bytes()==(whole.path/f.relative_to(run)).read_bytes()

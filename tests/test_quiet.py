@@ -8,11 +8,11 @@ from segkc_fastai.data.loaders import SemiDataLoaders
 from segkc_fastai.models.segmenter import Segmenter
 from segkc_fastai.train.learner import dual_learner
 data,file = map(Path, sys.argv[1:])
-torch.save(timm.create_model('resnet10t').state_dict(), file) # with a classifier, which an encoder lacks
-net = Segmenter('resnet10t', 'fpn', 8, width=32, encoder_args=dict(pretrained_cfg_overlay=dict(file=str(file))))
+torch.save(timm.create_model('test_resnet').state_dict(), file) # with a classifier, which an encoder lacks
+net = Segmenter('test_resnet', 'fpn', 8, width=32, encoder_args=dict(pretrained_cfg_overlay=dict(file=str(file))))
 assert net.pretrained and all((v==net.encoder.state_dict()[f'model.{k}']).all() for k,v in torch.load(file).items() if f'model.{k}' in net.encoder.state_dict())
 dls = SemiDataLoaders.from_folder(data, labelled=8, size=(64,96), bs=4, device='cpu')
-learn = dual_learner(dls, net, 'mobilenetv4_conv_small+fpn:32', pretrained=False)
+learn = dual_learner(dls, net, 'test_efficientnet+fpn:32', pretrained=False)
 learn.fit_one_cycle(3, 1e-3)
 learn.validate()
 with learn.no_bar(), learn.no_logging(): learn.fit(1)

@@ -18,6 +18,7 @@ def docs(tmp_path, monkeypatch):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     shutil.copytree(ROOT/'nbs', tmp_path/'nbs', ignore=shutil.ignore_patterns('images', '.*'))
+    (tmp_path/'tests').symlink_to(ROOT/'tests')
     monkeypatch.setattr(module, 'nbs', tmp_path/'nbs')
     monkeypatch.setattr(module, 'root', tmp_path)
     return module

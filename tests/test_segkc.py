@@ -57,8 +57,8 @@ def test_adaptors_are_saved_with_the_cohort(scenes, tmp_path, variant):
 
 def test_a_threshold_above_one_keeps_nothing(scenes):
     learn = one_step(learner(scenes, method=segkc(threshold=1.1, warmup=0, ramp=0)))
-    t = learn.semi_step.terms
-    assert t['cps_senior'][0]==t['cps_junior'][0]==0 and learn.semi_step.notes['kept']==0 and t['kc_features_senior'][0]>0
+    t = learn.last.terms
+    assert t['cps_senior'][0]==t['cps_junior'][0]==0 and learn.last.notes['kept']==0 and t['kc_features_senior'][0]>0
 
 def test_an_empty_box_is_the_identity():
     x,box = torch.rand(4,3,8,8),torch.zeros(4,8,8)>0

@@ -1,13 +1,19 @@
 "Which images a run saw, what its card reports about them, and which runs are comparable"
-import json, os, shutil
+import json, os, random, shutil, time, unicodedata, warnings
 from pathlib import Path
-import pandas as pd, pytest
+import numpy as np, pandas as pd, pytest
+from PIL import Image
 from conftest import CNN, SMALL, train
+from fastai.callback.core import Callback
 from segkc_fastai.cli import main
+from segkc_fastai.data.sources import Pair
+from segkc_fastai.data.splits import read_names, stated_names, write_list
+from segkc_fastai.runs.contents import fingerprints
 from segkc_fastai.runs.evaluating import evaluate_run, result
-from segkc_fastai.runs.folder import run_row
+from segkc_fastai.runs.folder import not_comparable, run_row
 from segkc_fastai.runs.tables import results_table
 from segkc_fastai.runs.folder import Run
+from segkc_fastai.runs.training import resume_run
 
 CAMVID = Path(os.environ.get('SEGKC_CAMVID', Path(__file__).parents[2]/'shared'/'data'/'camvid'))
 ARGS = f'--junior {CNN} --epochs 1 --size 64,96 --bs 4 --random --method supervised'
@@ -17,6 +23,17 @@ def test_a_name_that_does_not_exist(scenes, tmp_path):
     (tmp_path/'l.txt').write_text('train/images/scene_00002.jpg train/masks/scene_00002.png\nscene_99999')
     with pytest.raises(SystemExit, match=r"l\.txt, line 2: no image with a mask is called 'scene_99999'"): main(f'train --data {scenes} --labelled {tmp_path}/l.txt --out {tmp_path}/r {ARGS}'.split())
     assert not (tmp_path/'r').exists()
+
+def test_every_name_that_a_file_system_allows(tmp_path):
+    "Promised: A list returns the names that were written. Attacked: Line ends, quotes, marks of comments, spaces, and bytes that are not text"
+    rng,path = random.Random(0),tmp_path/'l.txt'
+    chars = [chr(i) for i in range(1, 300) if chr(i)!='/']+[*'\u2028\u2029\ufeff\u3000\udcff'] + [*'#" .\\']*20
+    name = lambda: unicodedata.normalize('NFC', ''.join(rng.choices(chars, k=rng.randint(1, 6))))
+    for _ in range(2000):
+        pairs = {o.name:o for o in (Pair(f'{name()}.png') for _ in range(3))}
+        names = list(pairs)
+        write_list(path, pairs.values(), 'odd names')
+        assert read_names(path, names)==names==stated_names(path)
 
 def test_split_command_and_training_on_it(scenes, tmp_path, capsys):
     shutil.rmtree(scenes/'val')
@@ -113,3 +130,46 @@ def test_camvid_by_drive(tmp_path):
     for kw in (dict(), dict(mode='resize'), dict(mode='sliding', window=(96,128)), dict(scales=(.75,1.25), flip=True)):
         c = evaluate_folder(run.network(), src, device='cpu', **kw).confusion
         assert len(c.per_image)==20 and c.miou>.02 and c.accuracy>.2, kw
+
+def blacken(path):
+    with Image.open(path) as im: im.point(lambda v: 0).save(path)
+
+def test_files_that_have_changed_are_found(scenes, tmp_path, capsys):
+    "Promised: Runs are compared, resumed and evaluated on the same pixels. Attacked: Images and masks replaced under their names"
+    whole = train(tmp_path/'a', scenes, **ONE)
+    class Stop(Callback):
+        def after_train(self): raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt): train(tmp_path/'b', scenes, **ONE|dict(checkpoint=0), cbs=[Stop()])
+    again = shutil.copytree(tmp_path/'b', tmp_path/'again')
+    images = [scenes/'train'/'images'/f'{o}.jpg' for o in ('scene_00003','scene_00007')]
+    kept = [o.read_bytes() for o in images]
+    for o in images: blacken(o)
+    with pytest.raises(ValueError, match='b: 2 of 28 images or their masks differ: scene_00003, scene_00007; restore the files that the run began with'): resume_run(tmp_path/'b', device='cpu')
+    other = train(tmp_path/'c', scenes, **ONE)
+    assert not_comparable(whole, other)==['different data: 2 of 28 images or their masks differ: scene_00003, scene_00007']
+    for o,b in zip(images, kept): o.write_bytes(b)
+    (again/'files.json').unlink() # as of an earlier version
+    assert resume_run(again, device='cpu').finished and resume_run(tmp_path/'b', device='cpu').finished
+    main(['card', str(tmp_path/'a'), str(again)])
+    assert 'All runs can be compared' in capsys.readouterr().out
+    with warnings.catch_warnings(action='error'): evaluate_run(whole, 'val')
+    mask, = [o.mask for o in whole.source().val if o.name==whole.source().val[0].name]
+    blacken(mask)
+    with pytest.warns(UserWarning, match=f'a: 1 of 4 images or their masks differ: {mask.stem}'): evaluate_run(whole, 'val')
+
+def test_other_names_of_classes_are_other_data(scenes, tmp_path):
+    a = train(tmp_path/'a', scenes, **ONE)
+    task = json.loads((scenes/'task.json').read_text())
+    (scenes/'task.json').write_text(json.dumps(task | dict(classes=[o.upper() for o in task['classes']])))
+    why, = not_comparable(a, train(tmp_path/'b', scenes, **ONE))
+    assert why.startswith('different classes: sky, ') and ' and SKY, ' in why
+
+@pytest.mark.timed
+def test_ten_thousand_files_take_seconds(tmp_path):
+    "Of 40 kB each, of which eight blocks are read"
+    rng = np.random.default_rng(0)
+    pairs = [Pair(tmp_path/f'{i}.jpg') for i in range(10_000)]
+    for o in pairs: o.image.write_bytes(rng.bytes(40_000))
+    began = time.perf_counter()
+    assert len(fingerprints(pairs))==10_000
+    assert time.perf_counter()-began<10

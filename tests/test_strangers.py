@@ -86,6 +86,7 @@ PLACES = {'load_segmenter': (JUNIOR, lambda d: load_segmenter(d/JUNIOR)), 'Predi
 
 @pytest.mark.parametrize('place', PLACES)
 def test_no_pickle_is_read(place, run):
+    "Promised: A downloaded file runs no program. Attacked: Pickles under every name that is read"
     assert hub.FILES[0]=='model.safetensors'
     file,load = PLACES[place]
     f,ran = run/file,run.parent/'ran'
@@ -239,6 +240,7 @@ def test_names_in_a_run_folder_stay_in_it(run, file, change):
 @pytest.mark.parametrize('line', ['../../scene_00001', '../scene_00001.jpg', 'a/../../scene_00001.jpg', '..\\scene_00001.jpg', '/etc/passwd', '/scenes/../scene_00001.jpg', '~/x', 'C:\\x', '..'])
 @pytest.mark.parametrize('kind', ['labelled','val'])
 def test_lists_stay_in_the_data(made, tmp_path, line, kind):
+    "Promised: A list names images of the data alone. Attacked: Paths that lead out of its folder"
     f = tmp_path/'list.txt'
     f.write_text(f'scene_00000\n{line}\n')
     src = load_source(made/'scenes')

@@ -11,7 +11,7 @@ __all__ = ['Option', 'outline', 'options', 'Command', 'CommandHelp']
 import __future__, argparse, ast
 from contextlib import suppress
 from dataclasses import dataclass, is_dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.util import find_spec
 from inspect import Parameter, get_annotations, isclass, signature
 from itertools import chain
@@ -125,9 +125,10 @@ def _declared(o, group):
         if k not in names or k=='cls' or v.kind is Parameter.VAR_KEYWORD: continue
         yield k,Option(_understood(v.anno), v.default, v.docment, group)
 
+@cache
 def options(
     source # function, dataclass, or location of a function, see `outline`
-)->dict: # name → `Option`
+)->dict: # name → `Option`; cached, so change a copy
     "Options of a function or a dataclass"
     if isinstance(source, str): source = outline(source)
     bases = [o for o in reversed(source.__mro__) if is_dataclass(o)] if isclass(source) else [source]

@@ -66,7 +66,7 @@ Shard = Annotated[tuple[int,...], Kind(_SHARD, lambda v: len(v)==2 and 0<=v[0]<v
 def _pair(s):
     k,eq,v = s.partition('=')
     if not eq: raise ValueError
-    try: return {k:json.loads(v.lower())}
+    try: return {k:json.loads(re.sub(r'^(-?)\.', r'\g<1>0.', v if '"' in v else v.lower()))} # .95 is a number
     except ValueError: return {k:v}
 
 _ARGUMENT = 'NAME=VALUE, such as threshold=0.95'

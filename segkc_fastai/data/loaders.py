@@ -43,6 +43,12 @@ def _as_tensors(x, mask, decode):
     return torch.from_numpy(np.array(x)).permute(2,0,1),y
 
 # %% ../../nbs/02_data/11_loaders.ipynb #d9f79ee4
+def _as_pair(o):
+    if isinstance(o, Pair): return o
+    try: return Pair(Path(o))
+    except TypeError: raise TypeError(f'an image of type {type(o).__name__}: must be the path of a file, or a `Pair`; '
+        'for arrays, tensors and PIL images there is `Predictor(learn.deploy(), learn.dls.task).predict`') from None
+
 class SegDataset:
     "Images with masks as byte tensors (3,H,W) and (H,W); an unlabelled image gets a mask of 0, and `IGNORE` on padding"
     def __init__(self,
@@ -51,7 +57,7 @@ class SegDataset:
         view=None,  # `WeakView`; None reads whole images
         seed=0      # of the views
     ):
-        self.pairs = [o if isinstance(o, Pair) else Pair(Path(o)) for o in pairs]
+        self.pairs = [_as_pair(o) for o in pairs]
         self.task,self.view,self.seed,self.epoch = task,view,seed,0
 
     def __len__(self): return len(self.pairs)

@@ -33,13 +33,13 @@ def _fraction(labelled, name):
 
 # %% ../../nbs/02_data/05_splits.ipynb #7094762e
 def labelled_count(
-    labelled, # share as "1/8" or 0.125, or a number of images as 46 or "46"
+    labelled, # share as "1/8", 0.125 or "1.0", or a number of images as 46 or "46"
     n:int,    # images with masks
     name='labelled' # of the argument, for messages
 )->int:
     "Number of labelled images; raises `ValueError` unless it is between 1 and `n`"
     q = _fraction(labelled, name)
-    share = q<1 or isinstance(labelled, float) or (isinstance(labelled, str) and '/' in labelled)
+    share = q<1 or isinstance(labelled, float) or (isinstance(labelled, str) and ('/' in labelled or '.' in labelled))
     k = max(int(q*n + Fraction(1,2)), 1) if share and q>0 else int(q)
     if 0<k<=n: return k
     raise ValueError(f'{name}={labelled!r}: requests {k} {name} images, but {n} have masks; choose 1 to {n}')
@@ -60,7 +60,7 @@ def _find(line, known):
     return next((known[o] for o in spellings if o in known), None)
 
 # %% ../../nbs/02_data/05_splits.ipynb #3a59881e
-_QUOTED = re.compile(r'[#"\s].*|.*[\x00-\x1f\x7f\x85\u2028\u2029].*|.*\s', re.S)
+_QUOTED = re.compile(r'[#"\s].*|.*[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff].*|.*\s', re.S)
 
 def _as_line(name):
     "A name as a line of a list"
@@ -96,9 +96,10 @@ def read_names(
     path,res,known = Path(path),[],{_bare(o):o for o in known} | {o:o for o in known}
     for i,s in _numbered_lines(path):
         where,s = f'{path}, line {i}',unicodedata.normalize('NFC', s)
-        if '..' in re.split(r'[\\/]', s):
+        name = known.get(_named(s), known.get(s))
+        if name is None and '..' in re.split(r'[\\/]', s):
             raise ValueError(f'{where}: {s!r:.80} leads out of its folder; lists must name images of the data')
-        name = known.get(_named(s)) or _find(s, known)
+        name = name or _find(s, known)
         if name is None:
             fix = 'correct the line, or pass the data and layout that the list was made for'
             raise ValueError(f'{where}: no image with a mask is called {s!r:.80}; {fix}')

@@ -46,15 +46,16 @@ def sliding(
     return out
 
 # %% ../../nbs/06_evaluate/01_inference.ipynb #c783a53e
-def _resized(x, size): return x if tuple(x.shape[-2:])==tuple(size) else F.interpolate(x, tuple(size), mode='bilinear')
+def _resized(x, size, corners=False):
+    return x if tuple(x.shape[-2:])==tuple(size) else F.interpolate(x, tuple(size), mode='bilinear', align_corners=corners)
 
 # %% ../../nbs/06_evaluate/01_inference.ipynb #b0408d82
-def _multiple(n, unit): return max(round(n/unit), 1)*unit
+def _multiple(n, unit): return max(int(n/unit+.5), 1)*unit
 
 # %% ../../nbs/06_evaluate/01_inference.ipynb #56926885
 def _reading(net, x, mode, window, size):
     "Probabilities of one reading of `x`, resized to `size`"
-    if mode!='sliding': return _resized(net(x).logits.float(), size).softmax(1)
+    if mode!='sliding': return _resized(net(x).logits.float(), size, mode=='resize').softmax(1)
     p = sliding(lambda o: net(o).logits, x, window)
     return _resized(p.div_(p.sum(1, keepdim=True)), size)
 
@@ -71,7 +72,7 @@ def probabilities(
     if not scales or min(scales)<=0: raise ValueError(f'scales={scales!r}: must be one or more numbers above 0')
     size,unit,total = x.shape[-2:],net.stride if mode=='resize' else 1,None
     for s in scales:
-        o = _resized(x, [_multiple(s*n, unit) for n in size])
+        o = _resized(x, [_multiple(s*n, unit) for n in size], mode=='resize')
         for mirror in (False,True)[:1+flip]:
             p = _reading(net, o.flip(-1) if mirror else o, mode, window, size)
             if mirror: p = p.flip(-1)

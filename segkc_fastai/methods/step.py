@@ -84,11 +84,16 @@ class SemiStep(EpochMeans):
         for dl in self.dls.loaders[::2]: dl.dataset.epoch = self.epochs
 
     def before_batch(self):
-        super().before_batch()
+        self.release()
         self.x_l,self.y_l = plain_tensor(self.learn.x),plain_tensor(self.learn.y)
-        self.x_w,self.x_s,self.valid,self.box,self.masks = None,None,None,None,None
-        self.labelled,self.unlabelled,self._whole = None,None,None # or the last step's would stay in memory
-        self.soft,self.pseudo = {},{}
+        self.x_w,self.x_s,self.valid,self.box,self.masks,self.pseudo = None,None,None,None,None,{}
+
+    def release(self):
+        "Let go of the networks' outputs, and with them of the graph; views and pseudo labels remain to be looked at"
+        self.terms,self.notes = {},{}
+        self.labelled,self.unlabelled,self._whole,self.soft = None,None,None,{}
+
+    def after_fit(self): self.release()
 
     def mix(self, t, box=None):
         "Apply the step's CutMix, or its `box` on another grid, to (nB,H,W) or (nB,C,H,W) aligned with the strong views"

@@ -19,8 +19,9 @@ import torch, torch.nn.functional as F
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from fastcore.basics import patch
-from safetensors.torch import save_file, load_file
-from ..core.files import check_format, replacing
+from safetensors.torch import load_file
+from ..core.files import check_format
+from ..core.tensors import save_tensors
 from .segmenter import Segmenter, save_segmenter, load_segmenter
 from .weights import FORMAT, read_header
 
@@ -212,8 +213,7 @@ def save_cohort(
     for k in cohort.names: save_segmenter(cohort[k], Path(path)/f'{k}.safetensors', **meta)
     if not cohort.adaptors: return
     head = dict(format=str(FORMAT), adaptors=json.dumps([a.config for a in cohort.adaptors.values()]))
-    weights = {k:v.contiguous() for k,v in cohort.adaptors.state_dict().items()}
-    with replacing(Path(path)/'adaptors.safetensors') as tmp: save_file(weights, tmp, metadata=head)
+    save_tensors(Path(path)/'adaptors.safetensors', cohort.adaptors.state_dict(), **head)
 
 # %% ../../nbs/03_models/04_cohort.ipynb #9e49606e
 def _with_adaptors(f, nets, deployed):

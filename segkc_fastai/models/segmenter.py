@@ -17,11 +17,11 @@ from pathlib import Path
 import torch, torch.nn.functional as F
 from torch import nn
 from fastcore.basics import patch
-from safetensors.torch import save_file, load_file
+from safetensors.torch import load_file
 from torch.func import functional_call
-from ..core.files import check_types, damaged, replacing
+from ..core.files import check_types, damaged
 from ..core.lazy import lazy
-from ..core.tensors import device_of
+from ..core.tensors import device_of, save_tensors
 from .heads import DPT, PlainViT
 from .weights import FORMAT, differences, package_file, read_description, without_retries
 
@@ -252,6 +252,8 @@ def _check_forward(name, net, size, n):
         raise ValueError(f'{enc} does not take crops of size={crop} ({why}); {other}') from None
 
 # %% ../../nbs/03_models/03_segmenter.ipynb #6df57f8c
+_FITTING = set() # configurations and sizes that were checked
+
 def check_crop(
     nets:dict, # name → `Segmenter`
     size,      # height and width of training crops
@@ -259,7 +261,10 @@ def check_crop(
 ):
     "Raise `ValueError` if crops of `size` do not fit the networks"
     _check_multiple(nets, size)
-    for k,net in nets.items(): _check_forward(k, net, size, n)
+    for k,net in nets.items():
+        case = str((net.config, net.training, *size, n))
+        if case not in _FITTING: _check_forward(k, net, size, n)
+        _FITTING.add(case)
 
 # %% ../../nbs/03_models/03_segmenter.ipynb #9693ac89
 def parse_spec(
@@ -313,7 +318,7 @@ def save_segmenter(
 ):
     "Write weights and description of a network"
     head = dict(format=str(FORMAT), network=json.dumps(net.config), meta=json.dumps(meta))
-    with replacing(path) as tmp: save_file({k:v.contiguous() for k,v in net.state_dict().items()}, tmp, metadata=head)
+    save_tensors(path, net.state_dict(), **head)
 
 # %% ../../nbs/03_models/03_segmenter.ipynb #81fc1520
 _LARGEST = 4096 # number in the description of a network

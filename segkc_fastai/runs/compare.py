@@ -36,7 +36,8 @@ def method_arms(
 
 # %% ../../nbs/07_runs/09_compare.ipynb #949ecc68
 def _write(df, out):
-    "Write table and CSV of a grid, print the table, and return the grid"
+    "Write table and CSV of a grid, print the table, and return the grid; nothing if its runs were submitted as jobs"
+    if df is None: return
     with replacing(Path(out)/'results.csv') as f: df.to_csv(f, index=False)
     table = results_table(df)
     write_text(Path(out)/'table.md', table+'\n')
@@ -51,11 +52,11 @@ def compare(
     labelled:several(str)|None=None, # shares, numbers, or text files of names
     seeds:several(Whole)=(0,1,2), # seeds of split, order, views and initial weights
     split:Literal['val','test']='test', # part of the data to evaluate on
-    **loaders         # how data are loaded, as for `train_run`
-)->pd.DataFrame: # see `run_grid`
+    **how             # launcher, its arguments, and how data are loaded, as for `run_grid`
+)->pd.DataFrame|None: # see `run_grid`
     "Run methods × labelled × seeds and write `results.csv` and `table.md`; `labelled` is that of `config` by default"
     arms = method_arms(methods, config)
-    return _write(run_grid(arms, config, out, seeds, labelled, split, **loaders), out)
+    return _write(run_grid(arms, config, out, seeds, labelled, split, **how), out)
 
 # %% ../../nbs/07_runs/09_compare.ipynb #d17b7516
 def _for_cps(args): return {k:v for k,v in args.items() if k in method_parameters('cps')}
@@ -81,7 +82,7 @@ def ablate(
     labelled:several(str)|None=None, # shares, numbers, or text files of names
     seeds:several(Whole)=(0,1,2), # seeds of split, order, views and initial weights
     split:Literal['val','test']='test', # part of the data to evaluate on
-    **loaders         # how data are loaded, as for `train_run`
-)->pd.DataFrame: # see `run_grid`
+    **how             # launcher, its arguments, and how data are loaded, as for `run_grid`
+)->pd.DataFrame|None: # see `run_grid`
     "Run the arms of SegKC's ablation and write `results.csv` and `table.md`; `labelled` is that of `config` by default"
-    return _write(run_grid(ablation_arms(config), config, out, seeds, labelled, split, **loaders), out)
+    return _write(run_grid(ablation_arms(config), config, out, seeds, labelled, split, **how), out)

@@ -10,6 +10,7 @@ __all__ = ['SENIOR', 'RECORDS', 'FORMAT', 'LIFTS', 'DataSettings', 'hints', 'Net
            'read_config']
 
 # %% ../../nbs/07_runs/01_config.ipynb #5324ca69
+import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Literal, get_type_hints
@@ -23,8 +24,8 @@ class DataSettings:
     "Data"
     data:str                  # folder with {train,val,test}/{images,masks} and task.json, or a benchmark as downloaded
     layout:str|None=None      # layout of the folder, such as voc_blended; recognised by default
-    labelled:str|None=None    # share, number, or text file of names; by default all masks, or 1/8 if every image has one
-    val:str|None=None         # share, number, or text file of images to hold out for validation, if there is no val
+    labelled:str|tuple|None=None # share, number, or text file of names; by default all masks, or 1/8 if every image has one
+    val:str|tuple|None=None   # share, number, or text file of images to hold out for validation, if there is no val
     group:str|None=None       # regular expression, such as "^[^_]+": images whose names share the match stay together
     stratified:bool=False     # draw labelled images such that every class appears, where possible
 
@@ -85,6 +86,21 @@ class MachineSettings:
     probe:Whole=16            # images whose label maps by every network are recorded after each epoch; 0 for none
     checkpoint:Minutes|None=10. # minutes between checkpoints within an epoch; none disables checkpoints
 
+# %% ../../nbs/07_runs/01_config.ipynb #5b539fc4
+def _named_values(config):
+    "Name and value of each setting, and of each argument among them"
+    for k,v in vars(config).items():
+        if isinstance(v, dict): yield from ((f'{k}, {i}', o) for i,o in v.items())
+        else: yield k,str(v) if isinstance(v, Path) else v
+
+def _check_recordable(config):
+    "Raise `ValueError` for a setting that JSON cannot hold"
+    for k,v in _named_values(config):
+        try: json.dumps(v)
+        except (TypeError, ValueError):
+            why = 'a run cannot record it, and could not be resumed; pass text, numbers or lists of them, or use dual_learner'
+            raise ValueError(f'{k}={v!r:.60}: {why}') from None
+
 # %% ../../nbs/07_runs/01_config.ipynb #5c1d32e1
 @dataclass
 class RunConfig(MachineSettings, ScheduleSettings, MethodSettings, NetworkSettings, DataSettings):
@@ -92,6 +108,7 @@ class RunConfig(MachineSettings, ScheduleSettings, MethodSettings, NetworkSettin
     recipe:str|None=None      # recipe to start from, such as scenes; an unknown name lists all
     parent:str|None=None      # run to go on from: its networks, and all of its settings that are not given
     def __post_init__(self):
+        _check_recordable(self)
         for k in ('data','labelled','val','parent'): # numbers and paths are accepted as text
             if isinstance(v := getattr(self, k), (int,float,Path)) and not isinstance(v, bool): setattr(self, k, str(v))
         if isinstance(self.frozen, str): self.frozen = (self.frozen,)

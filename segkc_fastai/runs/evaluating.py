@@ -8,6 +8,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/07_runs/evaluating.html.md"""
 __all__ = ['report_stem', 'evaluate_run', 'result']
 
 # %% ../../nbs/07_runs/06_evaluating.ipynb #64f13acc
+import warnings
 from pathlib import Path
 from ..core.files import write_json, write_text
 from ..core.kinds import Above0, Count, several
@@ -16,6 +17,7 @@ from ..data.benchmarks import load_source
 from typing import Literal
 from ..evaluate.inference import evaluate_folder
 from ..evaluate.report import Report, make_report, reading
+from .contents import fingerprints, other_files, read_contents
 from .folder import Run
 
 # %% ../../nbs/07_runs/06_evaluating.ipynb #c09e077f
@@ -39,6 +41,13 @@ def report_stem(
     other += [f'x{s:g}' for s in scales if tuple(scales)!=(1,)] + ['flip']*flip
     return '-'.join(['eval', split, member, *other])
 
+# %% ../../nbs/07_runs/06_evaluating.ipynb #e531b94d
+def _warn_of_other_files(run, split, pairs):
+    "Warn if images or masks have changed since the training"
+    known = read_contents(run.path).get(split, {})
+    other = other_files({split:known}, {split:fingerprints(p for p in pairs if p.name in known)})
+    if other: warnings.warn(f'{run.path}: {other}; the result is not comparable with those of the original files')
+
 # %% ../../nbs/07_runs/06_evaluating.ipynb #0367f74e
 def evaluate_run(
     run:Run,
@@ -57,6 +66,7 @@ def evaluate_run(
     m = mode or own
     src = load_source(data) if data else run.source()
     check_classes(src.task.classes, run.task.classes, src.path, run.path)
+    if not data: _warn_of_other_files(run, split, src.part(split))
     e = evaluate_folder(run.network(name), src, split, mode=m, window=window, **how)
     what = f'{name} of {run.path} on {split}'
     rep = make_report(e, run.task, what, name, split, reading(m, window, scales, flip))

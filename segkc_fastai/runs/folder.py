@@ -18,6 +18,7 @@ from ..core.files import STATE, damaged, read_json
 from ..core.lazy import lazy
 from ..core.task import LEAST_IMAGES, Task, as_task
 from .config import RunConfig, read_config
+from .contents import other_files, read_contents
 
 # %% ../../nbs/07_runs/02_folder.ipynb #750103da
 pd = lazy('pandas')
@@ -57,14 +58,13 @@ class _Records:
     @property
     def last(self)->dict: return self.history.iloc[-1].to_dict()
     @property
-    def finished(self)->bool:
-        "Did it complete all epochs, and write its card and its network?"
-        done = (self.path/'card.md').is_file() and (self.path/f'{self.deployed}.safetensors').is_file()
-        return done and len(self.history)==self.config.epochs
-    @property
     def ended(self)->bool:
-        "Did it end without being interrupted, perhaps early?"
+        "Did it end without being interrupted, perhaps early, as with `EarlyStoppingCallback`?"
         return (self.path/'card.md').is_file() and not read_json(self.path/'card.json', note=str)['note']
+    @property
+    def finished(self)->bool:
+        "Did it end, and is its deployed network there?"
+        return self.ended and (self.path/f'{self.deployed}.safetensors').is_file()
 
 # %% ../../nbs/07_runs/02_folder.ipynb #70bb0c34
 class Run(_Records):
@@ -191,9 +191,10 @@ def run_results(
 # %% ../../nbs/07_runs/02_folder.ipynb #38741633
 def _data_conditions(f):
     "Conditions on the images, from a run's facts"
-    return {'data':f'{f.task["name"]}, {len(f.task["classes"])} classes', 'split family':f.split_family,
-        'labelled images':f.images['labelled'], 'unlabelled images':f.images['unlabelled'],
-        'images of the split':f.split_hash, 'validation images':f'{f.images["val"]}, hash {f.val_hash}'}
+    task,n,classes = f.task['name'],f.images,f.task['classes']
+    what = {'data':f'{task}, {len(classes)} classes', 'classes':', '.join(classes), 'split family':f.split_family}
+    return what | {'labelled images':n['labelled'], 'unlabelled images':n['unlabelled'],
+        'images of the split':f.split_hash, 'validation images':f'{n["val"]}, hash {f.val_hash}'}
 
 # %% ../../nbs/07_runs/02_folder.ipynb #cdf3a014
 def weights_of(
@@ -230,14 +231,16 @@ def not_comparable(
     "The differences that make the results of two runs incomparable"
     x,y = conditions(a),conditions(b)
     diff = [f'different {k}: {x[k]} and {y[k]}' for k in x if x[k]!=y[k]]
+    if other := other_files(*(read_contents(o.path) for o in (a,b))): diff.append(f'different data: {other}')
     if len(diff)!=1 or 'images of the split' not in diff[0]: return diff
     return [f'{diff[0]} (seeds {a.config.seed} and {b.config.seed}): compare means over the same seeds']
 
 # %% ../../nbs/07_runs/02_folder.ipynb #74e3ac88
 def share_name(
-    labelled # share, number, or text file of names
+    labelled # share, number, text file of names, or names
 )->str:
     "A labelled share as part of a file name"
+    if isinstance(labelled, (list,tuple)): return f'{len(labelled)}-names'
     s = str(labelled)
     return '-'.join(Path(s).with_suffix('').parts[-2:]) if s.endswith('.txt') else s.replace('/', '_')
 
@@ -256,7 +259,8 @@ def run_row(
     images = {f'{k}_images':f.images[k] for k in ('labelled','unlabelled')}
     where = dict(family=f.split_family, layout=f.source_layout, path=str(run.path))
     low,high = report.miou_interval if report.miou_interval and report.images>=LEAST_IMAGES else (None,None)
-    what = dict(arm=arm, labelled=c.labelled, seed=c.seed, miou=report.miou, low=low, high=high)
+    share = c.labelled if isinstance(c.labelled, str) else share_name(c.labelled)
+    what = dict(arm=arm, labelled=share, seed=c.seed, miou=report.miou, low=low, high=high)
     what |= dict(classes=', '.join(f'{k} {v:.1f}' for k,v in report.iou.items() if v is not None))
     return what | vals | size | dict(step=h['step'].median(), gib=h['gib'].max()) | images | where
 

@@ -9,9 +9,9 @@ __all__ = ['new_run', 'reset_peak', 'peak_memory', 'RunHistory', 'hardware', 've
            'settled', 'start_from', 'train_run', 'resume_run']
 
 # %% ../../nbs/07_runs/04_training.ipynb #28a3444e
-import csv, ctypes, gc, io, math, platform, re, shutil, sys, time, warnings
+import csv, ctypes, gc, io, math, os, platform, re, shutil, sys, time, warnings
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 import torch
@@ -22,7 +22,7 @@ from fastcore.foundation import L
 try: import resource
 except ImportError: resource = None # not on Windows
 import segkc_fastai
-from ..core.files import check_folder, write_json, write_text
+from ..core.files import check_folder, may_write, write_json, write_text
 from ..core.task import check_classes
 from ..data.splits import default_share, list_hash, stated_names, write_list
 from ..methods.registry import make_method
@@ -30,11 +30,14 @@ from ..methods.step import UnlabelledBatch
 from ..models.cohort import load_cohort, save_cohort, take_weights
 from ..models.segmenter import count_params, spec_of
 from .config import SENIOR, RunConfig, RunFacts, write_config
+from .contents import other_files, read_contents, split_contents, write_contents
 from .folder import Run, has_checkpoint, lineage, run_loaders, weights_of
 from .run_card import card, card_facts
+from .writer import clear_folder, only_writer
 from ..train.checkpoint import Checkpoint
-from ..train.distributed import distributed, join_launch
-from ..train.learner import ADAMW, dual_learner, lr_slice
+from ..train.distributed import check_same, distributed, join_launch
+from ..train.learner import dual_learner, lr_slice
+from ..train.optimizer import ADAMW
 from ..train.precision import step_callbacks
 from ..train.probe import ProbeRecorder
 
@@ -45,12 +48,13 @@ def new_run(
 ):
     "Create a run folder; remove it if the block fails before it holds a checkpoint or a `history.csv`"
     path = Path(path)
-    check_folder(path, empty=True)
-    path.mkdir(parents=True, exist_ok=True)
-    try: yield path
-    except BaseException:
-        if not (path/'history.csv').exists() and not has_checkpoint(path): shutil.rmtree(path)
-        raise
+    with only_writer(path):
+        check_folder(path, empty=True)
+        try: yield path
+        except BaseException:
+            may_write(path)
+            if not (path/'history.csv').exists() and not has_checkpoint(path): clear_folder(path)
+            raise
 
 # %% ../../nbs/07_runs/04_training.ipynb #e38da978
 def reset_peak():
@@ -115,6 +119,16 @@ def hardware()->str:
     if torch.cuda.is_available(): return f'{torch.cuda.get_device_name()}, {torch.cuda.device_count()} device(s){n}'
     return f'CPU, {platform.machine()}, {torch.get_num_threads()} threads{n}, channels-last'
 
+# %% ../../nbs/07_runs/04_training.ipynb #68a6e879
+@contextmanager
+def _same_threads(words):
+    "Compute with as many threads as the words of `hardware` state, within the block and if there are as many cores"
+    found,before = re.search(r', (\d+) threads', words),torch.get_num_threads()
+    n = int(found[1]) if found else before
+    if n<=(os.cpu_count() or 1): torch.set_num_threads(n)
+    try: yield
+    finally: torch.set_num_threads(before)
+
 # %% ../../nbs/07_runs/04_training.ipynb #f9ddfd3d
 def versions()->dict: # package → version
     "Versions of this library and of those that results depend on"
@@ -165,19 +179,30 @@ def _differences(was, now):
         b = now.networks.get(k, {})
         if any(b.get(o)!=a[o] for o in ('spec','params')): yield f'network {k}',a,b
 
+# %% ../../nbs/07_runs/04_training.ipynb #df521e7e
+def _moved(was, now):
+    "Hardware and versions that differ between two `RunFacts`, in words"
+    a,b = (dict(hardware=o.hardware) | o.versions for o in (was, now))
+    return ', '.join(f'{k} was {v}, now {b[k]}' for k,v in a.items() if k in b and b[k]!=v)
+
 # %% ../../nbs/07_runs/04_training.ipynb #18bad006
 @contextmanager
 def old_run(
-    path:str|Path, # run folder
-    facts:RunFacts # facts of a run that would start now
+    path:str|Path,  # run folder
+    facts:RunFacts, # facts of a run that would start now
+    dls             # its `SemiDataLoaders`
 ):
-    "Open a run folder to resume it; raises `ValueError` if the data or the networks have changed"
+    "Open a run folder to resume it; raises `ValueError` if the data, their files or the networks have changed"
     path,run = Path(path),Run(path)
     for what,was,now in _differences(run.facts, facts):
         raise ValueError(f'{path}: {what} was {was!r:.200}, now {now!r:.200}; restore the original, or start a new run')
+    if other := other_files(read_contents(path), split_contents(dls)):
+        raise ValueError(f'{path}: {other}; restore the files that the run began with, or start a new run')
     trained = (path/'history.csv').exists() and not has_checkpoint(path)
     if trained and run.config.checkpoint is None:
         raise ValueError(f'{path}: was trained without checkpoints, so it cannot resume; remove it, and train again')
+    if moved := _moved(run.facts, facts):
+        warnings.warn(f'{path}: {moved}; the results of an uninterrupted run may differ in the last digits')
     yield path
 
 # %% ../../nbs/07_runs/04_training.ipynb #976ff37c
@@ -266,6 +291,7 @@ def _fit(learn, c, cbs=()):
 def _begin(path, c, facts, dls):
     write_config(path, c, facts)
     dls.split.write(path)
+    write_contents(path, dls)
     if c.val is not None: write_list(path/'val.txt', dls.source.val, f'held out for validation: {c.val}')
 
 # %% ../../nbs/07_runs/04_training.ipynb #19478fb5
@@ -292,17 +318,27 @@ def _fit_and_write(path, c, learn, facts, begun, resume):
     _end(path, c, learn)
 
 # %% ../../nbs/07_runs/04_training.ipynb #eb4297d4
+_PLACES = ('data','labelled','val','parent') # may be different paths to the same
+
+def _in_common(c, facts):
+    "All that must be the same in processes that train together"
+    return {k:v for k,v in asdict(c).items() if k not in _PLACES} | {k:getattr(facts, k) for k in _SAME}
+
 def _run(path, c, cbs, how, resume=False):
     c,writes,how = settled(c),not rank_distrib(),how | dict(device=join_launch(how.get('device')))
     begun = Run(path).facts.networks if resume and has_checkpoint(path) else {}
     learn = _learner(path, c, begun, cbs, how)
     if c.labelled is None: c = replace(c, labelled=default_share(learn.dls.source)) # a resumed run repeats it
     facts = run_facts(learn)
-    folder = nullcontext() if not writes else old_run(path, facts) if resume else new_run(path)
-    with distributed(learn, c.sync_bn), folder:
-        if begun: learn.resume(path/'checkpoint')
-        if not writes: return _fit(learn, c)
-        _fit_and_write(path, c, learn, facts, begun, resume)
+    folder = nullcontext() if not writes else old_run(path, facts, learn.dls) if resume else new_run(path)
+    with distributed(learn, c.sync_bn):
+        check_same(_in_common(c, facts))
+        with folder:
+            if begun:
+                learn.resume(path/'checkpoint')
+                check_same(dict(checkpoint=learn.resuming['where'])) # each machine may read a copy
+            if not writes: return _fit(learn, c)
+            _fit_and_write(path, c, learn, facts, begun, resume)
     return Run(path)
 
 # %% ../../nbs/07_runs/04_training.ipynb #34a52004
@@ -323,5 +359,6 @@ def resume_run(
 )->Run:
     "Finish an interrupted run; raises `ValueError` if it has ended, or if its data or networks have changed"
     run = Run(path)
-    run.check_unfinished()
-    return _run(run.path, run.config, cbs, loaders, resume=True)
+    with nullcontext() if rank_distrib() else only_writer(path), _same_threads(run.facts.hardware):
+        run.check_unfinished()
+        return _run(run.path, run.config, cbs, loaders, resume=True)

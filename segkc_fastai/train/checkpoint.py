@@ -28,7 +28,7 @@ from fastai.optimizer import OptimWrapper
 from fastai.torch_core import get_model, rank_distrib, set_seed, to_device
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from ..core.files import STATE, check_format, replacing
+from ..core.files import STATE, check_format, may_write, replacing
 from ..core.task import check_classes
 from ..models.weights import differences, read_header
 
@@ -84,7 +84,7 @@ def _full_disk(path, tensors):
         f'{free:.1f} MiB are free. The last one is intact: make room, then resume from it')
 
 # %% ../../nbs/05_train/05_checkpoint.ipynb #5f2d7b89
-FORMAT = 2
+FORMAT = 3
 _CHECKPOINT = 'segkc checkpoint'
 
 def save_state(
@@ -107,6 +107,8 @@ def save_state(
 def _upgraded(s, n):
     "Convert a state of format `n` to the current format"
     if n<2 and 'monitor' in s.get('callbacks', {}): s['callbacks']['probe_recorder'] = s['callbacks'].pop('monitor')
+    for cb in s.get('callbacks', {}).values() if n<3 else ():
+        if isinstance(cb.get('text'), dict): cb['size'] = {k:len(v.encode()) for k,v in cb.pop('text').items()}
     return s
 
 # %% ../../nbs/05_train/05_checkpoint.ipynb #55516808
@@ -227,8 +229,9 @@ class Checkpoint(Callback):
     def before_fit(self): self.on,self.last = False,time.monotonic()
     def before_train(self): # not reached when only predicting or validating
         self.on = not hasattr(self.learn, 'lr_finder') and not rank_distrib()
-        if self.on: # a killed process leaves partial files
-            for f in self.path.glob(f'.{STATE}.*.part'): f.unlink()
+        if not self.on: return
+        may_write(self.path)
+        for f in self.path.glob(f'.{STATE}.*.part'): f.unlink() # left by a killed process
 
     def before_batch(self): self.pending = True
     def after_step(self): self.pending = False # not reached while gradients accumulate

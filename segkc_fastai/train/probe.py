@@ -6,7 +6,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/05_train/probe.html.md"""
 
 # %% auto #0
 __all__ = ['LARGEST', 'NUMBERS', 'PSEUDO', 'TABLES', 'probe_pairs', 'recorded_size', 'nearest', 'read_logits', 'ProbeRecorder',
-           'record_now', 'Probe']
+           'record_now', 'check_records', 'Probe']
 
 # %% ../../nbs/05_train/04_probe.ipynb #d49205b0
 import re, shutil, tempfile, weakref, zlib
@@ -19,7 +19,7 @@ from fastcore.basics import patch
 from fastai.callback.core import Callback
 from fastai.learner import Learner
 from fastai.torch_core import get_model, rank_distrib
-from ..core.files import damaged, plain_name, read_json, replacing, write_json, write_text
+from ..core.files import append_text, damaged, plain_name, read_json, replacing, whole_lines, write_json
 from ..core.task import IGNORE, as_task
 from ..data.labels import load_mask, read_image
 from ..data.sources import Pair, without_unreadable_masks
@@ -130,6 +130,8 @@ def _read_maps(f, network, i, size):
     names = [f'{network}/{k}/{i}' for k in ('label','confidence')]
     try:
         with np.load(f, allow_pickle=False) as z: return [_read_map(z, o, size) for o in names]
+    except FileNotFoundError:
+        raise FileNotFoundError(f'{f}: no longer there, as when a run resumes from an earlier moment; open the run again') from None
     except (BadZipFile, EOFError, KeyError, MemoryError, ValueError, zlib.error) as why:
         hint = 'copy the run folder again, or remove the file'
         raise ValueError(f'{f}: not a record of these images, or damaged ({why}); {hint}') from None
@@ -183,16 +185,15 @@ def _pseudo_rows(kept, classes):
 class _GrowingTables:
     "CSV files below `path` that grow with each record"
     def add_rows(self, file, df, cols):
-        df,new = df.assign(epoch=self.epochs, step=self.steps)[list(cols)],file not in self.text
+        df,new = df.assign(epoch=self.epochs, step=self.steps)[list(cols)],file not in self.size
         rows = df.to_csv(index=False, header=new, float_format='%.5f', lineterminator='\n')
-        self.text[file] = self.text.get(file, '') + rows
-        write_text(self.path/file, self.text[file])
+        self.size[file] = append_text(self.path/file, rows, self.size.get(file, 0))
     def take_back(self):
-        "Remove records and rows that are later than `text` and `steps`"
+        "Remove records and rows that are later than `size` and `steps`"
         for f in (self.path/'probe').glob('e*-s*.npz'):
             if int(f.stem.rpartition('-s')[2])>self.steps: f.unlink()
         for k in ('pseudo.csv', *(f'probe/{o}.csv' for o in TABLES)):
-            if k in self.text: write_text(self.path/k, self.text[k])
+            if k in self.size: append_text(self.path/k, '', self.size[k])
             else: (self.path/k).unlink(missing_ok=True)
 
 # %% ../../nbs/05_train/04_probe.ipynb #8c4f149a
@@ -215,7 +216,7 @@ def _write_probe_set(d, learn, n, threshold):
 class ProbeRecorder(_GrowingTables, Callback):
     "Let every network read the same few images after each epoch, and record the results in the folder of a run"
     order,run_valid,on = 70,False,False # after the run's clock
-    resumable = ('epochs','steps','text')
+    resumable = ('epochs','steps','size')
     def __init__(self,
         path:str|Path,      # folder to write to, created if missing
         n:int=16,           # number of images, at most
@@ -225,7 +226,7 @@ class ProbeRecorder(_GrowingTables, Callback):
         for k,v in dict(n=n, every=every).items():
             if v is not None and v<1: raise ValueError(f'{k}={v}: must be at least 1')
         self.path,self.n,self.every,self.threshold = Path(path),n,every,threshold
-        self.images,self.epochs,self.steps,self.text = None,0,0,{}
+        self.images,self.epochs,self.steps,self.size = None,0,0,{}
     def before_fit(self):
         self.on,first = not hasattr(self.learn, 'lr_finder') and not rank_distrib(),self.images is None
         if self.on and first: self.images = _write_probe_set(self.path/'probe', self.learn, self.n, self.threshold)
@@ -290,6 +291,14 @@ def _read_probe_set(f):
         raise damaged(f, 'names, sizes, truth and networks do not match')
     return d
 
+# %% ../../nbs/05_train/04_probe.ipynb #f4a8e672
+def check_records(
+    probe # `Probe`, or something like it
+):
+    "Raise `FileNotFoundError` if nothing has been recorded yet"
+    when = 'the first is written at the end of the first epoch'
+    if not probe.records: raise FileNotFoundError(f'{probe.path}: no record yet; {when}')
+
 # %% ../../nbs/05_train/04_probe.ipynb #a220ad12
 class Probe:
     "The records of a probe set; raises `FileNotFoundError` if nothing was recorded"
@@ -299,7 +308,7 @@ class Probe:
         run = _run_folder(path)
         self.path,self.title = run/'probe',run.name
         f,hint = self.path/'probe.json','train with probe=16, or add ProbeRecorder(folder) to a learner'
-        if not f.is_file(): raise FileNotFoundError(f'{run}: no probe images were recorded there (probe=0?); {hint}')
+        if not f.is_file(): raise FileNotFoundError(f'{run}: no probe images were recorded there (probe=0?), or not yet; {hint}')
         d = _read_probe_set(f)
         self.names,self.parts,self.sizes,self.has_truth = d['names'],d['parts'],d['sizes'],d['truth']
         self.task,self.networks,self.deployed,self.threshold = d['task'],d['networks'],d['deployed'],d['threshold']
@@ -325,8 +334,9 @@ class Probe:
         network:str, # one of `networks`
         i:int        # of the image
     )->tuple: # label (H,W) uint8, confidence (H,W) uint8: 255 times the probability, rounded
-        "Label and confidence of a network on an image; raises `ValueError` for an unknown network"
+        "Label and confidence of a network on an image; raises `ValueError` for an unknown network, `FileNotFoundError` before the first record"
         if network not in self.networks: raise ValueError(f'{network=}: choose from {", ".join(self.networks)}')
+        check_records(self)
         (e,s),i = self.records[record],range(len(self))[i]
         return tuple(_read_maps(self.path/f'e{e:04}-s{s:06}.npz', network, i, self.sizes[i]))
 
@@ -345,7 +355,7 @@ def thumbnail(self:Probe,
 def _read_rows(f, columns):
     "A table as a data frame; raises `ValueError` if it is unreadable, or lacks one of `columns`"
     hint = 'copy the run folder again'
-    try: df = pd.read_csv(f)
+    try: df = pd.read_csv(whole_lines(f))
     except ValueError as e:
         why = ' '.join(str(e).split())
         raise ValueError(f'{f}: not readable as a table ({why}); {hint}') from None
@@ -369,6 +379,7 @@ def per_image(self:Probe,
     network:str=None # the deployed one by default
 )->pd.DataFrame: # index: image
     "Loss, error, entropy, confidence, kept and disagreement of each image"
+    check_records(self)
     df,(e,s) = self.table('images'),self.records[record]
     rows = df[(df.epoch==e)&(df.step==s)&(df.network==(network or self.deployed))]
     return rows.set_index('image')[[*NUMBERS,'disagreement']]

@@ -13,6 +13,7 @@ from fastcore.basics import patch
 from seaborn import color_palette
 from ..core.task import check_classes
 from ..runs.folder import Run, as_run, not_comparable, run_results
+from ..train.probe import check_records
 from .assets import script, style
 from .disagreement import PairExplorer
 from .explorer import guarded
@@ -22,9 +23,7 @@ def shared_names(
     probes # `Probe`s
 )->list:
     "Images that all probes have; raises an error that says which probe does not fit"
-    later = 'no record yet; the first is written at the end of the first epoch'
-    for p in probes:
-        if not p.records: raise FileNotFoundError(f'{p.path}: {later}')
+    for p in probes: check_records(p)
     first,*others = probes
     for p in others: check_classes(p.task.classes, first.task.classes, p.path, first.path)
     names = [n for n in first.names if all(n in p.names for p in others)]

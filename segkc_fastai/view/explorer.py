@@ -15,6 +15,7 @@ import numpy as np, pandas as pd, traitlets as T
 from fastcore.basics import patch
 from ipywidgets import HTML, VBox
 from ..models.cohort import main_pair
+from ..train.probe import check_records
 from .loss_views import LossViews, output_panel, why_no_views
 from .navigator import Navigator, thumbnails
 from .readings import Readings, open_probe, recall
@@ -36,8 +37,7 @@ class ProbeReader:
     "The maps and numbers of a probe set at the record that the head `nav` shows"
     def __init__(self, of):
         self.of,self.probe,self.memo,self.recent = of,self.open(of),{},{}
-        if self.probe.records: return
-        raise FileNotFoundError(f'{self.probe.path}: no record yet; the first is written at the end of the first epoch')
+        check_records(self.probe)
 
     def open(self, of): return open_probe(of)
     def title(self): return self.probe.title

@@ -114,11 +114,11 @@ def _lacking(fig):
 
 # %% ../../nbs/09_view/04_figures.ipynb #c8f1215c
 def trim_grid(
-    fig # a figure of images alone
+    fig # a figure of images alone, with constrained layout
 ):
     "Set the height that the images need at the present width, in up to three attempts; returns the figure"
     for _ in range(3):
-        fig.draw_without_rendering()
+        fig.get_layout_engine().execute(fig)
         more = _lacking(fig)
         if abs(more)<.02: break
         w,h = fig.get_size_inches()
@@ -314,6 +314,17 @@ def who_teaches_whom(
     fig.legend(handles=handles, loc='outside lower center', ncols=min(len(handles), 4), frameon=False, fontsize=8)
     return fig
 
+# %% ../../nbs/09_view/04_figures.ipynb #1b8967e5
+_DOTS = 200 # per inch of a PNG
+
+def _fix_layout(fig):
+    "Compute the layout of a figure now, at the resolution of a PNG, and never again"
+    if not (engine := fig.get_layout_engine()): return
+    was,fig.dpi = fig.dpi,_DOTS
+    engine.execute(fig)
+    fig.dpi = was
+    fig.set_layout_engine(None)
+
 # %% ../../nbs/09_view/04_figures.ipynb #af837c6a
 def save_figure(
     fig,
@@ -322,7 +333,8 @@ def save_figure(
 ): # the path, or a list of them if `formats` has any
     "Write a figure, each file completely or not at all, and close it"
     paths = [Path(f'{path}.{o}') for o in formats] or [Path(path)]
+    _fix_layout(fig)
     for p in paths:
-        with replacing(p) as tmp: fig.savefig(tmp, format=p.suffix[1:], dpi=200 if p.suffix=='.png' else 300)
+        with replacing(p) as tmp: fig.savefig(tmp, format=p.suffix[1:], dpi=_DOTS if p.suffix=='.png' else 300)
     plt.close(fig)
     return paths if formats else paths[0]

@@ -87,7 +87,7 @@ function partNames(v, {of: [a, b]}) {
 function legendItem(p, name, background, cls) {
   const item = el(p.scale, 'span', 'part')
   el(item, 'i', cls).style.background = background
-  item.append(`${name} `)
+  el(item, 'span').textContent = name
   item.title = name
   return el(item, 'b')
 }
