@@ -14,6 +14,7 @@ from segkc_fastai.cli import main
 from segkc_fastai.data.loaders import SegDataset, SemiDataLoaders
 from segkc_fastai.runs.grid import find_or_train
 from segkc_fastai.methods.registry import METHODS, make_method
+from segkc_fastai.core import tensors
 from segkc_fastai.train import checkpoint
 from segkc_fastai.train.checkpoint import STATE, Checkpoint, load_state, save_state
 from segkc_fastai.train.learner import dual_learner
@@ -227,7 +228,7 @@ def test_full_disk_simulated(tmp_path, monkeypatch, error):
         path.write_bytes(b'x'*99)
         raise error
     save_state(tmp_path/'c', dict(a=torch.zeros(9)))
-    monkeypatch.setattr(checkpoint, 'save_file', half)
+    monkeypatch.setattr(tensors, 'save_file', half)
     check_full(tmp_path/'c', lambda: save_state(tmp_path/'c', dict(a=torch.zeros(2**20))))
 
 RUN = SMALL|dict(senior=CNN, size=SIZE, method_args=dict(warmup=.2, ramp=.2), probe=2)

@@ -157,3 +157,9 @@ def test_out_of_memory(scenes, error):
     "Promised: A lack of memory names the argument to lower. Attacked: Errors of CUDA and of the CPU's allocator"
     learn = learner(scenes)
     with learn.no_bar(), learn.no_logging(), pytest.raises(MemoryError, match=r'^out of memory in steps of 4 images of 64 × 96; pass bs=2 with accumulate=2, or size=\(44,67\)$'): learn.fit(1, cbs=Fails(error))
+
+def test_out_of_memory_with_loaders_put_together_by_hand(scenes):
+    "They state no size of crops"
+    learn = learner(scenes)
+    learn.dls.size = None
+    with learn.no_bar(), learn.no_logging(), pytest.raises(MemoryError, match='^out of memory in steps of 4 images; pass bs=2 with accumulate=2$'): learn.fit(1, cbs=Fails(torch.OutOfMemoryError('')))

@@ -8,6 +8,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/01_core/tensors.html.md"""
 __all__ = ['plain_tensor', 'device_of', 'place', 'save_tensors']
 
 # %% ../../nbs/01_core/05_tensors.ipynb #5ec8e884
+import os
 from pathlib import Path
 import torch
 from fastai.torch_core import TensorBase
@@ -40,7 +41,9 @@ def save_tensors(
     tensors:dict,  # name → tensor
     **head         # texts for its header
 ):
-    "Write tensors, completely or not at all; raises `OSError` if the disk is full"
+    "Write tensors, completely or not at all, also if the power fails; raises `OSError` if the disk is full"
     try:
-        with replacing(path) as tmp: save_file({k:v.contiguous() for k,v in tensors.items()}, tmp, metadata=head)
+        with replacing(path) as tmp:
+            save_file({k:v.contiguous() for k,v in tensors.items()}, tmp, metadata=head)
+            with open(tmp, 'r+b') as f: os.fsync(f.fileno())
     except SafetensorError as e: raise OSError(f'{path}: cannot be written ({e}); check the folder, and the room on the disk') from None

@@ -57,7 +57,8 @@ class EpochMeans(Callback):
     "Named terms and notes of a step, and their means over the epoch"
     sums = {} # name → (sum, number of steps that had it)
     def before_train(self): self.sums = {}
-    def before_batch(self): self.terms,self.notes = {},{}
+    def before_batch(self): self.release()
+    def release(self): self.terms,self.notes = {},{}
     def add(self, name, value, weight): self.terms[name] = (value,weight)
     def note(self, name, value): self.notes[name] = value
 
@@ -84,13 +85,13 @@ class SemiStep(EpochMeans):
         for dl in self.dls.loaders[::2]: dl.dataset.epoch = self.epochs
 
     def before_batch(self):
-        self.release()
+        super().before_batch()
         self.x_l,self.y_l = plain_tensor(self.learn.x),plain_tensor(self.learn.y)
         self.x_w,self.x_s,self.valid,self.box,self.masks,self.pseudo = None,None,None,None,None,{}
 
     def release(self):
         "Let go of the networks' outputs, and with them of the graph; views and pseudo labels remain to be looked at"
-        self.terms,self.notes = {},{}
+        super().release()
         self.labelled,self.unlabelled,self._whole,self.soft = None,None,None,{}
 
     def after_fit(self): self.release()

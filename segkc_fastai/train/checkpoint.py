@@ -8,7 +8,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/05_train/checkpoint.html.md"""
 __all__ = ['FORMAT', 'RESUMABLE', 'save_state', 'load_state', 'rng_state', 'set_rng_state', 'training_state', 'Checkpoint']
 
 # %% ../../nbs/05_train/05_checkpoint.ipynb #0d79d96c
-import errno, json, os, random, shutil, time
+import errno, json, random, shutil, time
 from collections import Counter
 from contextlib import contextmanager
 from functools import partial
@@ -26,10 +26,10 @@ from fastai.callback.training import GradientAccumulation
 from fastai.learner import Learner, Recorder
 from fastai.optimizer import OptimWrapper
 from fastai.torch_core import get_model, rank_distrib, set_seed, to_device
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from ..core.files import STATE, check_format, may_write, replacing
+from safetensors.torch import load_file
+from ..core.files import STATE, check_format, may_write
 from ..core.task import check_classes
+from ..core.tensors import save_tensors
 from ..models.weights import differences, read_header
 
 # %% ../../nbs/05_train/05_checkpoint.ipynb #90d6c721
@@ -95,11 +95,8 @@ def save_state(
     path,tensors = Path(path),{}
     text = json.dumps(_pack_state(state, '', tensors)).encode()
     tensors['json'] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
-    try:
-        with replacing(path/STATE) as tmp:
-            save_file(tensors, tmp, metadata=dict(format=f'{_CHECKPOINT} {FORMAT}'))
-            with open(tmp, 'r+b') as f: os.fsync(f.fileno())
-    except (OSError, SafetensorError) as e:
+    try: save_tensors(path/STATE, tensors, format=f'{_CHECKPOINT} {FORMAT}')
+    except OSError as e:
         if not _is_full(e): raise
         raise _full_disk(path, tensors) from None
 
