@@ -54,7 +54,6 @@ def _why(e):
     if not system: return ' '.join(str(e).split()) or type(e).__name__
     return f'{e.filename2 or e.filename!s:.200}: {e.strerror.lower()}; check the path and its permissions'
 
-# %% ../nbs/10_cli.ipynb #aa7e05e5
 def _check_launch(name):
     n = int(os.environ.get('WORLD_SIZE', 1))
     if n>1 and name!='train': raise ValueError(f'{name}: runs in one process, not in {n}; start it without a launcher')
@@ -116,7 +115,6 @@ def _import(src, out, /, **kw):
     print(f'Check: segkc audit {out}')
     if r.left: sys.exit(f'segkc: {len(r.left)} images were left out; {out}/import.md says why')
 
-# %% ../nbs/10_cli.ipynb #192664be
 @command('segkc export-labels masks photos labels.json', 'deploy.export_labels:export_labels')
 def _export_labels(masks, photos, out, /, **kw):
     "Write predicted masks as annotations, to be corrected in CVAT or another tool"
@@ -124,8 +122,7 @@ def _export_labels(masks, photos, out, /, **kw):
     print(f'{out}: {export_labels(masks, photos, out, **kw)} masks')
 
 # %% ../nbs/10_cli.ipynb #7b014b2d
-@command('segkc split data/street --labelled 1/8 --out data/eighth',
-    DataSettings, 'data.splits:split_source', but='src')
+@command('segkc split data/street --labelled 1/8 --out data/eighth', DataSettings, 'data.splits:split_source', but='src')
 def _split(data, /,
     out:str, # folder for labelled.txt, unlabelled.txt and, with --val, val.txt
     layout, labelled, val, seed, group, stratified
@@ -206,7 +203,6 @@ def _grid_config(settings, out, split, methods, adapt=lambda r: r):
     render(c)
     return c,how
 
-# %% ../nbs/10_cli.ipynb #575468a9
 def _published(config):
     from segkc_fastai.data.benchmarks import FAMILIES, load_source
     from segkc_fastai.runs.published import published
@@ -243,6 +239,18 @@ def _ablate(out, split, **settings):
     if (df := ablate(c, out, split=split, **how)) is None: return # submitted as jobs
     _print_files('Pictures', ablation_figures(out, split))
     check_finished(df, out)
+
+# %% ../nbs/10_cli.ipynb #b9061749
+@command('segkc forecast --data data/street --minutes 10', 'runs.forecast:forecast', RunConfig, but='config epochs seed sync_bn parent')
+def _forecast(out, seeds, minutes, steps, **settings):
+    "Forecast from short trainings what unlabelled images would bring; run again to resume; without --recipe, networks, size, bs and lr are those of nuclei"
+    from segkc_fastai.runs.settings import forecast_settings, render
+    render(c := forecast_settings(settings, out))
+    from segkc_fastai.runs.forecast import forecast
+    from segkc_fastai.view.forecast_figure import forecast_files
+    f = forecast(c, out, seeds, minutes, steps)
+    print(f.markdown())
+    _print_files('Files', forecast_files(f, out))
 
 # %% ../nbs/10_cli.ipynb #293d2ec4
 @command('segkc eval runs/first --split test --member all', 'runs.evaluating:evaluate_run')
@@ -337,14 +345,12 @@ def _lab(run, /, **kw):
     from segkc_fastai.view.lab import lab
     sys.exit(lab(run, **kw))
 
-# %% ../nbs/10_cli.ipynb #59a24267
 @command('segkc label runs/first next.txt', 'view.lab:label')
 def _label(run, names, /, **kw):
     "Open JupyterLab to label images, from the proposals of a run; accepts connections from this machine only"
     from segkc_fastai.view.lab import label
     sys.exit(label(run, names, **kw))
 
-# %% ../nbs/10_cli.ipynb #f64f68e5
 @command('segkc look runs/first photos', 'view.lab:look')
 def _look(run, images, /, **kw):
     "Open JupyterLab on a folder of images, with the networks of a run or of two; accepts connections from this machine only"
@@ -368,8 +374,7 @@ def _predict(path, folder, /, out, device, tile, **kw):
     sys.exit('\n'.join(why))
 
 # %% ../nbs/10_cli.ipynb #4befcbda
-@command('segkc export runs/first --to onnx --int8 data/street',
-    'deploy.export:export', 'deploy.export:quantise', but='tolerance data n weights')
+@command('segkc export runs/first --to onnx --int8 data/street', 'deploy.export:export', 'deploy.export:quantise', but='tolerance data n weights')
 def _export(path, /, *, to,
     int8:str=None, # folder of images and masks: also write an 8-bit version, and measure its loss of accuracy
     split, dynamic, **kw

@@ -169,10 +169,11 @@ def test_a_chain_of_three(runs, second, tmp_path, capsys):
     files,_ = all_figures([third.path], tmp_path/'figures')
     assert 'third-chain' in [o.stem for o in files]
 
-def test_configs_of_the_second_format_are_read(runs, tmp_path):
+@pytest.mark.parametrize('lacks', [('stop_if_failing',), ('stop_if_failing','parent')])
+def test_configs_of_older_formats_are_read(runs, tmp_path, lacks):
     run = Run(shutil.copytree(runs['one'].path, tmp_path/'old'))
     d = json.loads((run.path/'config.json').read_text())
-    assert d['format']==FORMAT==3
-    del d['settings']['parent']
-    (run.path/'config.json').write_text(json.dumps(d | dict(format=2)))
-    assert read_config(run.path)==(run.config, run.facts) and run.config.parent is None
+    assert d['format']==FORMAT==4
+    for k in lacks: del d['settings'][k]
+    (run.path/'config.json').write_text(json.dumps(d | dict(format=FORMAT-len(lacks))))
+    assert read_config(run.path)==(run.config, run.facts) and run.config.parent is None and not run.config.stop_if_failing

@@ -134,6 +134,12 @@ compare --data {data} --method-arg tau=1
 compare --data {data} --labelled 8,99
 ablate --data x
 ablate --data {data} --method-arg tau=1
+forecast --data x
+forecast --data {data} --method pcs
+forecast --data {data} --method supervised
+forecast --data {data} --labelled 3
+forecast --data {data} --labelled 8 --minutes 0
+forecast --data {data} --labelled 8 --out {data}/task.json
 eval x
 eval {run} --member boss
 eval {run} --data x

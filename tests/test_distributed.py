@@ -57,7 +57,8 @@ def measured(folder, name):
     fit(learn, 1, 0.)
     row = dict(zip(learn.recorder.metric_names[1:-1], map(float, learn.recorder.values[-1])))
     low_high = learn.seg_metrics.interval(learn.model.deployed)
-    return dict(row=row, interval=low_high, losses=list(map(float, learn.recorder.losses)), gradients=learn.gradients.first)
+    counts = {k:[n for o in v for n in o] for k,v in learn.training_guards.rows[0]['counts'].items()}
+    return dict(row=row, counts=counts, interval=low_high, losses=list(map(float, learn.recorder.losses)), gradients=learn.gradients.first)
 
 def digests(learn):
     "Parameters, buffers and the counter of EMA moves"
@@ -131,7 +132,7 @@ def test_two_halves_equal_one_batch(two, name):
     one,parts = measured(two[0], name),[torch.load(two[1]/f'{i}.pt')['measured'][name] for i in (0,1)]
     assert 0<one['row'].get('kept', .5)<=1 and any(k.startswith(('adaptors','members.assistant')) for k in one['gradients'])==(name in ('segkc','gta')) and one['interval']==parts[0]['interval']==parts[1]['interval']
     for o in parts:
-        assert o['row']==pytest.approx(one['row'], abs=1e-5) and o['losses']==pytest.approx(one['losses'], abs=1e-5)
+        assert o['counts']==one['counts'] and o['row']==pytest.approx(one['row'], abs=1e-5) and o['losses']==pytest.approx(one['losses'], abs=1e-5)
         assert set(o['gradients'])==set(one['gradients'])
         for k,g in one['gradients'].items(): assert torch.allclose(o['gradients'][k], g, rtol=1e-4, atol=1e-5), k
 

@@ -16,6 +16,7 @@ from segkc_fastai.data.labels import read_mask
 from segkc_fastai.data.loaders import SemiDataLoaders
 from segkc_fastai.data.sources import Pair
 from segkc_fastai.methods.registry import make_method
+from segkc_fastai.runs.folder import Run
 from segkc_fastai.train.learner import dual_learner
 from segkc_fastai.view.comparing import CompareExplorer
 from segkc_fastai.view.disagreement import DisagreementExplorer
@@ -39,6 +40,7 @@ def own(drawn_scenes, tmp_path_factory):
     how = dict(labelled='1/1', probe=6)
     train(d.parent/'pair', d, 'cps', **SMALL|how|dict(epochs=1))
     train(d.parent/'teacher', d, 'fixmatch', **ONE|how, method_args=dict(threshold=.7, warmup=0))
+    train(d.parent/'checked', d, 'fixmatch', **ONE|how, method_args=dict(threshold='checked:0.15', warmup=0))
     train(d.parent/'alone', d, 'supervised', **ONE|how)
     train(d.parent/'bare', d, 'supervised', **ONE|how|dict(probe=0))
     return d.parent
@@ -81,12 +83,56 @@ def test_the_threshold_of_the_run(own):
     assert PseudoLabelExplorer(own/'alone').nav.note.startswith('supervised teaches no pseudo labels')
     assert PseudoLabelExplorer(own/'pair', threshold=.4).viewer.threshold==.4
 
+def test_precision_by_class(own):
+    "With checked thresholds the curves by which the run chose them, otherwise those of the probe images with masks; and what is taught"
+    e,run = PseudoLabelExplorer(own/'checked'),Run(own/'checked')
+    df = run.certificates()
+    assert 0<df.certified.sum()<8 and df.images.max()<=4
+    assert e.nav.note.startswith(f'teacher teaches junior: labels of {df.certified.sum()} of 8 classes, each from its own confidence on')
+    assert e.viewer.threshold==np.float32(df.threshold[df.certified].min())
+    label,conf = e.probe.maps(-1, 'teacher', 0)
+    least = np.where(df.certified, df.threshold, 2)
+    assert np.array_equal(e.viewer.panels['taught'].confidence>0, conf>=255*least[label])
+    e.toggle_precision()
+    assert 'labelled images that were left out of training' in e.under.value and e.under.value.count('<li>')==8 and 'precision at least 15 % in 19 of 20, from ' in e.under.value
+    e.nav.network = 'junior'
+    assert 'the 3 images here that have a mask' in e.under.value and 'taught' not in e.viewer.panels
+    e.toggle_precision()
+    assert not e.under.value
+    photos = explore(own/'pair', own/'scenes'/'unlabelled'/'images', n=4, device='cpu', height=100)
+    assert isinstance(photos, DisagreementExplorer)
+    p = PseudoLabelExplorer(own/'pair')
+    assert 'taught' not in p.viewer.panels and 'precision by class' not in p.nav.why_not
+    p.probe.has_truth = [False]*6
+    assert p.why_not()['precision by class']=='no image here has a mask'
+
 def test_the_share_that_gta_drops_as_a_threshold(scenes, tmp_path):
     run = train(tmp_path/'gta', scenes, 'gta', **ONE, probe=4, method_args=dict(warmup=0))
     e = PseudoLabelExplorer(run)
     n = e.kept()[:,0].sum()/e.counts()[:,0,0].sum()
     assert e.network=='teacher' and n>=.8 and e.counts()[:,0,round(255*e.viewer.threshold)+1].sum()/e.counts()[:,0,0].sum()<=.8
     assert DisagreementExplorer(run).pair==('assistant','junior')
+
+def test_a_note_about_an_image_ends_with_it(own):
+    "That of a jump; and views are closed, with a plain line, on an image that the loss never saw"
+    e = PseudoLabelExplorer(own/'teacher')
+    line = e.nav.note
+    def click(what): e._clicked(None, dict(do=what), [])
+    def move(): e.nav.at = (e.nav.at+1)%6
+    click('rarest class')
+    assert e.nav.note.startswith('rarest in the probe set: ')
+    move()
+    assert e.nav.note==line
+    click('rarest class')
+    click('most kept' if e.most_kept()!=e.image else 'least kept')
+    assert e.nav.note==line
+    e.go(0)
+    click('views')
+    assert e.nav.pressed==['views'] and e.seen
+    e.go(3)
+    assert (e.seen,e.nav.pressed,e.nav.error)==(None,[],'') and e.nav.note.startswith(f'views closed: {e.probe.names[3]}: not among the unlabelled images')
+    e.go(1)
+    assert e.nav.note==line
 
 def test_a_cell_lists_its_images(own):
     e = DisagreementExplorer(own/'pair')
@@ -191,7 +237,8 @@ from segkc_fastai.view.exploring import explore
 e = explore('{own}/pair', '{own}/scenes/unlabelled/images', n=4, device='cpu', height=120)
 e''','''c = CompareExplorer(['{own}/'+k for k in ('alone','teacher','pair')], height=120)
 c.toggle_matrix()
-c'''
+c''','''from segkc_fastai.view.pseudo import PseudoLabelExplorer
+PseudoLabelExplorer('{own}/checked', height=120)'''
 
 def test_in_a_browser(lab, own):
     "Reasons are tooltips of disabled buttons, runs are chosen, and a cell of the matrix of all images leads to its images"
@@ -219,3 +266,11 @@ def test_in_a_browser(lab, own):
         page.wait_for_function(f"document.querySelector('{nb.cell(1)} .segkc-nav select.sort').value==='most of the cell'")
         note = page.inner_text(f'{nb.cell(1)} .segkc-nav .note')
         assert note.startswith('alone ') and ' × teacher ' in note and ' of 6 images' in note
+        button,figure = page.locator(f'{nb.cell(2)} .segkc-nav').get_by_role('button', name='precision by class'),page.locator(f'{nb.cell(2)} .widget-html svg')
+        assert [*canvases(page, f'{nb.cell(2)} .segkc[data-arrived]')][-1]=='taught' and not figure.count()
+        button.click()
+        figure.wait_for()
+        assert button.get_attribute('aria-pressed')=='true' and figure.bounding_box()['width']>500
+        assert page.locator(f'{nb.cell(2)} .widget-html li').count()==8 and 'in 19 of 20' in page.inner_text(f'{nb.cell(2)} .widget-html')
+        button.click()
+        figure.wait_for(state='detached')

@@ -1,7 +1,9 @@
 "Training never reads the masks of unlabelled images, and works with the tools of fastai"
+import gc
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 import numpy as np, matplotlib.pyplot as plt, pytest, torch
 from conftest import SMALL, train
 from fastai.callback.tracker import SaveModelCallback, EarlyStoppingCallback
@@ -11,10 +13,15 @@ from fastai.callback.core import Callback
 from fastai.callback.progress import CSVLogger
 from fastai.data.core import DataLoaders
 from fastai.torch_core import set_seed
-from segkc_fastai.data.loaders import SemiDataLoaders
+from segkc_fastai.core.task import Task
+from segkc_fastai.data.loaders import SegDataset, SemiDataLoaders
+from segkc_fastai.data.sources import Pair
 from segkc_fastai.methods.cps import cps
+from segkc_fastai.deploy.predict import Predictor
 from segkc_fastai.methods.losses import cross_entropy, pseudo_label_loss
-from segkc_fastai.models.cohort import encoder_split
+from segkc_fastai.methods.registry import METHODS, make_method
+from segkc_fastai.models.cohort import encoder_split, save_cohort
+from segkc_fastai.train.checkpoint import Checkpoint
 from segkc_fastai.train.learner import dual_learner
 from segkc_fastai.train.probe import Probe
 from segkc_fastai.view.interpretation import SegInterpretation
@@ -30,6 +37,46 @@ def learner(folder, **kw):
 def fit(learn, n=1, **kw):
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(n, 1e-3, **kw)
     return learn
+
+class Spied(Callback):
+    "Counts the tensors that any code reads from the device within a training step"
+    order,run_valid = -1000,False
+    def __init__(self, patch): self.patch,self.reads = patch,[]
+    def before_batch(self):
+        for k in ('item','cpu') if self.learn.iter else (): # the first step starts the unlabelled loader
+            def spy(t, *args, k=k, old=getattr(torch.Tensor, k)): return self.reads.append(k) or old(t, *args)
+            self.patch.setattr(torch.Tensor, k, spy)
+
+class Unspied(Callback):
+    order,run_valid = 1000,False
+    def after_batch(self): self.learn.spied.patch.undo()
+
+def test_a_step_reads_nothing_from_the_device(scenes, monkeypatch):
+    "Promised: A training step does not wait for its loss. Attacked: Every tensor read within the steps of a fit, also to draw bars"
+    learn,spied = learner(scenes),Spied(monkeypatch)
+    with learn.no_logging(): learn.fit(1, cbs=[spied, Unspied()])
+    assert spied.reads==[] and len(learn.recorder.losses)==4
+
+def test_pinned_batches_are_copied_beside_the_computation(scenes, monkeypatch):
+    "Promised: A batch goes to a GPU while the host goes on. Attacked: The arguments of each copy, of all loaders"
+    copies,to = [],torch.Tensor.to
+    def spy(t, *args, **kw):
+        if args and isinstance(args[0], torch.device): copies.append(kw.get('non_blocking'))
+        return to(t, *args, **kw)
+    dls = loaders(scenes)
+    monkeypatch.setattr(torch.Tensor, 'to', spy)
+    for dl in dls.loaders:
+        for dl.pin_memory in (True,False):
+            copies.clear()
+            dl.one_batch()
+            assert set(copies)=={dl.pin_memory}
+
+def test_loaders_hold_no_object_per_image():
+    "Promised: Loading processes share the list of images, however long. Attacked: The objects that a data set of 10 000 images consists of"
+    task = Task(['a','b'])
+    before = len(gc.get_objects())
+    ds = SegDataset((Pair(Path(f'images/{i}.png'), Path(f'masks/{i}.png')) for i in range(10_000)), task)
+    assert len(gc.get_objects())-before<1000 and ds.pairs[9_999]==Pair(Path('images/9999.png'), Path('masks/9999.png'))
 
 def test_masks_of_unlabelled_images_are_never_read(scenes, tmp_path):
     "Promised: Training never reads the masks of unlabelled images. Attacked: The same run with and without them"
@@ -149,14 +196,44 @@ def test_a_fit_leaves_no_tensors_behind(scenes):
 def test_what_a_learner_is_not_made_for(scenes):
     dls = loaders(scenes)
     with pytest.raises(TypeError, match='^dls of type DataLoaders: must be `SemiDataLoaders`'): dual_learner(DataLoaders(dls.train, dls.valid), method=cps(), **NETS)
-    with pytest.raises(TypeError, match='^junior of type Conv2d: must be a description, such as "resnet50.fpn", or a `Segmenter`'): dual_learner(dls, torch.nn.Conv2d(3, 8, 1), pretrained=False)
+    with pytest.raises(TypeError, match='^junior of type int: must be a description, such as "resnet50.fpn", or a `Segmenter`, or a module that returns logits'): dual_learner(dls, 18, pretrained=False)
     with pytest.raises(TypeError, match='^an image of type ndarray: must be the path of a file'): learner(scenes).predict(np.zeros((8,8,3), np.uint8))
+
+def plain(): return torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.BatchNorm2d(8), torch.nn.Conv2d(8, 8, 1))
+
+@pytest.mark.parametrize('name', METHODS)
+def test_plain_modules_train_where_logits_are_enough(scenes, tmp_path, name):
+    "Promised: A module that returns logits trains, or the message says why it cannot. Attacked: Every method, with one as each network"
+    def make():
+        m = make_method(name)
+        set_seed(0)
+        return dual_learner(loaders(scenes), plain(), plain() if 'senior' in m.members else None, m)
+    if name in ('gta','mkd','segkc','unimatch'):
+        with pytest.raises(ValueError, match=f"^(junior|senior) of type Sequential: method '{name}' reads .*, and a plain module returns logits alone; pass a description"): make()
+        return
+    learn = make()
+    with learn.no_bar(), learn.no_logging(): learn.fit(2, 1e-3, cbs=Checkpoint(tmp_path/'at', minutes=0))
+    again = make().resume(tmp_path/'at')
+    assert all(map(torch.equal, learn.model.parameters(), again.model.parameters()))
+    with pytest.raises(ValueError, match='a Sequential has no description'): save_cohort(learn.model, tmp_path)
+    assert Predictor(learn.deploy(), learn.dls.task).predict(learn.dls.valid_ds.pairs[0].image).mask.shape==(64,96)
+
+def test_plain_modules_cannot_be_frozen_and_return_whole_maps(scenes):
+    with pytest.raises(ValueError, match='^junior of type Conv2d: only an encoder can be frozen'): dual_learner(loaders(scenes), torch.nn.Conv2d(3, 8, 1), frozen=['junior'])
+    learn = dual_learner(loaders(scenes), torch.nn.Conv2d(3, 8, 1, stride=4))
+    with learn.no_bar(), learn.no_logging(), pytest.raises(ValueError, match=r'^Conv2d: returns \(4, 8, 16, 24\); must be logits of shape \(4, 8, 64, 96\)$'): learn.fit(1)
 
 @pytest.mark.parametrize('error', [torch.OutOfMemoryError('CUDA out of memory'), RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried")])
 def test_out_of_memory(scenes, error):
     "Promised: A lack of memory names the argument to lower. Attacked: Errors of CUDA and of the CPU's allocator"
     learn = learner(scenes)
     with learn.no_bar(), learn.no_logging(), pytest.raises(MemoryError, match=r'^out of memory in steps of 4 images of 64 × 96; pass bs=2 with accumulate=2, or size=\(44,67\)$'): learn.fit(1, cbs=Fails(error))
+
+def test_out_of_memory_in_a_validation(scenes):
+    learn = learner(scenes)
+    class Validating(Callback):
+        def before_validate(self): raise torch.OutOfMemoryError('')
+    with learn.no_bar(), learn.no_logging(), pytest.raises(MemoryError, match='^out of memory in a validation, in batches of 4 whole images; pass val_bs=2 to the loaders, or bs=2 with accumulate=2 to a run$'): learn.fit(1, cbs=Validating())
 
 def test_out_of_memory_with_loaders_put_together_by_hand(scenes):
     "They state no size of crops"

@@ -56,7 +56,7 @@ def test_adaptors_are_saved_with_the_cohort(scenes, tmp_path, variant):
     assert learn.model.adaptors and not any((p==7).any() for p in learn.model.adaptors.parameters())
 
 def test_a_threshold_above_one_keeps_nothing(scenes):
-    learn = one_step(learner(scenes, method=segkc(threshold=1.1, warmup=0, ramp=0)))
+    learn = one_step(learner(scenes, method=segkc(threshold=1.1, paste=False, warmup=0, ramp=0)))
     t = learn.last.terms
     assert t['cps_senior'][0]==t['cps_junior'][0]==0 and learn.last.notes['kept']==0 and t['kc_features_senior'][0]>0
 

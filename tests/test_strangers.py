@@ -311,14 +311,14 @@ def test_anything_in_json(made, tmp_path_factory, file):
     assert not wrong, wrong
 
 @pytest.mark.parametrize('file', ['config.json','probe/probe.json','card.json','task.json'])
-@pytest.mark.parametrize('text', ['', '{', '[]', '3', 'null', '"x"', '{"format": 4}', '{"format": "x"}', '{"format": null}', '{}', '['*100000, '{"classes": NaN}', '\ud800'])
+@pytest.mark.parametrize('text', ['', '{', '[]', '3', 'null', '"x"', '{"format": 5}', '{"format": "x"}', '{"format": null}', '{}', '['*100000, '{"classes": NaN}', '\ud800'])
 def test_json_that_is_none_of_ours(run, file, text):
     d = run if file!='task.json' else run/'data'
     d.mkdir(exist_ok=True)
     (d/file).write_text(text, errors='surrogatepass')
     call = lambda: load_task(d) if file=='task.json' else look(d)
     refused(call, Path(file).name)
-    if text=='{"format": 4}' and file!='task.json': refused(call, f'format 4, made by a newer version, and this one reads up to {3 if file=="config.json" else 1}; update segkc_fastai')
+    if text=='{"format": 5}' and file!='task.json': refused(call, f'format 5, made by a newer version, and this one reads up to {4 if file=="config.json" else 1}; update segkc_fastai')
 
 @pytest.mark.parametrize('text', ['', 'a', 'epoch,lr\n', 'epoch,lr,seconds,step,gib,junior_miou\n', 'epoch,lr,seconds,step,gib,junior_miou\nx,x,x,x,x,x\n', '"', 'a,b\n1,2,3\n1,2\n', '\0'])
 def test_histories(run, text):

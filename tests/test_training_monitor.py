@@ -251,9 +251,11 @@ INSIDE = "() => { const e = document.querySelector('.segkc-training'), right = e
 
 def test_three_columns_in_a_narrow_window(lab):
     "Also where the side bar of JupyterLab takes a third of it"
-    shutil.copytree(Path(__file__).parent/'runs_of_0_1'/'finished', lab.path/'finished')
+    run = shutil.copytree(Path(__file__).parent/'runs_of_0_1'/'finished', lab.path/'finished')
+    write_json(run/'warnings.json', dict(warnings=[line := 'epoch 2: hardly any label of senior is kept; lower the threshold']))
     with lab.run('narrow.ipynb', "from segkc_fastai.view.live import TrainingMonitor\nTrainingMonitor('finished')", warm=True) as nb:
         nb.page.wait_for_selector('.segkc-training .probe img', timeout=60000)
+        assert nb.page.locator('.segkc-training .warnings > div').all_inner_texts()==[line]
         for width in (1400,1000,700):
             nb.page.set_viewport_size(dict(width=width, height=900))
             nb.page.wait_for_timeout(300)

@@ -9,14 +9,16 @@ __all__ = ['plt', 'read_pair', 'SegDataset', 'check_masks', 'pad_batch', 'draw_r
            'SegDL', 'SemiDataLoaders', 'train_datasets']
 
 # %% ../../nbs/02_data/11_loaders.ipynb #3cdb598f
-import warnings
+import gc, os, warnings
+from collections.abc import Sequence
 from itertools import chain, islice
 from math import ceil
 from pathlib import Path
 import numpy as np, torch, torch.nn.functional as F
 from fastcore.basics import chunked, patch
-from fastai.torch_core import TensorImage, TensorMask, default_device, defaults, to_detach
+from fastai.torch_core import TensorImage, TensorMask, default_device, defaults, to_detach, to_device
 from fastai.data.core import TfmdDL, DataLoaders
+from fastai.data.load import _loaders
 from fastai.data.transforms import IntToFloatTensor
 from ..core.lazy import lazy
 from ..core.console import first_few
@@ -42,6 +44,9 @@ def _as_tensors(x, mask, decode):
     y = torch.zeros(x.size[::-1], dtype=torch.uint8) if mask is None else torch.from_numpy(decode(mask))
     return torch.from_numpy(np.array(x)).permute(2,0,1),y
 
+# %% ../../nbs/02_data/11_loaders.ipynb #7dfe50a5
+def _cycled(items, n): return (list(items)*ceil(n/len(items)))[:n]
+
 # %% ../../nbs/02_data/11_loaders.ipynb #d9f79ee4
 def _as_pair(o):
     if isinstance(o, Pair): return o
@@ -49,6 +54,18 @@ def _as_pair(o):
     except TypeError: raise TypeError(f'an image of type {type(o).__name__}: must be the path of a file, or a `Pair`; '
         'for arrays, tensors and PIL images there is `Predictor(learn.deploy(), learn.dls.task).predict`') from None
 
+class _Pairs(Sequence):
+    "`Pair`s, with their paths as bytes in two arrays"
+    def __init__(self, pairs):
+        pairs = list(pairs)
+        self.images,self.masks = (np.array([os.fsencode(p[i] or '') for p in pairs], dtype=bytes) for i in (0,1))
+    def __len__(self): return len(self.images)
+    def __getitem__(self, i):
+        if isinstance(i, slice): return [self[k] for k in range(*i.indices(len(self)))]
+        x,m = (os.fsdecode(o[i]) for o in (self.images, self.masks))
+        return Pair(Path(x), Path(m) if m else None)
+
+# %% ../../nbs/02_data/11_loaders.ipynb #4767af52
 class SegDataset:
     "Images with masks as byte tensors (3,H,W) and (H,W); an unlabelled image gets a mask of 0, and `IGNORE` on padding"
     def __init__(self,
@@ -57,7 +74,7 @@ class SegDataset:
         view=None,  # `WeakView`; None reads whole images
         seed=0      # of the views
     ):
-        self.pairs = [_as_pair(o) for o in pairs]
+        self.pairs = _Pairs(map(_as_pair, pairs))
         self.task,self.view,self.seed,self.epoch = task,view,seed,0
 
     def __len__(self): return len(self.pairs)
@@ -69,7 +86,15 @@ class SegDataset:
         else: x,y = _as_tensors(x, mask, decode)
         return TensorImage(x),TensorMask(y)
 
-    def new_empty(self): return SegDataset([], self.task, self.view, self.seed)
+    def new(self, pairs, epoch=0):
+        "The same kind of items, of other images"
+        res = SegDataset(pairs, self.task, self.view, self.seed)
+        res.epoch = epoch
+        return res
+    def new_empty(self): return self.new([])
+    def replace(self, pairs):
+        "Put other images in place of these, repeated to the same number"
+        self.pairs = _Pairs(_cycled(pairs, len(self)))
 
 # %% ../../nbs/02_data/11_loaders.ipynb #68d3a243
 def check_masks(
@@ -163,6 +188,17 @@ class SegDL(PictureDL):
     def to_detach(self, b, cpu=True, gather=True): return to_detach(b, cpu, gather=False) # fastai gathers each batch
     def shuffle_fn(self, idxs): return epoch_order(idxs, self.dataset.seed, self.dataset.epoch)
 
+    def __iter__(self):
+        self.randomize()
+        self.before_iter()
+        self.order = np.array(self.get_idxs())
+        for b in _loaders[self.fake_l.num_workers==0](self.fake_l): yield self.after_batch(self._on_device(tuple(b)))
+        self.after_iter()
+
+    def wif(self): gc.freeze() # or the first collection in a loading process would write to all that it shares
+    def _on_device(self, b): return b if self.device is None else to_device(b, self.device, non_blocking=self.pin_memory)
+    def sample(self): return (int(o) for i,o in enumerate(self.order) if i//self.bs%self.num_workers==self.offs)
+
     def get_idxs(self):
         idxs = super().get_idxs()[self.skip*self.bs:]
         if self.shuffle or self.processes==1: return idxs
@@ -201,8 +237,9 @@ class SemiDataLoaders(DataLoaders):
         "A loader of whole images for `items`: paths or `Pair`s"
         return self.valid.new(SegDataset(items, self.task), shuffle=False, num_workers=num_workers)
 
-# %% ../../nbs/02_data/11_loaders.ipynb #7dfe50a5
-def _cycled(items, n): return (list(items)*ceil(n/len(items)))[:n]
+    def weak_dl(self, items, epoch=0):
+        "A loader of one weak view of each of `items`, as training would draw them in this epoch"
+        return self.valid.new(self.train_ds.new(items, epoch), shuffle=False, num_workers=0)
 
 # %% ../../nbs/02_data/11_loaders.ipynb #3b8179ca
 def train_datasets(
@@ -271,11 +308,13 @@ def from_folder(cls:SemiDataLoaders,
     val=None,          # share, number, or text file of names to hold out for validation, if the data have no val
     group:str=None,    # regular expression on names: images with the same match stay together
     stratified:bool=False, # draw labelled images such that every class appears, where possible
+    unlabelled:int=None, # number of unlabelled images to draw at random; all by default
     **kwargs           # as for `from_lists`
 ):
     "Loaders from a folder of images and masks; raises `ValueError` or `FileNotFoundError` for faulty data"
     src = hold_out(load_source(path, task, layout), val, group, stratified)
     split,valid = split_source(src, labelled, seed, group, stratified),src.part('val')
+    if unlabelled is not None: split = split.limited(unlabelled, seed)
     check_sizes(split.labelled + valid + split.unlabelled)
     count_classes(split.labelled, src.task)
     _warn_of_padding(size, split.labelled[0].image)

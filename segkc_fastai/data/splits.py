@@ -168,6 +168,12 @@ class Split:
         "12 hex digits; equal for two runs exactly if they saw the same images in the same roles"
         return list_hash(self.labelled, self.unlabelled)
 
+    def limited(self, n:int, seed:int=0):
+        "The split with `n` of its unlabelled images, drawn at random; all of them if there are no more"
+        if n>=(m := len(self.unlabelled)): return self
+        keep = sorted(np.random.default_rng(seed).permutation(m)[:n])
+        return replace(self, unlabelled=[self.unlabelled[i] for i in keep], how=f'{self.how}; {n} of {m} unlabelled images')
+
     def write(self, path:str|Path):
         "Write `labelled.txt` and `unlabelled.txt` into the folder `path`; each is complete or not written at all"
         for k in ('labelled','unlabelled'):

@@ -10,21 +10,23 @@ __all__ = ['cps_terms', 'cps']
 # %% ../../nbs/04_methods/07_cps.ipynb #7e9f9a6a
 from .step import Method, PseudoLabels, views_of_unlabelled
 from .supervised import Supervised
+from .checked import as_threshold, checks
 from .fixmatch import PseudoSupervision, Kept
 
 # %% ../../nbs/04_methods/07_cps.ipynb #8b0f7634
 def cps_terms(
-    threshold:float, # τ
+    threshold,       # τ, as for `cps`
     **schedule       # weight, warmup and ramp of the two halves together
 )->list: # callbacks
     "Both halves of the loss, and the shares of pixels that are kept and on which the two networks agree"
-    half = lambda frm,to: PseudoSupervision(frm, to, f'cps_{to}', threshold=threshold, share=.5, **schedule)
-    return [half('junior','senior'), half('senior','junior'), Kept('senior', 'junior', threshold=threshold)]
+    tau = as_threshold(threshold, 'senior', 'junior')
+    half = lambda frm,to: PseudoSupervision(frm, to, f'cps_{to}', threshold=tau, share=.5, **schedule)
+    return [*checks(tau), half('junior','senior'), half('senior','junior'), Kept('senior', 'junior', threshold=tau)]
 
 # %% ../../nbs/04_methods/07_cps.ipynb #9dad98af
 def cps(
     weight:float=1.,        # λ, of the mean of the two halves
-    threshold:float=0.,     # τ: pseudo labels with lower confidence are ignored; 0 keeps all, as in the paper
+    threshold=0.,           # τ: pseudo labels with lower confidence are ignored; 0 keeps all, as in the paper; or "checked:0.95", see `Checked`
     cutmix:bool=True,       # paste boxes between unlabelled images
     paste:bool=True,        # paste labelled objects into the strong views, see `PasteLabelled`
     warmup:float=.5,        # share of the training on labelled images alone

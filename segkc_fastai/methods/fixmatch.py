@@ -10,7 +10,8 @@ __all__ = ['PseudoSupervision', 'kept_share', 'agreement', 'Kept', 'fixmatch']
 # %% ../../nbs/04_methods/05_fixmatch.ipynb #5ab5ff47
 import torch
 from ..core.parallel import denominator
-from .losses import pseudo_label_loss
+from .losses import pseudo_label_loss, threshold_at
+from .checked import as_threshold, checks, least_of
 from .step import Method, MoveEMA, PseudoLabels, StepCallback, Term, views_of_unlabelled
 from .supervised import Supervised
 
@@ -19,26 +20,27 @@ class PseudoSupervision(Term):
     "The learner learns the labeller's pseudo labels of at least `threshold` confidence"
     def __init__(self, labeller, learner, name='pseudo', threshold=0., **kwargs):
         super().__init__(**kwargs)
-        if not threshold>=0: raise ValueError(f'{threshold=}: must be 0 or more; above 1 nothing is kept')
-        self.labeller,self.learner,self.threshold,self.names = labeller,learner,threshold,(name,)
+        self.labeller,self.learner,self.threshold,self.names = labeller,learner,as_threshold(threshold, labeller),(name,)
 
     def links(self, method): return [(self.labeller, self.learner, 'pseudo labels')]
-    def keeps(self): return {self.labeller:(self.threshold,0)}
+    def keeps(self): return {self.labeller:(least_of(self.threshold, self.labeller),0)}
     def after_pred(self):
         s = self.step
         if s.unlabelled is None: return
         p,z = s.pseudo[self.labeller],s.unlabelled[self.learner].logits
-        s.add(self.names[0], pseudo_label_loss(z, p.label, p.confidence, p.valid, self.threshold), self.now)
+        least = least_of(self.threshold, self.labeller)
+        s.add(self.names[0], pseudo_label_loss(z, p.label, p.confidence, p.valid, least), self.now)
 
 # %% ../../nbs/04_methods/05_fixmatch.ipynb #6c44eb36
 def kept_share(
-    ps,              # `PseudoLabel`s of the same pixels
-    valid,           # (B,H,W) bool
-    threshold:float, # τ
-    n                # number of valid pixels
+    ps,         # `PseudoLabel`s of the same pixels
+    valid,      # (B,H,W) bool
+    thresholds, # τ of each: a number, or one per class (K,)
+    n           # number of valid pixels
 )->torch.Tensor: # scalar in 0…1
     "Share of valid pixels that are confident enough, averaged over labellers"
-    return sum((p.confidence>=threshold).float() for p in ps).mul(valid).sum()/(n*len(ps))
+    kept = sum((p.confidence>=threshold_at(t, p.label)).float() for p,t in zip(ps, thresholds))
+    return kept.mul(valid).sum()/(n*len(ps))
 
 # %% ../../nbs/04_methods/05_fixmatch.ipynb #2703a1b3
 def agreement(p, q, valid, n):
@@ -57,13 +59,13 @@ class Kept(StepCallback):
         s = self.step
         if s.unlabelled is None: return
         ps,n = [s.pseudo[k] for k in self.labellers],denominator(s.valid.sum())
-        s.note('kept', kept_share(ps, s.valid, self.threshold, n))
+        s.note('kept', kept_share(ps, s.valid, [least_of(self.threshold, k) for k in self.labellers], n))
         if len(ps)==2: s.note('agree', agreement(*ps, s.valid, n))
 
 # %% ../../nbs/04_methods/05_fixmatch.ipynb #e568e2ec
 def fixmatch(
     weight:float=1.,        # λ_u, of the pseudo labels
-    threshold:float=.95,    # τ: pseudo labels of lower confidence are dropped
+    threshold=.95,          # τ: pseudo labels of lower confidence are dropped; a number, or "checked:0.95", see `Checked`
     cap:float=None,         # decay of the teacher late in training, see `MoveEMA`; the release's is .996
     cutmix:bool=True,       # paste boxes between unlabelled images
     paste:bool=True,        # paste labelled objects into the strong views, see `PasteLabelled`
@@ -72,8 +74,9 @@ def fixmatch(
     criterion='ce'          # for labelled images, see `supervised`
 )->Method:
     "FixMatch (arXiv 2001.07685) with an EMA teacher, as in UniMatch V2's release; the teacher is deployed"
+    tau = as_threshold(threshold, 'teacher')
     views = views_of_unlabelled(PseudoLabels('teacher'), warmup, cutmix=cutmix, paste=paste, apart=True)
-    term = PseudoSupervision('teacher', 'junior', threshold=threshold, weight=weight, warmup=warmup, ramp=ramp)
-    terms = [Supervised(criterion), term, Kept('teacher', threshold=threshold)]
-    cbs = [*views, *terms, MoveEMA(cap, warmup)]
+    term = PseudoSupervision('teacher', 'junior', threshold=tau, weight=weight, warmup=warmup, ramp=ramp)
+    terms = [Supervised(criterion), term, Kept('teacher', threshold=tau)]
+    cbs = [*checks(tau), *views, *terms, MoveEMA(cap, warmup)]
     return Method('fixmatch', cbs, ('junior',), 'teacher', dict(teacher='junior'))

@@ -15,6 +15,8 @@ from ..models.cohort import ema_decay
 from ..core.parallel import denominator, gathered
 from ..core.tensors import plain_tensor
 from .step import Method, MoveEMA, PseudoLabels, Term, views_of_unlabelled
+from .losses import threshold_at
+from .checked import as_threshold, checks, least_of
 from .supervised import Supervised
 
 # %% ../../nbs/04_methods/09_gta.ipynb #def5a697
@@ -46,18 +48,19 @@ def assistant_loss(
 class Assistant(Term):
     "The assistant learns the teacher's pseudo labels"
     names = ('assistant',)
-    def __init__(self, drop=.2, **kwargs):
+    def __init__(self, drop=.2, threshold=0., **kwargs):
         super().__init__(**kwargs)
         if not 0<=drop<1: raise ValueError(f'{drop=}: must be a share of pixels, from 0 to below 1')
-        self.drop = drop
+        self.drop,self.threshold = drop,as_threshold(threshold, 'teacher')
 
     def links(self, method): return [('teacher','assistant','pseudo labels')]
-    def keeps(self): return dict(teacher=(0,self.drop))
+    def keeps(self): return dict(teacher=(least_of(self.threshold, 'teacher'),self.drop))
     def after_pred(self):
         s = self.step
         if s.unlabelled is None: return
         p,z = s.pseudo['teacher'],s.unlabelled['assistant'].logits
-        s.add('assistant', assistant_loss(z, p.label, p.confidence, p.valid, self.drop), self.now)
+        sure = p.confidence>=threshold_at(least_of(self.threshold, 'teacher'), p.label)
+        s.add('assistant', assistant_loss(z, torch.where(sure, p.label, IGNORE), p.confidence, p.valid, self.drop), self.now)
 
 # %% ../../nbs/04_methods/09_gta.ipynb #8ee96b51
 PRIVATE = dict(predictor=lambda net: net.predictor, classifier=lambda net: [net.classifier])
@@ -85,6 +88,7 @@ def copy_state(to, frm):
 # %% ../../nbs/04_methods/09_gta.ipynb #182237c2
 class HandOver(MoveEMA):
     "After each step move the teacher towards the student, then the student's features towards the assistant's"
+    reads = 'a mask predictor'
     def __init__(self, features=None, cap=None, warmup=0., private='predictor'):
         super().__init__(cap, warmup, most=.999)
         if features is not None and not 0<=features<=1: raise ValueError(f'{features=}: must be a decay from 0 to 1')
@@ -110,6 +114,7 @@ class HandOver(MoveEMA):
 # %% ../../nbs/04_methods/09_gta.ipynb #78b7590c
 def gta(
     drop:float=.2,      # share of the least confident pseudo labels, which are dropped
+    threshold=0.,       # τ: of lower confidence all are dropped before that; a number, or "checked:0.95", see `Checked`
     features:float=None,# α, decay of the student's features towards the assistant's, see `MoveEMA`; the release's is .999
     cap:float=None,     # β, decay of the teacher late in training; the release's is .999
     weight:float=1.,    # of the assistant's loss
@@ -120,6 +125,7 @@ def gta(
 )->Method:
     "GTA-Seg (arXiv 2301.07340): the student is the junior, its assistant of the same shape; the teacher is deployed"
     views = views_of_unlabelled(PseudoLabels('teacher'), warmup, cutmix=cutmix, apart=True)
-    terms = [Supervised(criterion, ('junior',)), Assistant(drop, weight=weight, warmup=warmup)]
-    cbs = [*views, *terms, HandOver(features, cap, warmup, private)]
+    tau = as_threshold(threshold, 'teacher')
+    terms = [Supervised(criterion, ('junior',)), Assistant(drop, tau, weight=weight, warmup=warmup)]
+    cbs = [*checks(tau), *views, *terms, HandOver(features, cap, warmup, private)]
     return Method('gta', cbs, ('assistant','junior'), 'teacher', dict(teacher='junior'), twins=dict(assistant='junior'))

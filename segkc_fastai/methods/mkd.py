@@ -13,11 +13,12 @@ __all__ = ['class_statistics', 'ClassCovariance', 'class_shift', 'semantic_augme
 import math, torch, torch.nn.functional as F
 from torch import nn
 from ..core.task import IGNORE
-from ..models.cohort import evaluating, on_coarsest_grid
+from ..models.cohort import on_coarsest_grid
 from ..core.parallel import total
 from ..core.tensors import plain_tensor
 from .losses import class_map, pseudo_label_loss
 from .step import Method, MoveEMA, PseudoLabels, Term, pseudo_label, views_of_unlabelled
+from .checked import as_threshold, checks, least_of
 from .supervised import Supervised
 from .fixmatch import Kept
 
@@ -142,12 +143,12 @@ def cross_losses(
     labels:dict,       # name → `PseudoLabel` before augmentation
     valid,             # (B,h,w) bool
     teachers:dict,     # student → its teacher, for both branches
-    threshold:float=0. # τ: teachers' labels of lower confidence are dropped
+    threshold=0.       # τ, of `as_threshold`: teachers' labels of lower confidence are dropped
 )->tuple: # two scalars
     "Losses to the other branch's teacher, and to the other student, each summed over both students"
     def learn(a, b, tau): return pseudo_label_loss(zs[a], zs[b].argmax(1), labels[b].confidence, valid, tau)
     (a,ta),(b,tb) = teachers.items()
-    return learn(a, tb, threshold)+learn(b, ta, threshold),learn(a, b, 0)+learn(b, a, 0)
+    return learn(a, tb, least_of(threshold, tb))+learn(b, ta, least_of(threshold, ta)),learn(a, b, 0)+learn(b, a, 0)
 
 # %% ../../nbs/04_methods/10_mkd.ipynb #ba5f8a18
 class TeachersLabel(PseudoLabels):
@@ -155,7 +156,7 @@ class TeachersLabel(PseudoLabels):
     def before_batch(self):
         s = self.step
         if s.x_w is None: return
-        with evaluating(self.cohort) as c: s.taught = c.outputs(torch.cat([s.x_l, s.x_w]), self.labellers)
+        s.taught = self.cohort.predictions(torch.cat([s.x_l, s.x_w]), self.labellers)
         s.pseudo = {k:pseudo_label(o.logits[len(s.x_l):], s.valid) for k,o in s.taught.items()}
 
 # %% ../../nbs/04_methods/10_mkd.ipynb #f5908e22
@@ -173,32 +174,32 @@ def all_on_loss_grid(
     return read|mixed,grid,area
 
 # %% ../../nbs/04_methods/10_mkd.ipynb #425961f7
-def _check_mkd(augment, threshold, grid, **weights):
+def _check_mkd(augment, grid, **weights):
     for k,v in weights.items():
         if not v>=0: raise ValueError(f'{k}={v}: must be 0 or more')
     known = augment in (None,'students','teachers','both')
     if not known: raise ValueError(f'{augment=}: must be students, teachers, both or None')
     if not 0<grid<=1: raise ValueError(f'{grid=}: must be a share of the classifier\'s grid, above 0 and at most 1')
-    if not threshold>=0: raise ValueError(f'{threshold=}: must be 0 or more; above 1 nothing is kept')
 
 # %% ../../nbs/04_methods/10_mkd.ipynb #f8634087
 class MutualDistillation(Term):
     "Each student learns from the other student and the other's teacher"
     names = ('mkd_teachers','mkd_students')
+    reads = 'a classifier and its input'
     teachers = dict(senior='senior_teacher', junior='junior_teacher')
     def __init__(self, teacher_weight=1.5, student_weight=1., strength=1.5, threshold=0., augment='both', grid=.5, **kwargs):
         super().__init__(share=.5, **kwargs)
         weights = dict(teacher_weight=teacher_weight, student_weight=student_weight, strength=strength)
-        _check_mkd(augment, threshold, grid, **weights)
+        _check_mkd(augment, grid, **weights)
         self.teacher_weight,self.student_weight = teacher_weight,student_weight
-        self.strength,self.threshold,self.grid = strength,threshold,grid
+        self.strength,self.threshold,self.grid = strength,as_threshold(threshold, *self.teachers.values()),grid
         groups = dict(students=self.teachers, teachers=self.teachers.values())
         self.augment = [k for g,ks in groups.items() if augment in (g,'both') for k in ks]
 
     def links(self, method):
         pairs = zip(self.teachers, [*self.teachers][::-1])
         return [(k, a, 'pseudo labels') for a,b in pairs for k in (b, self.teachers[b])]
-    def keeps(self): return {k:(self.threshold*(k not in self.teachers),0) for ks in self.teachers.items() for k in ks}
+    def keeps(self): return {k:(least_of(self.threshold, k) if k==t else 0,0) for s,t in self.teachers.items() for k in (s,t)}
     def statistics(self, members):
         shapes = {k:members[s].classifier.weight.shape[:2] for s,t in self.teachers.items() for k in (s,t)}
         return {f'{k}_classes':ClassCovariance(*v) for k,v in shapes.items() if k in self.augment}
@@ -228,7 +229,7 @@ def mkd(
     teacher_weight:float=1.5, # w_T, of the labels of the other's teacher
     student_weight:float=1.,  # w_S, of the labels of the other student
     strength:float=1.5,       # λ, of the augmentation at the end; 0 turns it off
-    threshold:float=0.,       # τ: teachers' labels of lower confidence are dropped
+    threshold=0.,             # τ: teachers' labels of lower confidence are dropped; a number, or "checked:0.95", see `Checked`
     augment='both',           # whose logits are augmented: students, teachers, both or None
     grid:float=.5,            # of the loss, as a share of the coarsest of the classifiers' grids
     cap:float=.6,             # decay of the teachers late in training
@@ -242,6 +243,6 @@ def mkd(
     term = MutualDistillation(*weights, threshold, augment, grid, warmup=warmup, ramp=ramp)
     teachers = term.teachers
     views = views_of_unlabelled(TeachersLabel(*teachers.values()), warmup, cutmix=cutmix)
-    kept = Kept(*teachers.values(), threshold=threshold)
-    cbs = [*views, Supervised(criterion), term, kept, MoveEMA(cap, warmup)]
+    kept = Kept(*teachers.values(), threshold=term.threshold)
+    cbs = [*checks(term.threshold), *views, Supervised(criterion), term, kept, MoveEMA(cap, warmup)]
     return Method('mkd', cbs, ema={t:k for k,t in teachers.items()})

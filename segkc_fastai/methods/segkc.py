@@ -69,6 +69,7 @@ class Consultation(Term):
 class FeatureConsultation(Consultation):
     "The learner's adapted features approach the teacher's"
     kind = 'kc_features'
+    reads = 'features'
     def __init__(self, *args, stage=-1, distance='cosine', **kwargs):
         super().__init__(*args, **kwargs)
         self.stage,self.distance = stage,distance
@@ -96,6 +97,7 @@ class PredictionConsultation(Consultation):
 # %% ../../nbs/04_methods/08_segkc.ipynb #e6567348
 class Fusion(StepCallback):
     "A member decodes its features plus a projection of another's"
+    reads = 'features'
     def __init__(self, learner, teacher, stage=-1): self.learner,self.teacher,self.stage = learner,teacher,stage
     def adaptors(self, members): return [Adaptor(members, self.teacher, self.learner, self.stage, fuse=True)]
     def links(self, method): return [(self.teacher, self.learner, 'decoded features')]
@@ -152,7 +154,7 @@ VARIANTS = dict(A=dict(), B=dict(features='senior', predictions='junior'), C=_C)
 def segkc(
     variant='A',            # one of `VARIANTS`; further arguments override its choices
     weight:float=1.,        # λ_cps, of cross pseudo supervision
-    threshold:float=0.,     # τ: pseudo labels of lower confidence are dropped
+    threshold=0.,           # τ: pseudo labels of lower confidence are dropped; a number, or "checked:0.95", see `Checked`
     cutmix:bool=True,       # paste boxes between unlabelled images
     paste:bool=True,        # paste labelled objects into the strong views, see `PasteLabelled`
     warmup:float=.5,        # share of the training on labelled images alone

@@ -11,6 +11,7 @@ __all__ = ['stage_share', 'Stages', 'self_training']
 from fastai.callback.schedule import ParamScheduler
 from .step import Method, PseudoLabels, StepCallback, views_of_unlabelled
 from .supervised import Supervised
+from .checked import as_threshold, checks
 from .fixmatch import PseudoSupervision, Kept
 
 # %% ../../nbs/04_methods/11_self_training.ipynb #81da5ce8
@@ -43,12 +44,13 @@ class Stages(StepCallback):
 def self_training(
     first:float=.5,         # share of the training in which the senior learns, 0 if it comes trained; the rest is the junior's
     weight:float=1.,        # of the pseudo labels
-    threshold:float=0.,     # τ: pseudo labels of lower confidence are dropped
+    threshold=0.,           # τ: pseudo labels of lower confidence are dropped; a number, or "checked:0.95", see `Checked`
     cutmix:bool=True,       # paste boxes between unlabelled images
     criterion='ce'          # for labelled images, see `supervised`
 )->Method:
     "Self-training in two stages, as in ST++ (arXiv 2106.05095) without its selection of images; the junior is deployed"
-    stages = Stages(first)
+    stages,tau = Stages(first),as_threshold(threshold, 'senior')
     views = views_of_unlabelled(PseudoLabels('senior'), first, cutmix=cutmix, apart=True)
-    term = PseudoSupervision('senior', 'junior', threshold=threshold, weight=weight, warmup=first)
-    return Method('self_training', [*views, Supervised(criterion), term, Kept('senior', threshold=threshold), stages])
+    term = PseudoSupervision('senior', 'junior', threshold=tau, weight=weight, warmup=first)
+    cbs = [*checks(tau), *views, Supervised(criterion), term, Kept('senior', threshold=tau), stages]
+    return Method('self_training', cbs)

@@ -29,6 +29,7 @@ def complementary_masks(
 class ComplementaryDropout(StepCallback):
     "Draw the channel masks of a learner for two strong views"
     order = CutMix.order
+    reads = 'features'
     def __init__(self, learner='junior'): self.learner = learner
 
     def before_batch(self):

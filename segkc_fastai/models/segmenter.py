@@ -6,8 +6,8 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/03_models/segmenter.html.md"""
 
 # %% auto #0
 __all__ = ['timm', 'smp', 'DECODERS', 'SegOutput', 'check_encoder', 'package_weights', 'padded_size', 'stages',
-           'image_statistics', 'Segmenter', 'check_crop', 'parse_spec', 'segmenter', 'spec_of', 'count_params',
-           'read_pixels', 'save_segmenter', 'load_segmenter']
+           'image_statistics', 'Segmenter', 'check_crop', 'parse_spec', 'PlainNetwork', 'segmenter', 'spec_of',
+           'count_params', 'read_pixels', 'save_segmenter', 'load_segmenter']
 
 # %% ../../nbs/03_models/03_segmenter.ipynb #7c2e05d6
 import difflib, json, re, warnings
@@ -276,15 +276,33 @@ def parse_spec(
     enc,dec,width = m.groups()
     return enc,dec,int(width) if width else None
 
+# %% ../../nbs/03_models/03_segmenter.ipynb #cda93298
+class PlainNetwork(nn.Module):
+    "A module that returns logits (B,K,H,W), as a network: (B,3,H,W) in 0…1 → `SegOutput` without features"
+    pretrained,frozen,stride,widths = False,False,1,()
+    def __init__(self, net, classes):
+        super().__init__()
+        self.encoder,self.decoder,self.config = nn.Identity(),net,dict(classes=classes)
+
+    def padded(self, size): return list(size)
+    def encode(self, x): return [x]
+    def decode(self, f, size)->SegOutput:
+        z,want = self.decoder(f[0]),(len(f[0]), self.config['classes'], *size)
+        found = tuple(z.shape) if isinstance(z, torch.Tensor) else type(z).__name__
+        if found!=want: raise ValueError(f'{type(self.decoder).__name__}: returns {found}; must be logits of shape {want}')
+        return SegOutput(z.float(), (), (), (), {})
+    def forward(self, x): return self.decode(self.encode(x), x.shape[-2:])
+
 # %% ../../nbs/03_models/03_segmenter.ipynb #55224d1d
 def segmenter(
-    spec,                  # "encoder+decoder:width", or a `Segmenter`, which is returned unchanged
+    spec,                  # "encoder+decoder:width", a `Segmenter`, or a module that returns logits
     classes:int,
     pretrained:bool=True,
     **kwargs               # as for `Segmenter`
 )->Segmenter:
-    "A network from its one-word description"
-    if isinstance(spec, nn.Module): return spec
+    "A network from its one-word description; a network is returned as it is"
+    if isinstance(spec, (Segmenter, PlainNetwork)): return spec
+    if isinstance(spec, nn.Module): return PlainNetwork(spec, classes)
     enc,dec,width = parse_spec(spec)
     return Segmenter(enc, dec or 'deeplabv3plus', classes, width, pretrained, **kwargs)
 
@@ -316,7 +334,9 @@ def save_segmenter(
     path:str|Path,  # a `.safetensors` file
     **meta          # JSON types to keep with it, such as `task=task.to_dict()`
 ):
-    "Write weights and description of a network"
+    "Write weights and description of a network; raises `ValueError` for a `PlainNetwork`, which has none"
+    if isinstance(net, PlainNetwork): raise ValueError(f'{path}: a {type(net.decoder).__name__} has no description to be read '
+        'back from; save the `state_dict()` of the module itself')
     head = dict(format=str(FORMAT), network=json.dumps(net.config), meta=json.dumps(meta))
     save_tensors(path, net.state_dict(), **head)
 

@@ -6,7 +6,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/07_runs/config.html.md"""
 
 # %% auto #0
 __all__ = ['SENIOR', 'RECORDS', 'FORMAT', 'LIFTS', 'DataSettings', 'hints', 'NetworkSettings', 'MethodSettings',
-           'ScheduleSettings', 'MachineSettings', 'RunConfig', 'RunFacts', 'write_config', 'lift_1', 'lift_2',
+           'ScheduleSettings', 'MachineSettings', 'RunConfig', 'RunFacts', 'write_config', 'lift_1', 'adding',
            'read_config']
 
 # %% ../../nbs/07_runs/01_config.ipynb #5324ca69
@@ -68,6 +68,7 @@ class ScheduleSettings:
     lr_ratio:Above0|None=None # lower the encoders' rate by this factor; by default 10 if one is pretrained, else 1
     schedule:Literal['one_cycle','poly']='one_cycle' # learning rate schedule; poly is usual in this field, with AdamW
     seed:Whole=0              # seed of split, order, views and initial weights
+    stop_if_failing:bool=False # stop when self-training is found to fail, see `TrainingGuards`; by default it is only reported
 
 # %% ../../nbs/07_runs/01_config.ipynb #28fc8e11
 RECORDS = ('probe','checkpoint')
@@ -137,7 +138,7 @@ class RunFacts:
     hardware:str
 
 # %% ../../nbs/07_runs/01_config.ipynb #93d3e0c5
-FORMAT = 3
+FORMAT = 4
 
 def write_config(path:str|Path, config:RunConfig, facts:RunFacts):
     "Write `config.json` into a run folder"
@@ -195,15 +196,16 @@ def lift_1(
     return dict(format=2, settings=_EARLY | d | records, facts=facts)
 
 # %% ../../nbs/07_runs/01_config.ipynb #54c0de51
-def lift_2(
-    d:dict, # of format 2
-    file    # its file, for messages
-)->dict: # of format 3
-    "A run without a parent; settings that are not an object are left for the reader to report"
-    s = d.get('settings')
-    return d | dict(format=3, settings=dict(parent=None) | s if isinstance(s, dict) else s)
+def adding(
+    **new # setting → its value in older runs
+): # function of a config and its file
+    "A lift to the next format, which has further settings; settings that are not an object are left for the reader to report"
+    def lift(d, file):
+        s = d.get('settings')
+        return d | dict(format=d['format']+1, settings=new | s if isinstance(s, dict) else s)
+    return lift
 
-LIFTS = {1:lift_1, 2:lift_2}
+LIFTS = {1:lift_1, 2:adding(parent=None), 3:adding(stop_if_failing=False)}
 
 # %% ../../nbs/07_runs/01_config.ipynb #9895cb77
 def read_config(

@@ -14,7 +14,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 from fastcore.basics import patch
-from ..core.files import STATE, damaged, read_json
+from ..core.files import STATE, damaged, read_json, whole_lines
 from ..core.lazy import lazy
 from ..core.task import LEAST_IMAGES, Task, as_task
 from .config import RunConfig, read_config
@@ -100,6 +100,39 @@ class Run(_Records):
         from segkc_fastai.evaluate.report import read_report
         file = self.path/f'eval-{split}-{member or self.deployed}.json'
         return read_report(file) if file.is_file() else None
+
+# %% ../../nbs/07_runs/02_folder.ipynb #f2012e5c
+@patch
+def warnings(self:Run)->list: # of sentences
+    "Ways in which the training was found to fail, see `TrainingGuards`"
+    file = self.path/'warnings.json'
+    return read_json(file, warnings=list)['warnings'] if file.is_file() else []
+
+# %% ../../nbs/07_runs/02_folder.ipynb #3c18aa16
+@patch
+def checked(self:Run):
+    "The curves behind checked thresholds, with a column `epoch`, and their target; None if they are not checked, or not yet"
+    from segkc_fastai.core.certify import stated_target
+    file,found = self.path/'checked.csv',stated_target(self.config.method_args.get('threshold'))
+    return (pd.read_csv(whole_lines(file)),found[0]) if found and file.is_file() else None
+
+@patch
+def certificates(self:Run):
+    "The last `certificates` of checked thresholds; None if they are not checked, or not yet"
+    from segkc_fastai.core.certify import certificates
+    if (found := self.checked()) is None: return None
+    df,target = found
+    return certificates(df[df.epoch==df.epoch.max()].reset_index(drop=True), target)
+
+@patch
+def method(self:Run):
+    "The `Method` of the run, with the thresholds that it has certified"
+    from segkc_fastai.core.certify import certified_by
+    from segkc_fastai.methods.registry import make_method
+    m,df = make_method(self.config.method, **self.config.method_args),self.certificates()
+    for cb in m.cbs if df is not None else ():
+        if hasattr(cb, 'use'): cb.use(certified_by(df))
+    return m
 
 # %% ../../nbs/07_runs/02_folder.ipynb #621b3483
 @patch

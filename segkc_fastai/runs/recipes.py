@@ -47,6 +47,7 @@ self_training.threshold  | 0      | 0      | ST++'s code: all pixels
 cps.weight               | 1      | 5      | CPS's code, with CutMix; 1.5 and 6 without
 cps.threshold            | 0      | 0      | CPS's code: all pixels
 cps.ramp                 | 0      | 0      | CPS's code: no ramp
+gta.threshold            | 0      | 0      | GTA-Seg's code: the least confident fifth is dropped instead
 gta.warmup               | 1/80   | 1/80   | GTA-Seg's code: 1 of 80 epochs; none is released for Cityscapes
 gta.features             | 0.999  | 0.999  | GTA-Seg's code
 gta.cap                  | 0.999  | 0.999  | GTA-Seg's code

@@ -9,6 +9,7 @@ __all__ = ['card_facts', 'card', 'card_row', 'compare_cards', 'chain_table']
 
 # %% ../../nbs/07_runs/03_run_card.ipynb #ba67cca4
 import math
+from ..core.certify import images_text, stated_target
 from ..core.markdown import markdown_table
 from .folder import not_comparable, run_results, start_of
 
@@ -44,8 +45,10 @@ def card_facts(
     rule = 'last epoch; deployed network chosen before training'
     nets = dict(networks=f.networks, deployed=f.deployed, selection=rule)
     how = dict(data=_card_data(f), training=_card_training(c, f, h), evaluate=c.evaluate)
+    df = run.certificates()
+    checked = {} if df is None else dict(checked=df.to_dict('records'))
     rest = dict(cost=_card_cost(f, h), versions=f.versions, results=results)
-    return dict(format=1, name=run.path.name, note=note) | method | nets | how | rest
+    return dict(format=1, name=run.path.name, note=note, warnings=run.warnings()) | method | nets | how | checked | rest
 
 # %% ../../nbs/07_runs/03_run_card.ipynb #74e7ae71
 def _arguments(d, between='='): return ', '.join(f'{k}{between}{v}' for k,v in d.items()) or 'defaults'
@@ -108,6 +111,24 @@ def _card_rows(f):
     how = dict(Training=_training_words(f['training']), Time=_cost_words(f['cost']), Versions=versions)
     return dict(Method=method) | nets | dict(Data=f'{data} images', Split=split) | how
 
+# %% ../../nbs/07_runs/03_run_card.ipynb #eeed81bc
+def _certificate(o):
+    "A cell of the table of checked thresholds"
+    images = images_text(o['images'])
+    if o['certified']: return f'≥ {o["threshold"]:g}, {images}'
+    return f'none: {100*o["low"]:.0f} % at best, {images}' if o['images'] else 'none: never labelled so'
+
+def _checked_table(f):
+    "Thresholds of each class and labeller, and what they promise"
+    rows = f.get('checked')
+    if not rows: return ''
+    nets = list(dict.fromkeys(o['labeller'] for o in rows))
+    cells = {(o['class'],o['labeller']):_certificate(o) for o in rows}
+    table = markdown_table(['class',*nets], [(k, *(cells[k,n] for n in nets)) for k in dict.fromkeys(k for k,_ in cells)], left=(0,))
+    target = 100*stated_target(f['method_args']['threshold'])[0]
+    return f'Pseudo labels were kept from the least confidence that certifies a precision of {target:g} % in 19 of 20 cases, on ' \
+        f'labelled images left out of training:\n\n{table}'
+
 # %% ../../nbs/07_runs/03_run_card.ipynb #ffd0b0c1
 def card(
     run,        # `Run`
@@ -120,7 +141,9 @@ def card(
     heads = ('mIoU on val' + ' (95 % interval)'*known, 'last epoch', f'epoch {r["best"]["epoch"]}, best of {f["deployed"]} on val')
     figures = ((k, *(_figure(r[o][k]) for o in ('last','best'))) for k in r['last'] if k!='epoch')
     done = markdown_table(('',''), _card_rows(f).items(), left=(0,1))
-    return '\n\n'.join(o for o in (f'# {f["name"]}', note, done, markdown_table(heads, figures)) if o) + '\n'
+    warned = '\n'.join(f'- Warning, {o}' for o in f['warnings'])
+    parts = f'# {f["name"]}',note,warned,done,markdown_table(heads, figures),_checked_table(f)
+    return '\n\n'.join(filter(None, parts)) + '\n'
 
 # %% ../../nbs/07_runs/03_run_card.ipynb #fe34da37
 def card_row(

@@ -115,7 +115,10 @@ class SharedStep(Callback):
     def after_step(self): _average(self.stats)
     def after_batch(self): SHARED.processes = 1
 
-    def after_train(self): _average([s for s,_ in self.learn.semi_step.sums.values()])
+    def after_train(self):
+        _average([s for s,_ in self.learn.semi_step.sums.values()])
+        if hasattr(self.learn, 'training_guards'):
+            for t in self.learn.training_guards.counts.values(): _summed(t)
     def after_validate(self):
         if not self.on: return
         dl,seg,rec = self.dls.valid,self.learn.seg_metrics,self.learn.recorder

@@ -34,6 +34,10 @@ class FusedAdam(Optimizer):
             ps = [p for p in group if p.grad is not None]
             for decays in (True,False): self._step([p for p in ps if self.state[p].get('do_wd', True)==decays], decays, **h)
 
+    def zero_grad(self):
+        for ps in self.param_lists:
+            for p in ps: p.grad = None
+
     def _means(self, p):
         s = self.state[p]
         for k in ('grad_avg','sqr_avg'): s[k] = _laid_out(s[k], p) if k in s else torch.zeros_like(p)

@@ -160,7 +160,7 @@ class FiniteLoss(NonFiniteGuard):
     @torch.no_grad()
     def before_step(self):
         if self.off or self.scaled: return
-        grads = [p.grad for p in self.model.parameters() if p.grad is not None]
+        grads = [p.grad for ps in self.opt.param_lists for p in ps if p.grad is not None]
         norm = get_total_norm(grads)
         if not self.passes(gradient=norm): raise CancelStepException
         if self.flights: # the norm has not arrived

@@ -9,14 +9,13 @@ __all__ = ['pair_counts', 'pair_totals', 'pair_text', 'PairCounts', 'PairExplore
            'DisagreementExplorer']
 
 # %% ../../nbs/09_view/14_disagreement.ipynb #7a83f6b3
-import io
 import matplotlib.pyplot as plt, numpy as np, pandas as pd, torch
 from PIL import Image
 from fastcore.basics import patch
 from ..core.task import IGNORE
 from ..models.cohort import main_pair
 from .explorer import Explorer, front_image, guarded, share, table_rows
-from .figures import PAGE, parts_task, styled
+from .figures import PAGE, figure_svg, parts_task, styled
 from .loss_views import is_probe
 from .overlay import PARTS, cross_counts, five_parts
 from .viewer import Panel
@@ -209,14 +208,6 @@ def draw_agreement(
     fig.legend(*[o[:24] for o in ax.get_legend_handles_labels()], loc='outside right center', fontsize=7)
     return fig
 
-# %% ../../nbs/09_view/14_disagreement.ipynb #72b5b17a
-def _svg(fig):
-    "A figure as HTML, at most 800 pixels wide; closes it"
-    f = io.StringIO()
-    fig.savefig(f, format='svg', transparent=False)
-    plt.close(fig)
-    return f'<div style="max-width:800px">{f.getvalue()[f.getvalue().index("<svg"):]}</div>'
-
 # %% ../../nbs/09_view/14_disagreement.ipynb #099bf62f
 def _directions(x):
     "At most three strongest directions, (3,D), of (n,D) centred features"
@@ -275,7 +266,7 @@ class DisagreementExplorer(PairExplorer):
         return draw_agreement(self.agreement(), self.probe.task.palette, self.nav.record, title)
 
     def curves(self): # shown under the viewer, or removed
-        self.under.value = '' if self.under.value else _svg(self.agreement_figure())
+        self.under.value = '' if self.under.value else figure_svg(self.agreement_figure())
 
     def toggles(self): return super().toggles() | {'agreement over epochs':bool(self.under.value), 'features':self.features_shown}
 

@@ -198,13 +198,17 @@ def guarded(f):
 # %% ../../nbs/09_view/12_explorer.ipynb #8cb7e25b
 class Scrubber(HeadAndViewer):
     "A viewer that follows its head"
-    _moving,score = False,None # score: column of the numbers under the thumbnails in the recorded order
+    _moving,_noted,score = False,None,None # image that the note describes; column of the numbers under the thumbnails in the recorded order
     def __init__(self, of, height=None, **kwargs):
         super().__init__(of, height, **kwargs)
         self.nav.observe(self._moved, ['record','at','network','sort'])
         self.nav.note = self.line()
         if self.score: self._sort(0)
         self.show()
+
+    def note(self, text, image=None):
+        "Write a line under the head, until another image is shown if it describes this one, and until another view is"
+        self.nav.note,self._noted = text,image
 
     def _sort(self, keep):
         "Order the images by the chosen number; image `keep` stays on display"
@@ -225,7 +229,7 @@ class Scrubber(HeadAndViewer):
         keep,self._moving = self.image,True
         try:
             self.network = self.nav.network
-            if change.name in ('record','network'): self.nav.note = self.line() # another one described another view
+            if change.name in ('record','network') or self._noted not in (None,self.image): self.note(self.line())
             if change.name!='at': self._sort(self._front() if change.name=='sort' else keep)
             self.show()
         finally: self._moving = False
@@ -275,11 +279,14 @@ class Controlled(Scrubber):
     def _clicked(self, _, msg, buffers):
         what = msg.get('do')
         if what=='look again': return self.refresh()
-        i = getattr(self, self.jumps[what])()
-        self.nav.pressed = [k for k,on in self.toggles().items() if on]
-        if i is not None: self.go(i)
+        before,i = self.nav.note,getattr(self, self.jumps[what])()
+        self.nav.pressed,note = self.on(),self.nav.note
+        if i is None: return
+        self.go(i)
+        if note!=before: self.note(note, i)
 
     def toggles(self)->dict: return {} # button → whether it is pressed
+    def on(self)->list: return [k for k,on in self.toggles().items() if on] # pressed buttons
 
     def png(self)->bytes: return self.viewer.png() # the picture that is saved with a notebook
     def figure(self): self.viewer.save_picture()
@@ -357,8 +364,9 @@ def toggles(self:Explorer)->dict: return dict(views=self.seen is not None)
 
 @patch
 def update_views(self:Explorer):
-    "Show the views of another image; without any they are removed, and the error is raised"
+    "Show the views of another image; without any they are removed, and a line under the head says why"
     try: self._show_views()
-    except ValueError:
+    except ValueError as e:
         self.toggle_views()
-        raise
+        self.nav.pressed = self.on()
+        self.note(f'views closed: {e}', self.image)

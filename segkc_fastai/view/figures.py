@@ -7,10 +7,10 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/09_view/figures.html.md"""
 # %% auto #0
 __all__ = ['COLUMN', 'PAGE', 'FORMATS', 'AGREE_TASK', 'ERRORS_TASK', 'styled', 'fit_text', 'outside_legend', 'legend',
            'trim_grid', 'finer', 'grid', 'parts_task', 'paint_pair', 'pair_legend', 'prediction_grid', 'error_grid',
-           'who_teaches_whom', 'save_figure']
+           'who_teaches_whom', 'save_figure', 'figure_svg']
 
 # %% ../../nbs/09_view/04_figures.ipynb #688bf966
-import functools, re, textwrap
+import functools, io, re, textwrap
 from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np, seaborn as sns
@@ -338,3 +338,11 @@ def save_figure(
         with replacing(p) as tmp: fig.savefig(tmp, format=p.suffix[1:], dpi=_DOTS if p.suffix=='.png' else 300)
     plt.close(fig)
     return paths if formats else paths[0]
+
+# %% ../../nbs/09_view/04_figures.ipynb #e3981f7e
+def figure_svg(fig)->str:
+    "A figure as HTML, at most 800 pixels wide; closes it"
+    f = io.StringIO()
+    fig.savefig(f, format='svg', transparent=False)
+    plt.close(fig)
+    return f'<div style="max-width:800px">{f.getvalue()[f.getvalue().index("<svg"):]}</div>'

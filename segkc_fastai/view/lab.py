@@ -48,6 +48,7 @@ from segkc_fastai.runs.folder import Run
 from segkc_fastai.view.disagreement import DisagreementExplorer
 from segkc_fastai.view.pseudo import PseudoLabelExplorer
 from segkc_fastai.view.comparing import CompareExplorer
+from segkc_fastai.view.embedding import EmbeddingMap
 from segkc_fastai.view.lab import if_possible
 from segkc_fastai.view.live import TrainingMonitor
 os.chdir({here!r}) # paths in the run's configuration start here
@@ -75,13 +76,24 @@ if_possible(DisagreementExplorer, run)
 ## The card
 ---
 Markdown((run.path/'card.md').read_text()) if (run.path/'card.md').is_file() else Markdown('The run has not finished.')
----
+'''
+
+# %% ../../nbs/09_view/20_lab.ipynb #3626bfcb
+_WORKBENCH += '''---
 ## Other runs
 
 Runs in the same folder that recorded probe images.
 ---
 runs = sorted(o.parent.parent for o in run.path.parent.glob('*/probe/probe.json'))
 if_possible(CompareExplorer, runs) if len(runs)>1 else Markdown('There is no other run.')
+---
+## All images
+
+Points near to each other are images that the network sees alike; a lasso selects some for a list. Before the first map the
+networks read every image, on a CPU several each second, and features.npz keeps what they found. To begin, set `read` to True.
+---
+read = (run.path/'features.npz').is_file()
+if_possible(EmbeddingMap, run) if read else Markdown('The images have not been read yet.')
 '''
 
 # %% ../../nbs/09_view/20_lab.ipynb #b6860548

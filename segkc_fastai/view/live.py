@@ -97,6 +97,7 @@ class TrainingCurves(anywidget.AnyWidget):
     running = traitlets.Dict().tag(sync=True)   # the current epoch: x, y of each column
     probe = traitlets.Dict().tag(sync=True)
     status = traitlets.Unicode().tag(sync=True)
+    warnings = traitlets.List().tag(sync=True)  # findings of `TrainingGuards`
     error = traitlets.Unicode().tag(sync=True)
     _key = traitlets.Unicode().tag(sync=True)   # of the picture that a live view hides
 
@@ -113,12 +114,13 @@ def _probe_figure(probe):
 def still_picture(
     chart:dict,   # of `panels`
     probe=None,   # `Probe`
-    status:str='' # how far the training is
+    status:str='',# how far the training is
+    warned=()     # findings of `TrainingGuards`
 )->str: # HTML, '' before there is anything to show
     "Curves, and probe images if there are any, as pictures"
     pics = [figure_html(draw_panels(chart), f'curves of {len(chart["x"])} epochs')] if chart.get('x') else []
     if probe is not None and probe.records: pics.append(figure_html(_probe_figure(probe), 'probe images'))
-    return '<br>'.join([html.escape(status), *pics]) if pics else ''
+    return '<br>'.join([*map(html.escape, (status, *warned)), *pics]) if pics else ''
 
 # %% ../../nbs/09_view/16_live.ipynb #1cbc68b3
 def _means_since(now, before):
@@ -160,6 +162,12 @@ class LiveView(Callback):
         if self.source is None: return _frame(self.rows, self.columns)
         return self.source.history if (self.source.path/'history.csv').is_file() else pd.DataFrame(columns=['epoch'])
 
+    @property
+    def warned(self)->list: # of sentences
+        "Findings of the guards so far, in this fit"
+        if self.source is not None: return self.source.warnings()
+        return list(self.learn.training_guards.found) if hasattr(self.learn, 'training_guards') else []
+
     def close(self):
         "Stop watching, and close the widget"
         self.closed.set()
@@ -172,7 +180,7 @@ class LiveView(Callback):
             self.widget.error = f'{type(e).__name__}: {e}'
             warnings.warn(f'TrainingMonitor could not draw; the training continues.\n{traceback.format_exc()}')
 
-    def _html(self): return still_picture(self.widget.chart, self.probe, self.widget.status)
+    def _html(self): return still_picture(self.widget.chart, self.probe, self.widget.status, self.widget.warnings)
     def _settle(self, result=None):
         "After the cell: end a fit that was interrupted, and draw the pictures"
         get_ipython().events.unregister('post_run_cell', self._settle)
@@ -204,7 +212,7 @@ class FolderWatch(LiveView):
 
     def _update(self, status):
         w,chart = self.widget,panels(self.history, self.total, self.own)
-        with w.hold_sync(): w.chart,w.running,w.status = chart,{},status # one message
+        with w.hold_sync(): w.chart,w.running,w.status,w.warnings = chart,{},status,self.warned # one message
         self._see()
 
     def _look_at_folder(self):
@@ -213,7 +221,7 @@ class FolderWatch(LiveView):
         gone = 'the folder is gone; a run that fails in its first epoch removes it'
         if not path.is_dir(): raise FileNotFoundError(f'{path}: {gone}')
         ended,csv = (path/'card.md').is_file(),path/'history.csv' # first the card, or the last row could be missed
-        stamp = ended,csv.stat().st_mtime_ns if csv.is_file() else None
+        stamp = ended,*(f.stat().st_mtime_ns if f.is_file() else None for f in (csv, path/'warnings.json'))
         if stamp==self.stamp and self.widget.chart: self._see()
         else:
             self.total = self.source.config.epochs

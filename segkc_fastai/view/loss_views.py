@@ -15,7 +15,6 @@ from fastai.torch_core import get_model
 from ..core.task import IGNORE
 from ..core.tensors import plain_tensor
 from ..methods.step import UnlabelledBatch
-from ..models.cohort import evaluating
 from ..runs.folder import as_run, run_loaders
 from .viewer import Panel, as_bytes
 
@@ -47,11 +46,10 @@ def unlabelled_loaders(
     return of.dls if isinstance(of, Learner) else _run_data(as_run(of))
 
 # %% ../../nbs/09_view/22_loss_views.ipynb #b42a5a96
-@torch.no_grad()
 def _learner_outputs(learn, x, names):
     "network → `SegOutput` for a float batch"
     c = get_model(learn.model)
-    with evaluating(c): return c.outputs(x.to(next(c.parameters()).device), list(names))
+    return c.predictions(x.to(next(c.parameters()).device), list(names))
 
 # %% ../../nbs/09_view/22_loss_views.ipynb #b7ebbd76
 class LossViews:

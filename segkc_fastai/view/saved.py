@@ -56,13 +56,13 @@ class KeptPicture:
     def show(self,
         widget # to display, `live` or one that contains it
     ):
-        "Display a widget, and the picture under it"
+        "Display a widget, then the picture under it, because drawing that may take a second or two"
         with suppress(RuntimeError): self.loop = asyncio.get_running_loop()
-        picture = self.draw()
-        self.live._key = hashlib.sha1(picture.encode()).hexdigest()[:12] if picture else secrets.token_hex(6)
         bundle = widget._repr_mimebundle_()
         bundle = bundle[0] if isinstance(bundle, tuple) else bundle
         display({k:v for k,v in bundle.items() if k!='text/plain'}, raw=True) # without the line of Python above the picture
+        picture = self.draw()
+        self.live._key = hashlib.sha1(picture.encode()).hexdigest()[:12] if picture else secrets.token_hex(6)
         handle = display(HTML(_static(picture, self.live._key)), display_id=True)
         if handle is not None: self.handles.append(handle)
 

@@ -29,14 +29,15 @@ function oncePerFrame(f) {
 export default {
   render({model, el: host}) {
     const root = el(host, 'div', 'segkc-training')
-    const parts = ['status', 'error', 'panels', 'constant', 'probe']
-    const [status, error, panels, constant, probe] = parts.map(k => el(root, 'div', k))
+    const parts = ['status', 'error', 'warnings', 'panels', 'constant', 'probe']
+    const [status, error, warnings, panels, constant, probe] = parts.map(k => el(root, 'div', k))
     const shown = hideStill(model)
     let gone = false
     const draw = () => {
       if (gone) return
       status.textContent = model.get('status')
       error.textContent = model.get('error')
+      warnings.replaceChildren(...model.get('warnings').map(o => el(null, 'div', '', o)))
       drawPanels(panels, model.get('chart'), model.get('running'))
       const same = model.get('chart').constant ?? []
       constant.textContent = same.length ? `in all epochs: ${same.join(' · ')}` : ''
@@ -45,7 +46,7 @@ export default {
     const pictures = () => showProbe(probe, model.get('probe'))
     const width = new ResizeObserver(soon)
     width.observe(root)
-    const events = 'change:chart change:running change:status change:error'
+    const events = 'change:chart change:running change:status change:error change:warnings'
     model.on(events, soon)
     model.on('change:probe', pictures)
     draw()
