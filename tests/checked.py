@@ -8,12 +8,11 @@ often a certificate is wrong: nbs/results/checked_coverage.csv. For nuclei and c
 shared/data beside the repository; the scenes are drawn."""
 import os, sys, warnings
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 import numpy as np, pandas as pd, torch
-from filelock import FileLock, Timeout
 from segkc_fastai.core.certify import EDGES, class_bounds, kept_and_right, stated_target
-from segkc_fastai.core.files import replacing
 from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.data.sources import Pair
 from segkc_fastai.methods.checked import edge_counts
@@ -24,10 +23,9 @@ from segkc_fastai.runs.evaluating import result
 from segkc_fastai.runs.folder import Run, run_loaders
 from segkc_fastai.runs.grid import find_or_train
 from segkc_fastai.runs.recipes import recipe
+from studies import DATA, RESULTS, ROOT, put, write_rows
 
-ROOT = Path(__file__).resolve().parents[1]
-DATA = Path(os.environ.get('SEGKC_DATA', ROOT.parent/'shared'/'data'))
-RUNS,RESULTS = Path('runs')/'checked',ROOT/'nbs'/'results'
+RUNS = Path('runs')/'checked'
 METHODS,SEEDS = ('unimatch','cps','segkc'),(0,1,2)
 THRESHOLDS = 0.,.8,.95,'checked:0.8','checked:0.9'
 SETTINGS = dict(scenes=dict(labelled='32'), nuclei=dict(labelled='13', epochs=8), camvid=dict(labelled='46', epochs=10))
@@ -77,18 +75,6 @@ def rows_of(data, method, threshold, seed):
 
 def run_name(method, threshold, seed): return f'{method}-{str(threshold).replace(":", "_")}-seed{seed}'
 
-def write_rows(data, *what):
-    "Write the rows of a run, unless they exist or another process is at it"
-    file = RUNS/data/f'{run_name(*what)}.csv'
-    file.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(f'{file}.lock', timeout=0):
-            if file.exists(): return
-            rows = pd.DataFrame(rows_of(data, *what))
-            print(rows.to_string(), flush=True)
-            with replacing(file) as f: rows.to_csv(f, index=False)
-    except Timeout: pass
-
 def coverage(run, labeller, rng, draws=400):
     "How often a class gets a certificate, and a wrong one, with so many images as witnesses: one row per number and target"
     kept,right = kept_and_right(image_counts(run, labeller))
@@ -108,16 +94,13 @@ def all_coverage(data):
         for k in make_method(method).keeps:
             yield from (dict(data=data, method=method, labeller=k) | o for o in coverage(run, k, np.random.default_rng(0)))
 
-def put(name, df):
-    "Replace the rows of some data sets in a table"
-    file = RESULTS/f'{name}.csv'
-    old = pd.read_csv(file) if file.exists() else df[:0]
-    with replacing(file) as f: pd.concat([old[~old.data.isin(set(df.data))], df]).to_csv(f, index=False, float_format='%.4f')
-
 if __name__=='__main__':
     warnings.filterwarnings('ignore')
     os.chdir(ROOT)
     sets = sys.argv[1:] or SETTINGS
-    for seed,data,method,tau in product(SEEDS, sets, METHODS, THRESHOLDS): write_rows(data, method, tau, seed)
-    for o in sets: put('checked', pd.concat([pd.read_csv(f) for f in sorted((RUNS/o).glob('*.csv'))]))
-    for o in sets: put('checked_coverage', pd.DataFrame(all_coverage(o)))
+    for seed,data,method,tau in product(SEEDS, sets, METHODS, THRESHOLDS):
+        file = RUNS/data/f'{run_name(method, tau, seed)}.csv'
+        if not file.exists(): write_rows(file, partial(rows_of, data, method, tau, seed))
+    for o in sets:
+        put(RESULTS/'checked.csv', pd.concat([pd.read_csv(f) for f in sorted((RUNS/o).glob('*.csv'))]), float_format='%.4f')
+        put(RESULTS/'checked_coverage.csv', pd.DataFrame(all_coverage(o)), float_format='%.4f')

@@ -21,9 +21,8 @@ from segkc_fastai.runs.recipes import recipe
 from segkc_fastai.view.charts import arm_bars
 from segkc_fastai.view.figures import save_figure
 from segkc_fastai.view.results import demo_grid
+from studies import DATA, ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
-DATA = Path(os.environ.get('SEGKC_DATA', ROOT.parent/'shared'/'data'))
 RUNS = Path('runs')/'evidence' # relative, because results name the list of labelled images
 SEEDS = 0,1,2
 ALL = tuple(METHODS)

@@ -19,9 +19,8 @@ from segkc_fastai.runs.grid import run_path
 from segkc_fastai.runs.recipes import Scenes, recipe
 from segkc_fastai.runs.trials import LEAST_STEPS, train_pairs
 from segkc_fastai.view.figures import COLUMN, save_figure, styled
+from studies import DATA, ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
-DATA = Path(os.environ.get('SEGKC_DATA', ROOT.parent/'shared'/'data'))
 RUNS,TABLES = Path('runs')/'forecasts',ROOT/'nbs'/'results'
 SEEDS,STEPS = (0,1,2),LEAST_STEPS # of the short trainings; full ones have 872 to 2424 steps
 

@@ -27,12 +27,11 @@ from segkc_fastai.runs.folder import Run
 from segkc_fastai.runs.recipes import recipe
 from segkc_fastai.view.figures import grid, save_figure
 from segkc_fastai.view.overlay import overlay
+from studies import DATA, ROOT
 try: from cleanlab.segmentation.filter import find_label_issues
 except ImportError: find_label_issues = None
 else: from cleanlab.segmentation.rank import get_label_quality_scores
 
-ROOT = Path(__file__).resolve().parents[1]
-DATA = Path(os.environ.get('SEGKC_DATA', ROOT.parent/'shared'/'data'))
 RUNS = Path('runs')/'label_noise' # relative, because settings name the lists of labelled images
 FILE = ROOT/'nbs'/'results'/'label_errors.csv'
 IMAGES,LABELLED,SHARE,BY,AREA = 300,240,.2,6,60 # all images, labelled ones, share with an error, pixels of a shift, smallest object

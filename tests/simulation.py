@@ -7,10 +7,10 @@ rounds are in nbs/results/next.csv, and drawn in nbs/images/next_labels.png. For
 folder that holds them, or shared/data beside the repository; the scenes are drawn."""
 import os, sys, warnings
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 import matplotlib.pyplot as plt, pandas as pd, seaborn as sns
-from filelock import FileLock, Timeout
-from segkc_fastai.core.files import replacing
+from filelock import FileLock
 from segkc_fastai.data.benchmarks import load_source
 from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.data.splits import split_source, write_list
@@ -19,10 +19,9 @@ from segkc_fastai.runs.evaluating import result
 from segkc_fastai.runs.grid import find_or_train
 from segkc_fastai.runs.recipes import recipe
 from segkc_fastai.view.figures import PAGE, outside_legend, save_figure, styled
+from studies import DATA, RESULTS, ROOT, put, write_rows
 
-ROOT = Path(__file__).resolve().parents[1]
-DATA = Path(os.environ.get('SEGKC_DATA', ROOT.parent/'shared'/'data'))
-RUNS,TABLE = Path('runs')/'simulation',ROOT/'nbs'/'results'/'next.csv'
+RUNS,TABLE = Path('runs')/'simulation',RESULTS/'next.csv'
 PICTURE = ROOT/'nbs'/'images'/'next_labels.png'
 SEEDS,COUNTS = (0,1,2),(8,16,24,32,40) # labelled images after each round
 PLAIN = dict(rarity=False, coverage=False)
@@ -56,23 +55,13 @@ def rounds(data, choice, seed):
 
 def simulate(data, choice, seed):
     "Write the rows of a chain, unless another process does"
-    file = RUNS/data/f'{list(CHOICES).index(choice)}-{seed}.csv'
-    file.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(f'{file}.lock', timeout=0):
-            rows = []
-            for o in rounds(data, choice, seed):
-                rows.append(o)
-                print(o, flush=True)
-                with replacing(file) as f: pd.DataFrame(rows).to_csv(f, index=False)
-    except Timeout: print(f'{file}: another process is at it')
+    write_rows(RUNS/data/f'{list(CHOICES).index(choice)}-{seed}.csv', partial(rounds, data, choice, seed))
 
 def gather(data):
     "Put the rounds that all chains of a data set have into the table"
     df = pd.concat([pd.read_csv(o) for o in sorted((RUNS/data).glob('*.csv'))], ignore_index=True)
     whole = df.groupby('labelled').choice.transform('size')==len(CHOICES)*len(SEEDS)
-    old = pd.read_csv(TABLE) if TABLE.exists() else df[:0]
-    with replacing(TABLE) as f: pd.concat([old[old.data!=data], df[whole]]).to_csv(f, index=False)
+    put(TABLE, df[whole])
 
 @styled
 def choice_curves(df):

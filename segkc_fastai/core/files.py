@@ -6,8 +6,8 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/01_core/files.html.md"""
 
 # %% auto #0
 __all__ = ['STATE', 'LOCK', 'checked_writes', 'may_write', 'replacing', 'write_text', 'write_json', 'append_text', 'whole_lines',
-           'damaged', 'check_format', 'FromFile', 'check_types', 'parse_json', 'read_json', 'plain_name',
-           'check_folder', 'fingerprint']
+           'append_rows', 'take_back', 'damaged', 'check_format', 'FromFile', 'check_types', 'parse_json', 'read_json',
+           'plain_name', 'check_folder', 'fingerprint']
 
 # %% ../../nbs/01_core/02_files.ipynb #00aba594
 import hashlib, io, json, os, shutil
@@ -84,9 +84,25 @@ def append_text(
         os.fsync(f.fileno()) # a checkpoint may state the position
         return f.tell()
 
+
 def whole_lines(path:str|Path)->io.BytesIO:
     "The complete lines of a file to which a process may be appending"
     return io.BytesIO(b''.join(o for o in Path(path).read_bytes().splitlines(True) if o.endswith(b'\n')))
+
+# %% ../../nbs/01_core/02_files.ipynb #793251b7
+def append_rows(
+    path:str|Path, # CSV file
+    df,            # data frame
+    at:int=0,      # number of bytes to keep
+    digits=5       # of decimals
+)->int: # number of bytes then
+    "Write rows to a table after its first `at` bytes, below a header if it keeps 0"
+    return append_text(path, df.to_csv(index=False, header=not at, float_format=f'%.{digits}f', lineterminator='\n'), at)
+
+def take_back(path:str|Path, at:int):
+    "Remove what follows the first `at` bytes of a file; all of it if they are 0"
+    if at: append_text(path, '', at)
+    else: Path(path).unlink(missing_ok=True)
 
 # %% ../../nbs/01_core/02_files.ipynb #d4a6ed01
 def damaged(

@@ -66,8 +66,12 @@ class Checked(StepCallback):
 
     @property
     def due(self): return self.on and self.epoch<RELEASE*self.n_epoch # are the networks still without the images left out?
+    @property
+    def witnesses(self): return [o for o in self.pairs if o.name in self.out]
     def before_train(self):
-        if self.on: self.dls.train_ds.replace([o for o in self.pairs if not (self.due and o.name in self.out)])
+        if not self.on: return
+        held = set(self.witnesses) if self.due else ()
+        self.dls.train_ds.replace([o for o in self.pairs if o not in held])
     def after_resume(self):
         self.estimate()
         self.before_train()
@@ -84,7 +88,7 @@ class Checked(StepCallback):
 def judge(self:Checked):
     "Count the labellers' mistakes on the images that are left out, and find the thresholds"
     found = {k:[] for k in self.labellers}
-    for x,y in self.dls.weak_dl([o for o in self.pairs if o.name in self.out]*self.views, self.learn.semi_step.epochs):
+    for x,y in self.dls.weak_dl(self.witnesses*self.views, self.learn.semi_step.epochs):
         for k,o in self.cohort.predictions(plain_tensor(x), self.labellers).items():
             p = pseudo_label(o.logits, None)
             found[k].append(edge_counts(p.label, p.confidence, plain_tensor(y), self.dls.c))

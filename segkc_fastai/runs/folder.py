@@ -128,10 +128,11 @@ def certificates(self:Run):
 def method(self:Run):
     "The `Method` of the run, with the thresholds that it has certified"
     from segkc_fastai.core.certify import certified_by
+    from segkc_fastai.methods.checked import Checked
     from segkc_fastai.methods.registry import make_method
     m,df = make_method(self.config.method, **self.config.method_args),self.certificates()
-    for cb in m.cbs if df is not None else ():
-        if hasattr(cb, 'use'): cb.use(certified_by(df))
+    for cb in m.cbs:
+        if isinstance(cb, Checked) and df is not None: cb.use(certified_by(df))
     return m
 
 # %% ../../nbs/07_runs/02_folder.ipynb #621b3483

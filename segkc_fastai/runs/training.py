@@ -23,7 +23,7 @@ try: import resource
 except ImportError: resource = None # not on Windows
 import segkc_fastai
 from ..core.certify import CURVE, stated_target
-from ..core.files import append_text, check_folder, may_write, write_json, write_text
+from ..core.files import append_rows, check_folder, may_write, take_back, write_json, write_text
 from ..core.task import check_classes
 from ..data.splits import default_share, list_hash, stated_names, write_list
 from ..methods.registry import make_method
@@ -119,14 +119,11 @@ class CheckedHistory(Callback):
     "Append the curves of checked thresholds to `checked.csv` whenever they are estimated"
     order,resumable = RunHistory.order,('size',)
     def __init__(self, path): self.file,self.size = Path(path)/'checked.csv',0
-    def append(self, text): self.size = append_text(self.file, text, self.size)
-    def after_resume(self):
-        if self.size: self.append('')
-        else: self.file.unlink(missing_ok=True)
+    def after_resume(self): take_back(self.file, self.size)
     def after_epoch(self):
         if not self.learn.checked.due: return
         rows = self.learn.checked.curves.assign(epoch=self.epoch)[['epoch',*CURVE]]
-        self.append(rows.to_csv(index=False, header=not self.size, float_format='%.4f', lineterminator='\n'))
+        self.size = append_rows(self.file, rows, self.size, digits=4)
 
 # %% ../../nbs/07_runs/04_training.ipynb #d3c5e278
 def hardware()->str:

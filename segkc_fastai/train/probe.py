@@ -19,7 +19,7 @@ from fastcore.basics import patch
 from fastai.callback.core import Callback
 from fastai.learner import Learner
 from fastai.torch_core import get_model, rank_distrib
-from ..core.files import append_text, damaged, plain_name, read_json, replacing, whole_lines, write_json
+from ..core.files import append_rows, damaged, plain_name, read_json, replacing, take_back, whole_lines, write_json
 from ..core.task import IGNORE, as_task
 from ..data.labels import load_mask, read_image
 from ..data.sources import Pair, without_unreadable_masks
@@ -185,16 +185,13 @@ def _pseudo_rows(kept, classes):
 class _GrowingTables:
     "CSV files below `path` that grow with each record"
     def add_rows(self, file, df, cols):
-        df,new = df.assign(epoch=self.epochs, step=self.steps)[list(cols)],file not in self.size
-        rows = df.to_csv(index=False, header=new, float_format='%.5f', lineterminator='\n')
-        self.size[file] = append_text(self.path/file, rows, self.size.get(file, 0))
+        df = df.assign(epoch=self.epochs, step=self.steps)[list(cols)]
+        self.size[file] = append_rows(self.path/file, df, self.size.get(file, 0))
     def take_back(self):
         "Remove records and rows that are later than `size` and `steps`"
         for f in (self.path/'probe').glob('e*-s*.npz'):
             if int(f.stem.rpartition('-s')[2])>self.steps: f.unlink()
-        for k in ('pseudo.csv', *(f'probe/{o}.csv' for o in TABLES)):
-            if k in self.size: append_text(self.path/k, '', self.size[k])
-            else: (self.path/k).unlink(missing_ok=True)
+        for k in ('pseudo.csv', *(f'probe/{o}.csv' for o in TABLES)): take_back(self.path/k, self.size.get(k, 0))
 
 # %% ../../nbs/05_train/04_probe.ipynb #8c4f149a
 def _write_probe_set(d, learn, n, threshold):

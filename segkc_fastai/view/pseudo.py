@@ -187,8 +187,8 @@ class PrecisionByClass(PseudoLabelCounts):
 
     def own_curves(self):
         "Curves by which the run chose this network's thresholds in the epoch on display, those of all epochs so far, and the precision to be certified"
-        df,target = self.once('checked', lambda: checked_then(self.of, self.record[0])) or (pd.DataFrame(dict(labeller=[])),None)
-        df = df[df.labeller==self.network]
+        if not (found := self.once('checked', lambda: checked_then(self.of, self.record[0]))): return None
+        df,target = found[0][found[0].labeller==self.network],found[1]
         return (df[df.epoch==df.epoch.max()].reset_index(drop=True),df,target) if len(df) else None
 
     def taught(self, label, conf):
@@ -206,12 +206,13 @@ class PrecisionByClass(PseudoLabelCounts):
         figure = figure_svg(precision_figure(curves, p.task, target, n, history))
         return f'<div>Labels of {html.escape(self.network)} on {where}</div>{figure}<ul>{texts}</ul>'
 
+    def show_precision(self): self.under.value = self.once(('precision',self.network), self.precision_html) if self.precise else ''
     def show(self):
         super().show()
-        if self.precise: self.under.value = self.once(('precision',self.network), self.precision_html)
+        self.show_precision()
     def toggle_precision(self):
         self.precise = not self.precise
-        self.under.value = self.once(('precision',self.network), self.precision_html) if self.precise else ''
+        self.show_precision()
     def toggles(self): return super().toggles() | {'precision by class':self.precise}
 
 # %% ../../nbs/09_view/13_pseudo.ipynb #1df5cd12
