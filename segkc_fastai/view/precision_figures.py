@@ -87,7 +87,7 @@ def draw_moves(
     at = pd.DataFrame({e:o.threshold.where(o.certified).to_numpy() for e,o in each.items()}).T
     for k,col in zip(at, palette): ax.plot(at.index, [np.nan if np.isnan(v) else EDGES.index(v) for v in at[k]], 'o-', color=np.array(col)/255, lw=1, ms=2.5)
     ax.set_yticks(_AT[_TICKS], [f'{EDGES[i]:g}' for i in _TICKS])
-    ax.set(ylim=(-.5, len(EDGES)-.5), title='certified confidence', xlabel='epoch')
+    ax.set(xlim=(at.index[0]-.5, at.index[-1]+.5), ylim=(-.5, len(EDGES)-.5), title='certified confidence', xlabel='epoch')
     ax.xaxis.get_major_locator().set_params(integer=True)
 
 # %% ../../nbs/09_view/06a_precision_figures.ipynb #34ba9497
