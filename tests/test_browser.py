@@ -161,6 +161,7 @@ def test_keys(stripes, opened):
     page.focus('.segkc input.threshold')
     for k in [*'bxa', 'ArrowRight', 'd', 'd']: page.keyboard.press(k)
     page.wait_for_timeout(300)
+    page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status=idle]') # the kernel may still answer the last keys
     assert opened.cells==cells and page.locator('.jp-Notebook-ExecutionIndicator[data-status=idle]').count()==1
     assert page.locator('.jp-Cell.jp-MarkdownCell').count()==0
     assert page.get_attribute('.segkc', 'data-lm-suppress-shortcuts') is not None, 'Notebook 7 handles keys before any listener can stop them'
