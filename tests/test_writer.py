@@ -8,8 +8,8 @@ from segkc_fastai.runs import writer
 from segkc_fastai.runs.folder import Run, has_checkpoint
 from segkc_fastai.runs.grid import run_grid
 from segkc_fastai.runs.config import RunConfig
-from segkc_fastai.runs.training import resume_run
-from segkc_fastai.runs.writer import RunTaken, only_writer
+from segkc_fastai.runs.training import _clear, resume_run
+from segkc_fastai.runs.writer import RunTaken, clear_folder, only_writer
 
 RUN = dict(method='supervised', junior=CNN, labelled=8, epochs=2, size=(64,96), bs=4, pretrained=False, device='cpu')
 
@@ -125,12 +125,26 @@ def test_a_grid_takes_a_run_over_from_a_silent_process(scenes, tmp_path, process
     df = run_grid({'a':{}}, config, tmp_path/'c', (0,), 8, wait=.3, device='cpu')
     assert len(df)==1 and not df.attrs['failed']
 
+def lose(path):
+    "Make another process the owner of a folder"
+    (path/LOCK).write_text((path/LOCK).read_text().replace(f'pid={os.getpid()}', 'pid=1'))
+
+def test_a_lost_run_keeps_what_its_new_owner_is_writing(tmp_path):
+    "Promised: Nor does it remove anything. Attacked: It wakes up while it removes what its predecessor had left half-written"
+    out = tmp_path/'r'
+    for do in (_clear, clear_folder):
+        with pytest.raises(RunTaken), only_writer(out):
+            (out/'.state.safetensors.1.part').touch()
+            lose(out)
+            do(out)
+        assert (out/'.state.safetensors.1.part').is_file()
+        (out/LOCK).unlink(missing_ok=True)
+
 def test_a_lost_folder_is_not_removed_by_a_run_that_fails(scenes, tmp_path):
     "As when another process has started the run anew"
     class Lose(Callback):
         def before_fit(self):
-            lock = tmp_path/'r'/LOCK
-            lock.write_text(lock.read_text().replace(f'pid={os.getpid()}', 'pid=1'))
+            lose(tmp_path/'r')
             raise ZeroDivisionError
     with pytest.raises(RunTaken, match='has taken this run over'): train(tmp_path/'r', scenes, **RUN, cbs=[Lose()])
     assert Run(tmp_path/'r').config.labelled=='8'

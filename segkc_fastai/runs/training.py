@@ -9,7 +9,7 @@ __all__ = ['new_run', 'reset_peak', 'peak_memory', 'RunHistory', 'CheckedHistory
            'write_card', 'old_run', 'settled', 'start_from', 'train_run', 'resume_run']
 
 # %% ../../nbs/07_runs/04_training.ipynb #28a3444e
-import csv, ctypes, gc, io, math, os, platform, re, shutil, sys, time, warnings
+import csv, ctypes, gc, io, math, os, platform, re, sys, time, warnings
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -23,7 +23,7 @@ try: import resource
 except ImportError: resource = None # not on Windows
 import segkc_fastai
 from ..core.certify import CURVE, stated_target
-from ..core.files import append_rows, check_folder, may_write, take_back, write_json, write_text
+from ..core.files import append_rows, check_folder, may_write, remove, take_back, write_json, write_text
 from ..core.task import check_classes
 from ..data.splits import default_share, list_hash, stated_names, write_list
 from ..methods.registry import make_method
@@ -111,7 +111,7 @@ class RunHistory(Callback):
 
     def after_resume(self): # the file may hold an epoch that ended after the checkpoint
         if self.rows: self.write()
-        else: (self.path/'history.csv').unlink(missing_ok=True)
+        else: remove(self.path/'history.csv')
     def write(self): write_text(self.path/'history.csv', _history_csv(self.rows))
 
 # %% ../../nbs/07_runs/04_training.ipynb #ffc022d1
@@ -221,10 +221,10 @@ def old_run(
 # %% ../../nbs/07_runs/04_training.ipynb #976ff37c
 def _clear(path):
     "Remove what a resumed run writes again"
-    for f in path.rglob('.*.part'): f.unlink() # half written when the process was killed
+    for f in path.rglob('.*.part'): remove(f) # half written when the process was killed
     anew = [] if has_checkpoint(path) else ['history.csv','pseudo.csv','checked.csv','warnings.json']
-    for k in ('card.md','card.json',*anew): (path/k).unlink(missing_ok=True)
-    if anew: shutil.rmtree(path/'probe', ignore_errors=True)
+    for k in ('card.md','card.json',*anew): remove(path/k)
+    if anew: remove(path/'probe')
 
 # %% ../../nbs/07_runs/04_training.ipynb #00e02847
 def settled(
@@ -326,7 +326,7 @@ def _noted(path):
 def _end(path, c, learn):
     save_cohort(get_model(learn.model), path, task=learn.dls.task.to_dict(), size=list(c.size))
     write_card(path)
-    shutil.rmtree(path/'checkpoint', ignore_errors=True)
+    remove(path/'checkpoint')
 
 # %% ../../nbs/07_runs/04_training.ipynb #f17f52c6
 def _fit_and_write(path, c, learn, facts, begun, resume):

@@ -8,12 +8,12 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/07_runs/writer.html.md"""
 __all__ = ['LEASE', 'BEAT', 'RunTaken', 'run_lock', 'only_writer', 'clear_folder']
 
 # %% ../../nbs/07_runs/03a_writer.ipynb #5b4e89d5
-import os, re, shutil, time
+import os, re, time
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from filelock import SoftFileLease, Timeout
-from ..core.files import LOCK, check_folder, checked_writes
+from ..core.files import LOCK, check_folder, checked_writes, remove
 
 # %% ../../nbs/07_runs/03a_writer.ipynb #8735b4d3
 LEASE,BEAT = 60.,3. # seconds of silence after which an owner is replaced, and between two signs of life
@@ -93,6 +93,4 @@ def only_writer(
 def clear_folder(path:str|Path):
     "Remove everything from a run folder but its lock"
     for o in sorted(Path(path).iterdir(), key=lambda o: o.name=='config.json'):
-        if o.name==LOCK: continue
-        if o.is_dir(): shutil.rmtree(o)
-        else: o.unlink(missing_ok=True)
+        if o.name!=LOCK: remove(o)

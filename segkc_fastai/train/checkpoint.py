@@ -27,7 +27,7 @@ from fastai.learner import Learner, Recorder
 from fastai.optimizer import OptimWrapper
 from fastai.torch_core import get_model, rank_distrib, set_seed, to_device
 from safetensors.torch import load_file
-from ..core.files import STATE, check_format, may_write
+from ..core.files import STATE, check_format, may_write, remove
 from ..core.task import check_classes
 from ..core.tensors import save_tensors
 from ..models.weights import differences, read_header
@@ -228,7 +228,7 @@ class Checkpoint(Callback):
         self.on = not hasattr(self.learn, 'lr_finder') and not rank_distrib()
         if not self.on: return
         may_write(self.path)
-        for f in self.path.glob(f'.{STATE}.*.part'): f.unlink() # left by a killed process
+        for f in self.path.glob(f'.{STATE}.*.part'): remove(f) # left by a killed process
 
     def before_batch(self): self.pending = True
     def after_step(self): self.pending = False # not reached while gradients accumulate

@@ -18,7 +18,7 @@ from fastai.learner import Recorder
 from fastai.torch_core import rank_distrib
 from fastcore.basics import patch
 from pathlib import Path
-from ..core.files import write_json
+from ..core.files import remove, write_json
 from ..core.task import IGNORE
 from ..methods.losses import threshold_at
 from ..methods.step import CERTAIN, StepCallback
@@ -235,4 +235,4 @@ def write(self:TrainingGuards):
     "Write all findings to the run folder, if there is one"
     if self.file is None or rank_distrib(): return
     if self.found: write_json(self.file, dict(format=1, warnings=self.found))
-    else: self.file.unlink(missing_ok=True)
+    else: remove(self.file)

@@ -19,7 +19,7 @@ from fastcore.basics import patch
 from fastai.callback.core import Callback
 from fastai.learner import Learner
 from fastai.torch_core import get_model, rank_distrib
-from ..core.files import append_rows, damaged, plain_name, read_json, replacing, take_back, whole_lines, write_json
+from ..core.files import append_rows, damaged, plain_name, read_json, remove, replacing, take_back, whole_lines, write_json
 from ..core.task import IGNORE, as_task
 from ..data.labels import load_mask, read_image
 from ..data.sources import Pair, without_unreadable_masks
@@ -190,7 +190,7 @@ class _GrowingTables:
     def take_back(self):
         "Remove records and rows that are later than `size` and `steps`"
         for f in (self.path/'probe').glob('e*-s*.npz'):
-            if int(f.stem.rpartition('-s')[2])>self.steps: f.unlink()
+            if int(f.stem.rpartition('-s')[2])>self.steps: remove(f)
         for k in ('pseudo.csv', *(f'probe/{o}.csv' for o in TABLES)): take_back(self.path/k, self.size.get(k, 0))
 
 # %% ../../nbs/05_train/04_probe.ipynb #8c4f149a
