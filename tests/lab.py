@@ -14,7 +14,8 @@ SETTINGS = {
     'notebook-extension/tracker': dict(windowingMode='none'), # otherwise cells below the fold are missing from the page
     'apputils-extension/notification': dict(fetchNews='false', checkForUpdates=False)}
 QUIET = '--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync'.split()
-HARMLESS = ('favicon','WebGL') # console errors that do not come from the page
+HARMLESS = 'favicon','WebGL',"reading 'schema'",'filebrowser:open-path' # errors that are not of our widgets; the last two are of Notebook 7
+APPS = {'JupyterLab':'doc/tree', 'Notebook 7':'notebooks'} # pages of one server
 KERNEL = 'window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status' # the page's indicator is idle before a kernel exists
 WARM = 'import segkc_fastai.view.comparing, segkc_fastai.view.live, segkc_fastai.methods.cps'
 
@@ -41,7 +42,7 @@ def jupyterlab(folder):
         f.write_text(json.dumps(v))
     own = {f'JUPYTER_{k.upper()}_DIR':str(dirs[k]) for k in ('config','data','runtime')}
     env = os.environ | own | dict(IPYTHONDIR=str(dirs['ipython']), PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1', MPLBACKEND='module://matplotlib_inline.backend_inline')
-    args = f'--no-browser --ip=127.0.0.1 --port={port} --ServerApp.port_retries=0 --IdentityProvider.token=T --ServerApp.root_dir={dirs["work"]} --allow-root --expose-app-in-browser'
+    args = f'--no-browser --ip=127.0.0.1 --port={port} --ServerApp.port_retries=0 --IdentityProvider.token=T --ServerApp.root_dir={dirs["work"]} --allow-root --expose-app-in-browser --JupyterNotebookApp.expose_app_in_browser=True'
     quiet = '--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate'
     with open(folder/'server.log', 'w') as log:
         p = subprocess.Popen([sys.executable, '-m', 'jupyterlab', *args.split(), quiet], env=env, stdout=log, stderr=log, start_new_session=True)
@@ -62,14 +63,16 @@ def jupyterlab(folder):
 
 class Notebook:
     "A notebook in its own page; leaving the context closes the page, and fails if the page logged an error"
-    def __init__(self, lab, name):
+    def __init__(self, lab, name, app):
         self.page,self.errors,self.received = lab.context.new_page(),[],0
         self.page.on('websocket', lambda ws: ws.on('framereceived', self.count))
-        self.page.on('console', lambda m: self.errors.append(m.text) if m.type=='error' and not any(h in m.text+m.location.get('url', '') for h in HARMLESS) else None)
-        self.page.on('pageerror', lambda e: self.errors.append(str(e)))
-        self.page.goto(f'{lab.url}/doc/tree/{name}?token=T&reset')
+        self.page.on('console', lambda m: self.heard(m.text, m.location.get('url', '')) if m.type=='error' else None)
+        self.page.on('pageerror', lambda e: self.heard(str(e)))
+        self.page.goto(f'{lab.url}/{APPS[app]}/{name}?token=T&reset')
         self.page.wait_for_selector('.jp-NotebookPanel .jp-Cell')
 
+    def heard(self, error, url=''):
+        if not any(o in error+url for o in HARMLESS): self.errors.append(error)
     def count(self, frame): self.received += len(frame) # bytes from the kernel
     def __enter__(self): return self
     def __exit__(self, kind, *_):
@@ -108,6 +111,30 @@ def settle(page, do, sel='.segkc', sign='draws'):
     page.wait_for_timeout(40)
     return canvases(page, sel)
 
+FAINT = """([sel, least]) => {
+  const rgba = s => { const [r, g, b, a = 1] = s.match(/[\\d.]+/g).map(Number); return [r, g, b, a] }
+  const over = ([r, g, b, a], under) => [r, g, b].map((c, i) => c*a+under[i]*(1-a))
+  const ground = e => { if (!e) return [255, 255, 255]
+    const c = rgba(getComputedStyle(e).backgroundColor); return c[3] === 1 ? c.slice(0, 3) : over(c, ground(e.parentElement)) }
+  const opacity = e => e ? getComputedStyle(e).opacity*opacity(e.parentElement) : 1
+  const light = c => c.map(v => (v /= 255) <= .04045 ? v/12.92 : ((v+.055)/1.055)**2.4).reduce((s, v, i) => s+v*[.2126, .7152, .0722][i], 0)
+  const ink = e => getComputedStyle(e)[e instanceof SVGElement ? 'fill' : 'color']
+  const contrast = e => { const [r, g, b, a] = rgba(ink(e)), under = ground(e)
+    const [x, y] = [light(over([r, g, b, a*opacity(e)], under)), light(under)].sort((p, q) => q-p); return (x+.05)/(y+.05) }
+  return [...document.querySelectorAll(sel)].filter(e => e.getBoundingClientRect().width && !e.closest(':disabled'))
+    .filter(e => [...e.childNodes].some(n => n.nodeType === 3 && /[\\p{L}\\p{N}]/u.test(n.data))).filter(e => contrast(e) < least)
+    .map(e => `${e.className}: ${e.textContent.trim().slice(0, 30)} ${contrast(e).toFixed(1)}`) }"""
+
+def faint(page, sel, least=4.5):
+    "Enabled elements whose text has less contrast with its background; 4.5 is the least of the WCAG (AA)"
+    return page.evaluate(FAINT, [sel, least])
+
+def change_theme(page, theme):
+    "Change to `Dark` or `Light`"
+    page.evaluate("t => window.jupyterapp.commands.execute('apputils:change-theme', {theme: t}).then(() => null)", f'JupyterLab {theme}')
+    page.wait_for_function("t => document.body.dataset.jpThemeName==t", arg=f'JupyterLab {theme}')
+    page.wait_for_timeout(200)
+
 def drag(page, sel, value):
     "Set a slider as the pointer does"
     page.evaluate("([s,v]) => { const e = document.querySelector(s); e.value = v; e.dispatchEvent(new Event('input', {bubbles: true})) }", [sel, value])
@@ -136,15 +163,15 @@ class Lab:
         nb.metadata.kernelspec = dict(name='python3', display_name='Python 3', language='python')
         nbformat.write(nb, self.path/name)
 
-    def open(self, name, warm=False)->Notebook:
+    def open(self, name, warm=False, app='JupyterLab')->Notebook:
         "Open a notebook in a page, on a new kernel or on the warm one"
         if warm: self.post('sessions', path=name, name=name, type='notebook', kernel=dict(id=self.warm))
-        return Notebook(self, name)
+        return Notebook(self, name, app)
 
-    def run(self, name, *cells, warm=False)->Notebook:
+    def run(self, name, *cells, **how)->Notebook:
         "Write a notebook, open it, and run its cells"
         self.write(name, *cells)
-        return self.open(name, warm).run_all()
+        return self.open(name, **how).run_all()
 
 @pytest.fixture(scope='session')
 def lab(request, tmp_path_factory):

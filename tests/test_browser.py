@@ -6,7 +6,7 @@ import json, statistics
 from contextlib import chdir
 from pathlib import Path
 import nbformat, numpy as np, pandas as pd, pytest
-from lab import canvases, drag, settle
+from lab import APPS, canvases, change_theme, drag, faint, settle
 from nbconvert import HTMLExporter
 from PIL import Image
 from conftest import train
@@ -598,9 +598,7 @@ def test_both_themes(photographs):
     colour = lambda sel, what='backgroundColor': page.evaluate("([s, k]) => getComputedStyle(document.querySelector(s))[k]", [sel, what])
     seen = []
     for theme in ('Dark','Light'):
-        page.evaluate("t => window.jupyterapp.commands.execute('apputils:change-theme', {theme: t}).then(() => null)", f'JupyterLab {theme}')
-        page.wait_for_function("t => document.body.dataset.jpThemeName==t", arg=f'JupyterLab {theme}')
-        page.wait_for_timeout(200)
+        change_theme(page, theme)
         assert colour(f'{EXPLORED} .head')==colour('.jp-Notebook') and colour(f'{EXPLORED} .head')!=colour(EXPLORED, 'color')
         seen.append(colour(f'{EXPLORED} .head'))
     assert len(set(seen))==2
@@ -610,6 +608,35 @@ def test_both_themes(photographs):
     page.keyboard.press('?')
     assert page.locator(f'{EXPLORED} .help kbd:visible').count()>12
     page.keyboard.press('?')
+
+KINDS = dict(photographs={}, large=dict(sizes=((512,1024),)*2), no_truth=dict(truth=False), one_network=dict(networks=('student',)))
+OUTSIDE = """s => { const box = document.querySelector(s+' .jp-OutputArea').getBoundingClientRect()
+  return [...document.querySelectorAll(s+' [class*=segkc] *')].filter(e => { const r = e.getBoundingClientRect()
+    return r.width && (r.right > box.right+1 || r.left < box.left-1) }).map(e => e.className+' '+e.textContent.slice(0, 30)) }"""
+
+@pytest.mark.parametrize('app', APPS)
+def test_everywhere(lab, app):
+    "JupyterLab and Notebook 7, wide and narrow windows, both themes: all is inside its cell, legible and drawn, and keys act"
+    for k,o in KINDS.items(): write_probe(lab.path/'runs'/f'{app}_{k}', **dict(sizes=((240,320),)*3) | o)
+    cells = ["from segkc_fastai.view.disagreement import DisagreementExplorer\nfrom segkc_fastai.view.pseudo import PseudoLabelExplorer"]
+    cells += [f"{'PseudoLabel' if k=='one_network' else 'Disagreement'}Explorer('runs/{app}_{k}')" for k in KINDS]
+    with lab.run(f'{app}.ipynb', *cells, warm=True, app=app) as nb:
+        page,n = nb.page,len(cells)
+        page.wait_for_function(f"document.querySelectorAll('.segkc[data-arrived]').length=={n-1}", timeout=90000)
+        nb.wait_done()
+        for theme in ('Dark','Light'):
+            change_theme(page, theme)
+            for width,key in ((1400,'ArrowRight'), (1000,'ArrowLeft')):
+                page.set_viewport_size(dict(width=width, height=900))
+                page.wait_for_timeout(200)
+                for i in range(1, n):
+                    where = app,theme,width,cells[i]
+                    page.focus(f'{cell(i)} .segkc[data-arrived]')
+                    was,now = after(page, i, lambda: page.keyboard.press(key))
+                    for k in 'bxa': page.keyboard.press(k)
+                    assert all(o.std()>1 and not np.array_equal(o, was[t]) for t,o in now.items()), where
+                    assert not page.evaluate(OUTSIDE, cell(i)) and not faint(page, f'{cell(i)} .segkc *'), where
+        assert nb.cells==n
 
 @pytest.fixture(scope='module')
 def workbench(lab):
@@ -636,6 +663,20 @@ def test_workbench(workbench):
         im = canvases(page, viewer(i, 3 if i==COMPARE else 2))
         assert len(im)==n and all(o.std()>1 for o in im.values()), i
     assert not workbench.errors, workbench.errors
+
+def test_workbench_on_a_laptop(workbench):
+    "In wide and narrow windows and both themes, everything is inside its cell and legible"
+    page = workbench.page
+    try:
+        for theme in ('Dark','Light'):
+            change_theme(page, theme)
+            for width in (1400,1000):
+                page.set_viewport_size(dict(width=width, height=900))
+                page.wait_for_timeout(300)
+                for i in range(workbench.cells):
+                    if not page.locator(f'{cell(i)} .jp-OutputArea').count(): continue
+                    assert not page.evaluate(OUTSIDE, cell(i)) and not faint(page, f'{cell(i)} .jp-OutputArea-output *'), (theme, width, i)
+    finally: page.set_viewport_size(dict(width=2600, height=1300))
 
 def test_views_of_the_loss(workbench):
     "Shown under the image, with linked sliders; and removed again"
