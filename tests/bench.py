@@ -2,9 +2,10 @@
 names of BENCHES or of methods.
 
 `methods`: a training step against a hand-written PyTorch loop. For each method, steps of the learner and of the bare loop
-(same networks, views, optimizer) alternate in one process; reported is the median of their ratios. The longer formulas
-(GTA-Seg's loss, MKD's augmentation, the channel masks) are the library's in both, so the measurement covers the machinery
-around them. Also the number of host-device synchronisations that our own code requests per step, as far as they are
+(same networks, views, optimizer) alternate in one process; reported is the median of their ratios, into
+nbs/results/step_cost.csv. On a CPU time is that of the processor in one thread, which other programs do not change. The
+longer formulas (GTA-Seg's loss, MKD's augmentation, the channel masks) are the library's in both, so the measurement
+covers the machinery around them. Also the number of host-device synchronisations that our own code requests per step, as far as they are
 visible among dispatched operations (unlike `.cpu()` or `tolist`); and the duration of a SegKC step in CPS steps.
 
 `laptop`: a SegKC step of 4 labelled and 4 unlabelled crops of 160 × 208 pixels on one and two cores: plain, channels-last,
@@ -30,15 +31,16 @@ process, from pixels to logits; reported is the median of their ratios."""
 import copy, io, statistics, sys, tempfile, traceback, warnings
 from contextlib import redirect_stdout
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from types import SimpleNamespace
-import numpy as np, torch, torch.nn.functional as F
+import numpy as np, pandas as pd, torch, torch.nn.functional as F
 from PIL import Image, ImageOps
 from fastai.callback.core import Callback
 from fastai.metrics import JaccardCoeffMulti
 from fastai.torch_core import set_seed
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchmetrics.classification import MulticlassConfusionMatrix
+from segkc_fastai.core.files import replacing
 from segkc_fastai.core.task import Task, IGNORE
 from segkc_fastai.runs.compare import compare, method_arms
 from segkc_fastai.data.loaders import SegDL, SegDataset, SemiDataLoaders
@@ -60,8 +62,7 @@ from segkc_fastai.train.learner import dual_learner
 from segkc_fastai.train.metrics import Confusion
 from segkc_fastai.train.probe import ProbeRecorder, Probe
 from segkc_fastai.runs.training import train_run
-
-ROOT = Path(__file__).resolve().parents[1]
+from studies import RESULTS, ROOT
 
 def ce(z, y, keep=None):
     "Cross-entropy over valid pixels, or weighted by `keep`"
@@ -189,8 +190,9 @@ class Bare:
         return loss
 
 def now():
-    "Seconds, when all work so far is done, on a GPU, too"
-    if torch.cuda.is_available(): torch.cuda.synchronize()
+    "Seconds of the processor; with a GPU seconds, when all its work so far is done"
+    if not torch.cuda.is_available(): return process_time()
+    torch.cuda.synchronize()
     return perf_counter()
 
 class Alternate(Callback):
@@ -247,7 +249,8 @@ def small_learner(data, name, cbs, device='cpu'):
     return dual_learner(dls, c.junior, arm['senior'], make_method(name, **arm['method_args']), pretrained=False, cbs=cbs)
 
 def bench_methods(names=tuple(METHODS), rounds=2):
-    names,times,syncs = list(names),{},{}
+    names,times,syncs,threads = list(names),{},{},torch.get_num_threads()
+    torch.set_num_threads(1)
     data = write_scenes(ROOT/'data'/'scenes', size=Scenes.scene)
     for name in names*rounds:
         with (learn := small_learner(data, name, [alt := Alternate(name)])).no_logging(), learn.no_bar(): learn.fit(1)
@@ -255,10 +258,14 @@ def bench_methods(names=tuple(METHODS), rounds=2):
     for name in names:
         with (learn := small_learner(data, name, [count := CountSyncs(), StopCounting()])).no_logging(), learn.no_bar(): learn.fit(1)
         syncs[name] = count.mode.ours
-    print('| method | learner, ms per step | bare loop, ms | median ratio | pairs | our synchronisations |\n|---|---:|---:|---:|---:|---|')
+    torch.set_num_threads(threads)
+    rows = []
     for name,t in times.items():
-        ours,bare = (1e3*statistics.median(o) for o in zip(*t))
-        print(f'| {name} | {ours:.0f} | {bare:.0f} | {statistics.median(a/b for a,b in t):.3f} | {len(t)} | {len(syncs[name])} {", ".join(syncs[name])} |')
+        ours,bare = (round(1e3*statistics.median(o)) for o in zip(*t))
+        rows.append({'method':name, 'learner, ms per step':ours, 'bare loop, ms per step':bare, 'median ratio':f'{statistics.median(a/b for a,b in t):.3f}', 'pairs':len(t)})
+        print(*rows[-1].values(), len(syncs[name]), *syncs[name])
+    if names==list(METHODS) and not torch.cuda.is_available():
+        with replacing(RESULTS/'step_cost.csv') as f: pd.DataFrame(rows).to_csv(f, index=False)
     if {'cps','segkc'}<=set(names): print('\nDuration of a segkc step in cps steps:', round(statistics.median(a for a,_ in times['segkc'])/statistics.median(a for a,_ in times['cps']), 3))
 
 PAIRS = [('tf_efficientnet_lite0+segformer:64','tf_efficientnet_lite2+segformer:128'), ('mobilenetv4_conv_small+segformer:64','resnet18d+segformer:64')]

@@ -243,6 +243,7 @@ def _make_networks(method, given, classes, pretrained, frozen):
     for k,v in nets.items():
         n = v.config['classes']
         if n!=classes: raise ValueError(f'{k}: the network has {n} classes, the data {classes}')
+        if k in frozen and not v.frozen: raise ValueError(f'frozen={k!r}: the network was built to train its encoder; build it with frozen=True')
     return {k:nets[k] if k in nets else deepcopy(nets[method.twins[k]]) for k in method.members}
 
 # %% ../../nbs/05_train/03_learner.ipynb #79c8e7f3
