@@ -74,8 +74,15 @@ def many(folder, name):
     assert len(learn.recorder.losses)==STEPS and type(learn.model).__name__=='Cohort'
     return dict(differ=[k for k in start if each[0][k]!=each[1][k]], same=[k for k in start if each[0][k]==start[k]])
 
+def certified(folder):
+    "Checked thresholds of each process, one per class and labeller, after two epochs"
+    learn,each = learner(folder, make_method('cps', threshold='checked:0.02', warmup=0), lambda: CNN, repeat=2, size=(32,48)),[None]*2
+    fit(learn, 2, 1e-3)
+    dist.all_gather_object(each, {k:v.tolist() for k,v in learn.checked.least.items()})
+    return each
+
 def both(folder, out):
-    res = dict(many={k:many(folder, k) for k in METHODS}, measured={k:measured(folder, k) for k in PLAIN})
+    res = dict(many={k:many(folder, k) for k in METHODS}, measured={k:measured(folder, k) for k in PLAIN}, certified=certified(folder))
     torch.save(res, out/f'{rank_distrib()}.pt')
 
 class Stops(Callback):
@@ -126,6 +133,11 @@ def test_processes_agree_after_many_steps(two):
     for o in (torch.load(two[1]/f'{i}.pt')['many'] for i in (0,1)):
         assert {k:v['differ'] for k,v in o.items()}=={k:[] for k in METHODS}
         assert not [(k,n) for k,v in o.items() for n in v['same'] if not n.endswith(('.mean','.std','_extra_state'))] # all learned
+
+def test_processes_agree_on_checked_thresholds(two):
+    "Each reads all images that were left out, since a half would certify less"
+    first,second = torch.load(two[1]/'0.pt')['certified']
+    assert first==second and min(o for v in first.values() for o in v)<1
 
 @pytest.mark.parametrize('name', PLAIN)
 def test_two_halves_equal_one_batch(two, name):
