@@ -73,7 +73,7 @@ evidence: $(READY) ## train the methods on real images with three seeds, into nb
 soak: export OMP_NUM_THREADS = 1
 soak: $(READY) ## kill runs at 20 random moments and suspend others, finish them and check that they are bit-identical (under 10 minutes); then a long run of two processes
 	$(BIN)/python -W ignore tests/soak.py
-	SEGKC_SOAK=1 $(BIN)/pytest -q tests/test_distributed.py::test_after_many_steps_all_is_equal
+	SEGKC_SOAK=1 $(BIN)/pytest -q tests/test_distributed.py::test_processes_agree_after_many_steps
 
 dist: $(READY) ## build wheel and sdist in dist/
 	$(BIN)/python -m build

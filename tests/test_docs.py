@@ -100,6 +100,11 @@ def test_mentions():
     files = rf'`((?:nbs|tests|{lib}|\.ci|\.github)/[\w./-]+)`'
     check((p, o) for p,s in text.items() for o in re.findall(files, s) if 'NAME' not in o and not (root/o).exists())
 
+def test_the_makefile_names_files_and_tests_that_exist():
+    "`make soak` named a test that had been renamed"
+    text = (root/'Makefile').read_text(encoding='utf-8')
+    for file,test in re.findall(r'(tests/\w+\.py)(?:::(\w+))?', text): assert f'def {test}' in (root/file).read_text(encoding='utf-8')
+
 def test_targets():
     "Every `make …` that the prose names is in the Makefile"
     known = set(re.findall(r'^([a-z]+):', (root/'Makefile').read_text(encoding='utf-8'), flags=re.M))
