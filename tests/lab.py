@@ -1,5 +1,5 @@
 "A separate JupyterLab, and Chromium to inspect it, shared by the tests of widgets; `conftest.py` registers the fixture"
-import base64, json, os, shutil, signal, socket, subprocess, sys, time
+import base64, json, os, shutil, signal, socket, statistics, subprocess, sys, time
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -110,6 +110,18 @@ def settle(page, do, sel='.segkc', sign='draws'):
     page.wait_for_function('([s, k, was]) => document.querySelector(s).dataset[k]!==was', arg=[sel, sign, was])
     page.wait_for_timeout(40)
     return canvases(page, sel)
+
+def pressed(nb, key, n, pause=0):
+    "Median milliseconds from a key to its pixels, and median bytes received until then"
+    ms,size,page = [],[],nb.page
+    for _ in range(n):
+        was,got = page.get_attribute('.segkc[data-arrived]', 'data-arrived'),nb.received
+        page.keyboard.press(key)
+        page.wait_for_function("was => document.querySelector('.segkc[data-arrived]').dataset.arrived!==was", arg=was)
+        ms.append(float(page.get_attribute('.segkc[data-arrived]', 'data-next')))
+        size.append(nb.received-got)
+        page.wait_for_timeout(pause)
+    return statistics.median(ms),statistics.median(size)
 
 FAINT = """([sel, least]) => {
   const rgba = s => { const [r, g, b, a = 1] = s.match(/[\\d.]+/g).map(Number); return [r, g, b, a] }

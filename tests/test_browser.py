@@ -6,7 +6,7 @@ import json, statistics
 from contextlib import chdir
 from pathlib import Path
 import nbformat, numpy as np, pandas as pd, pytest
-from lab import APPS, canvases, change_theme, drag, faint, settle
+from lab import APPS, canvases, change_theme, drag, faint, pressed, settle
 from nbconvert import HTMLExporter
 from PIL import Image
 from conftest import train
@@ -210,18 +210,6 @@ def go(w, m, b):
 v.on_msg(go)
 item()
 '''
-
-def pressed(nb, key, n, pause=0):
-    "Median milliseconds from a key to its pixels, and median bytes received until then"
-    ms,size,page = [],[],nb.page
-    for _ in range(n):
-        was,got = page.get_attribute('.segkc[data-arrived]', 'data-arrived'),nb.received
-        page.keyboard.press(key)
-        page.wait_for_function("was => document.querySelector('.segkc[data-arrived]').dataset.arrived!==was", arg=was)
-        ms.append(float(page.get_attribute('.segkc[data-arrived]', 'data-next')))
-        size.append(nb.received-got)
-        page.wait_for_timeout(pause)
-    return statistics.median(ms),statistics.median(size)
 
 @pytest.mark.timed
 def test_latency(lab):

@@ -1,5 +1,5 @@
-"The worklist of labels that are probably wrong: order, verdicts, files on disk, bad input; without a browser"
-import errno
+"The worklist of labels that are probably wrong: order, verdicts, files on disk, bad input; at the end in a browser"
+import errno, io
 import numpy as np, pandas as pd, pytest
 from PIL import Image
 from segkc_fastai.core.task import Task
@@ -217,3 +217,57 @@ def test_regions_whose_files_are_gone_are_passed_over_at_the_start(out):
     (out.parent/'masks'/'001.png').unlink()
     c = Checker(out)
     assert c.region['name']=='NA' and '2 of 3' in c.head.value
+
+# ---- in a browser
+
+def outline(page, title):
+    "(H,W,3) pixels of the screen: a panel with all that is drawn over it"
+    return np.asarray(Image.open(io.BytesIO(page.locator(f'.box:has(canvas[data-title={title}])').screenshot())).convert('RGB'))
+
+def lines(pixels, at=22):
+    "Number of white lines of two pixels, with a black one on either side, across a row; `at` of 32"
+    row = pixels[len(pixels)*at//32].astype(int).sum(1).tolist()
+    return sum(row[i:i+4]==[0,765,765,0] for i in range(len(row)))
+
+def test_a_worklist_in_a_browser(lab):
+    "Keep, take, correct; the outline of the region; and the list after the notebook was run again"
+    d = lab.path/'check'
+    out = write_out(d, {'001':cars(), 'NA':cars(0)}, {'001':cars(0,1), 'NA':2*cars(1)+cars(0)})
+    before = files(d/'masks')
+    with lab.run('check.ipynb', 'from segkc_fastai.view.checking import Checker', "Checker('check/out', height=240)", warm=True) as nb:
+        page = nb.page
+        shows = lambda text: page.locator('.widget-html b').get_by_text(text).wait_for()
+        settled = lambda: page.wait_for_timeout(300)
+        page.wait_for_selector('.segkc[data-arrived]', timeout=60000)
+        shows('1 of 3')
+        settled()
+        assert [lines(outline(page, k)) for k in ('mask','senior','junior')]==[2,2,2], 'left and right'
+        assert page.locator('.box:has(.region)').count()==3
+        page.click('.box canvas[data-title=mask]', position=dict(x=3, y=3), modifiers=['Shift'])
+        page.keyboard.press('h')
+        assert lines(outline(page, 'mask'))==0 and page.get_attribute('button:text("outline")', 'aria-pressed')=='false'
+        page.keyboard.press('h')
+        page.keyboard.press('+')
+        settled()
+        assert lines(outline(page, 'mask'), 17)==2, 'as thin after zooming in'
+        page.get_by_role('button', name='keep mine').click()
+        shows('1 of 2')
+        assert verdicts(out)==[('001','keep')] and files(d/'masks')==before
+        page.get_by_role('button', name='take theirs').click()
+        shows('1 of 1')
+        assert np.array_equal(mask(d, 'NA'), cars(0)+2*cars(1)) and files(d/'masks')['001.png']==before['001.png']
+        page.evaluate("() => { document.querySelector('.segkc').dataset.old = 1 }")
+        nb.run_all()
+        page.wait_for_selector('.segkc[data-arrived]:not([data-old])')
+        nb.wait_done()
+        shows('1 of 1')
+        settled()
+        assert page.get_attribute('.segkc', 'data-name')=='001' and lines(outline(page, 'mask'), 8)==2
+        page.click('.box canvas[data-title=mask]', position=dict(x=3, y=3), modifiers=['Shift'])
+        for k in '3[[[[[[[': page.keyboard.press(k)
+        page.click('.box canvas[data-title=mask]', position=dict(x=64, y=64))
+        page.get_by_role('button', name='edited').click()
+        page.get_by_text('Nothing left to decide').wait_for()
+        assert page.locator('.region:visible').count()==0 and page.locator('button:text("outline"):visible').count()==0
+    m = mask(d, '001')
+    assert verdicts(out)==[('001','edited'),('001','keep'),('NA','theirs')] and np.argwhere(m>0).tolist()==[[8,8]] and m[8,8]==2

@@ -1,7 +1,7 @@
 "The mask editor in a real browser: each tool, by the pixels of the PNG on disk"
 import re, statistics
 import numpy as np, pytest
-from lab import canvases
+from lab import canvases, change_theme, faint, pressed
 from PIL import Image
 
 SETUP = '''
@@ -218,9 +218,28 @@ def test_a_mask_that_another_program_wrote(editing):
     assert np.array_equal(m, np.where(capsule((50,60), (120,60), 7.5), 1, OPEN_PIXEL))
     assert np.array_equal(np.array(Image.open(e.file.with_name(f'{e.file.name}.bak'))), theirs)
 
-LARGE = """
+def test_texts_are_legible_in_both_themes(editing):
+    "Tools, palette, state, good and bad news, and the table of keys"
+    e = editing
+    e.key('2', '?')
+    e.stroke((50,60), (120,60))
+    e.page.click('.segkc .legend button:has-text("sky")', modifiers=['Shift'])
+    Image.fromarray(np.full((240,320), 2, np.uint8)).save(e.file)
+    e.key('s')
+    e.told('another program changed it')
+    for theme in ('Dark','Light'):
+        change_theme(e.page, theme)
+        e.page.mouse.move(*e.at(80, 120))
+        assert len(faint(e.page, '.segkc *', 22))>40 and not faint(e.page, '.segkc *'), theme
+    e.key('?')
+    e.page.click('.segkc .legend button:has-text("sky")', modifiers=['Shift'])
+
+MANY = """
+from PIL import Image
 n,k = 4096,20
 many = Task([f'class {i}' for i in range(k)])
+"""
+LARGE = MANY+"""
 label = np.kron(np.random.default_rng(0).integers(0, k, (64,64)).astype(np.uint8), np.ones((64,64), np.uint8))
 photo = np.repeat((label*12)[...,None], 3, 2)
 w = MaskEditor(many, height=600).edit(photo, 'large/a.png', dict(junior=(label,)), 'large')
@@ -257,6 +276,49 @@ def test_large_masks_stay_fluid(lab):
         assert m.shape==(4096,4096) and (m!=OPEN_PIXEL).any()
         print({k:statistics.median(v) for k,v in ms.items()}, page.inner_text('.segkc .editing output'))
         assert statistics.median(ms['stroke'])<=16 and statistics.median(ms['undo'])<=50
+
+QUEUE = MANY+"""
+import json
+from pathlib import Path
+from segkc_fastai.runs.config import RunConfig, RunFacts, write_config
+from segkc_fastai.view import labelling
+rng = np.random.default_rng(0)
+blocks = lambda: np.kron(rng.integers(0, k, (64,64)).astype(np.uint8), np.ones((64,64), np.uint8))
+smooth = lambda *s: np.array(Image.fromarray(rng.integers(0, 256, (512,512,*s), dtype=np.uint8)).resize((n,n)))
+for o in ('images','masks'): Path('queue/data/train', o).mkdir(parents=True)
+photo = smooth(3)
+for i in range(5): Image.fromarray(np.roll(photo, 99*i, 1)).save(f'queue/data/train/images/{i}.jpg')
+for i in range(3): Image.fromarray(blocks()).save(f'queue/data/train/masks/{i}.png')
+Path('queue/data/task.json').write_text(json.dumps(dict(classes=[*many.classes])))
+about = dict(split='', split_family=None, split_hash='', val_hash=None, steps=1, streams=[], note='', versions={}, hardware='')
+nets = {o:dict(spec=o, params=1, pretrained=False, follows=None, frozen=False) for o in ('senior','junior')}
+counts = dict(labelled=3, unlabelled=2, val=0)
+Path('queue/run').mkdir()
+write_config(Path('queue/run'), RunConfig('queue/data'), RunFacts(many.to_dict(), 'folder', images=counts, deployed='junior', networks=nets, **about))
+guess = {o:(blocks(),smooth()) for o in ('senior','junior')}
+labelling.Proposals = lambda run: lambda image: {o:(np.roll(m, image[0,0,0], 0),c.copy()) for o,(m,c) in guess.items()}
+q = labelling.Labeller('queue/run', [str(i) for i in range(5)])
+q"""
+
+@pytest.mark.timed
+def test_the_next_image_of_a_queue_is_there(lab):
+    "4096 × 4096 pixels, 20 classes, two proposals: milliseconds from the key to the canvas; a stroke is saved after the next image is shown"
+    with lab.run('queue.ipynb', SETUP, QUEUE, warm=True) as nb:
+        page = nb.page
+        page.wait_for_selector('.segkc[data-arrived]', timeout=90000)
+        page.click('.box canvas[data-title=mask]', position=dict(x=3, y=3), modifiers=['Shift'])
+        page.keyboard.press('2')
+        page.wait_for_timeout(4000)
+        ms,size = pressed(nb, 'ArrowRight', 3, 4000)
+        print(f'next image: median {ms:.0f} ms, {size:.0f} bytes')
+        page.click('.box canvas[data-title=mask]')
+        page.wait_for_function('document.querySelector(".segkc .state").innerText.includes("not saved")')
+        page.keyboard.press('ArrowRight')
+        page.wait_for_function('document.querySelector(".segkc").dataset.name=="4"')
+        page.get_by_text('1 saved').wait_for() # after the next image is shown
+    m = np.array(Image.open(lab.path/'queue'/'data'/'train'/'masks'/'3.png'))
+    assert m.shape==(4096,4096) and (m==1).any() and ((m==1)|(m==OPEN_PIXEL)).all()
+    assert ms<400 and size<20_000
 
 def test_a_kernel_that_dies_loses_no_stroke(editing):
     e = editing

@@ -123,10 +123,22 @@ def test_a_second_check_trains_nothing(checked, monkeypatch):
     pd.testing.assert_frame_equal(label_errors(config, d/'out', 3, device='cpu'), df)
     with pytest.raises(ValueError, match='holds a run with labelled='): label_errors(config, d/'out', 2, device='cpu')
 
+def test_networks_that_learned_other_masks_do_not_judge(checked):
+    d,config,_ = checked
+    name = read_names(d/'out'/'fold-0'/'labelled.txt', [f'scene_{i:05}' for i in range(12)])[0]
+    file = d/'data'/'train'/'masks'/f'{name}.png'
+    before = file.read_bytes()
+    Image.fromarray(1-np.minimum(np.array(Image.open(file)), 1)).save(file)
+    try:
+        why = f'fold-0: 1 of .* differ: {name}; its networks learned the old ones; remove .*out/fold-\\* to train again, or pass another folder'
+        with pytest.raises(ValueError, match=why): label_errors(config, d/'out', 3, device='cpu')
+    finally: file.write_bytes(before)
+
 def certain(d, config, monkeypatch, labels):
     "`label_errors` if both networks were sure of these labels, name → (H,W)"
     def judge(nets, pair, config, device): return {k:sure(labels[pair.name], 8) for k in nets}
     monkeypatch.setattr('segkc_fastai.label.errors._judged', judge)
+    monkeypatch.setattr('segkc_fastai.label.errors.check_contents', lambda *_: None)
     return label_errors(config, d/'out', 3, device='cpu')
 
 def test_a_corrupted_mask_is_found_and_its_decision_remembered(checked, monkeypatch):
@@ -137,6 +149,7 @@ def test_a_corrupted_mask_is_found_and_its_decision_remembered(checked, monkeypa
     bad = clean.copy()
     bad[4:14,10:30] = (clean[9,20]+1)%8
     file = d/'data'/'train'/'masks'/f'{name}.png'
+    before = file.read_bytes()
     Image.fromarray(bad).save(file)
     df = certain(d, config, monkeypatch, masks)
     assert set(df.name)=={name} and df['mask'][0]==str(file) and df.score.is_monotonic_decreasing
@@ -149,7 +162,7 @@ def test_a_corrupted_mask_is_found_and_its_decision_remembered(checked, monkeypa
     bad[5,11] = clean[5,11]
     Image.fromarray(bad).save(file) # an edit within: asked again
     assert len(certain(d, config, monkeypatch, masks))==len(df)
-    Image.fromarray(clean).save(file)
+    file.write_bytes(before)
     (d/'out'/'decisions.json').unlink()
 
 def test_a_damaged_file_of_decisions(tmp_path):

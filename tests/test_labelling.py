@@ -143,6 +143,63 @@ def test_queue(runs, name, tmp_path):
     assert q.at==0 and q.editor.seconds==30 and q.editor.status['text']=='mask on disk'
     assert [o.name for o in Labeller(run, masks=tmp_path/'new').pairs]==[o.name for o in q.pairs], 'the same suggestions again'
 
+@pytest.fixture
+def ahead(runs, tmp_path, monkeypatch):
+    "A queue of four, the second of which was sent ahead, and the messages to the browser from then on"
+    q,sent = Labeller(runs['pair'], [o.name for o in runs['pair'].source().extra[:4]], masks=tmp_path/'new'),[]
+    monkeypatch.setattr(q.editor, 'send', lambda m, buffers=None: sent.append(m))
+    for _ in q._next(): pass
+    assert sum(len(o.get('hold', ())) for o in sent)==6 and 'count' in sent[-1], 'image, mask, two labels and their confidence'
+    sent.clear()
+    return q,sent
+
+def shown_mask(q): return q.editor._panels[0]['label']
+
+def test_the_next_image_is_sent_ahead(ahead):
+    q,sent = ahead
+    q.go(1)
+    assert sent==[] and q.editor.status['text']=='no mask yet' and {shown_mask(q),q.editor._item['image']}<={*q.editor._held}
+    painted(q, 1)
+    assert q.editor.draft.label.max()==1 and q.editor.save() and read_mask(q.files[1], q.run.task).max()==1
+
+def test_a_mask_that_changed_after_it_was_sent_ahead_is_read_again(ahead):
+    q,sent = ahead
+    theirs = np.full((32,64), 2, np.uint8)
+    Image.fromarray(theirs).save(q.files[1])
+    q.go(1)
+    assert np.array_equal(q.editor.draft.label, theirs) and [o['hold'] for o in sent]==[[shown_mask(q)]]
+    assert not q.editor.draft.changed and q.editor.status['text']=='mask on disk'
+
+def test_edits_that_another_session_left_after_it_was_sent_ahead_are_restored(ahead):
+    q,sent = ahead
+    d = Draft(q.files[1], q.run.task, (32,64))
+    d.edit(row(1, 0, 9))
+    d.close()
+    q.go(1)
+    assert q.editor.draft.recovered==1 and (q.editor.draft.label==1).sum()==9 and len(sent)==1
+
+def test_the_browser_keeps_the_image_on_display_and_the_next(ahead, monkeypatch):
+    "However large they are; those before are dropped"
+    q,sent = ahead
+    monkeypatch.setattr('segkc_fastai.view.viewer.KEPT', 1)
+    for i in (1,2):
+        q.go(i)
+        for _ in q._next(): pass
+    kept = {*q.editor._named, *(k for k,_ in q.editor._soon.values())}
+    assert {*q.editor._held}==kept and len(kept)==12
+    held = {k for o in sent for k in o.get('hold', ())}-{k for o in sent for k in o.get('drop', ())}
+    assert held<=kept, 'a message names all that is dropped'
+
+def test_a_mask_that_cannot_be_saved_on_leaving_is_told(runs, tmp_path):
+    q = Labeller(runs['one'], [o.name for o in runs['one'].source().train[:2]], masks=tmp_path)
+    painted(q)
+    q.files[0].write_bytes(b'of another program')
+    q._key(q.editor, dict(key='ArrowRight'), [])
+    assert q.at==1 and q.editor.status['bad'] and f'{q.files[0].name} is not saved' in q.editor.status['text']
+    assert q.files[0].read_bytes()==b'of another program'
+    q._key(q.editor, dict(key='ArrowLeft'), [])
+    assert q.editor.draft.recovered==1
+
 def test_saved_masks_join_the_list(runs):
     run = runs['pair']
     before = {o.name for o in run.source().train}

@@ -28,6 +28,7 @@ from ..data.splits import divide, list_hash, split_source, write_list
 from ..evaluate.inference import image_probabilities
 from ..models.cohort import main_pair
 from ..runs.config import RunConfig
+from ..runs.contents import check_contents
 from ..runs.folder import source_of
 from ..runs.grid import find_or_train
 
@@ -215,12 +216,15 @@ def label_errors(
     folds:Count=3,    # parts of the labelled images, each checked by a run on the others; at least 2
     **loaders         # how data are loaded, as for `train_run`
 )->pd.DataFrame: # `COLUMNS`, worst first
-    "Suspicious regions of the labelled images that are not decided yet; errors as for `divide` and `find_or_train`"
+    "Suspicious regions of the labelled images that are not decided yet; errors as for `divide`, `check_contents` and `find_or_train`"
     out,c = Path(out),config
     src = source_of(c)
     labelled,rows = split_source(src, c.labelled, c.seed, c.group, c.stratified).labelled,[]
-    for i,held in enumerate(divide([o.name for o in labelled], folds, c.seed, c.group)):
-        run = find_or_train(out/f'fold-{i}', _fold_config(c, src, labelled, held, out), **loaders)
+    parts = divide([o.name for o in labelled], folds, c.seed, c.group)
+    paths = [out/f'fold-{i}' for i in range(len(parts))]
+    check_contents(paths, src, f'its networks learned the old ones; remove {out}/fold-* to train again, or pass another folder')
+    for path,held in zip(paths, parts):
+        run = find_or_train(path, _fold_config(c, src, labelled, held, out), **loaders)
         rows += _fold_errors(run, [o for o in labelled if o.name in held], out, **loaders)
     df = pd.DataFrame(rows, columns=COLUMNS).sort_values('score', ascending=False, kind='stable', ignore_index=True)
     return undecided(df, out)

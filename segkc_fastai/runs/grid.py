@@ -20,7 +20,7 @@ from ..core.kinds import Arguments
 from ..data.splits import default_share, split_source
 from ..models.segmenter import segmenter
 from .config import RECORDS, RunConfig
-from .contents import fingerprints, other_files, read_contents
+from .contents import check_contents
 from .evaluating import result
 from .folder import Run, has_checkpoint, run_row, share_name, source_of
 from .jobs import check_launcher, submit
@@ -124,16 +124,6 @@ def _check_buildable(cells, n_classes):
     for net in nets:
         with torch.device('meta'): segmenter(net, n_classes, pretrained=False)
 
-# %% ../../nbs/07_runs/08_grid.ipynb #093f656b
-def _check_contents(cells, src):
-    "Raise `ValueError` if images or masks have changed since a run of the grid began"
-    known = {o.path:read_contents(o.path) for o in cells}
-    if not any(known.values()): return
-    now = dict(train=fingerprints(src.train+src.extra), val=fingerprints(src.val))
-    for path,was in known.items():
-        fix = 'restore the files that this run began with, or pass another folder'
-        if other := other_files(was, now): raise ValueError(f'{path}: {other}; {fix}')
-
 # %% ../../nbs/07_runs/08_grid.ipynb #18a9d252
 def _check_grid(cells, shares, split):
     c = cells[0].config
@@ -142,7 +132,7 @@ def _check_grid(cells, shares, split):
     for o in shares: split_source(src, o, group=c.group, stratified=c.stratified)
     _check_buildable(cells, len(src.task))
     _check_names(cells)
-    _check_contents(cells, src)
+    check_contents([o.path for o in cells], src)
     for o in cells: o.done()
 
 # %% ../../nbs/07_runs/08_grid.ipynb #3b1db91c

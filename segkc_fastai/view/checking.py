@@ -101,15 +101,23 @@ def _open_region(self:Checker, r):
     proposals = {k:(read_mask(f, plain),) for k,f in seen.items()}
     self.editor.edit(np.array(read_image(image)), mask, proposals, r['name'])
 
+# %% ../../nbs/09_view/21_checking.ipynb #c883bf66
+@patch
+def _pixels(self:Checker):
+    "The edit that gives the region the networks' class"
+    r,(own,other) = self.region,(self.task.classes.index(self.region[k]) for k in ('label','other'))
+    return region_runs(self.editor.draft.label, [o for o, in self.editor.proposals.values()], r['box'], own, other)
+
 @patch
 def go(self:Checker,
     at:int # position in the queue
 ):
     "Show another region; raises `FileNotFoundError` or `ValueError` if its files are gone or damaged, and then none can be decided"
-    self.at,self.shown = at,None
+    self.at,self.shown,self.editor.region = at,None,{}
     self._heading()
     self._open_region(self.region)
     self.editor.zoom = box_zoom(self.region['box'], self.editor.draft.label.shape)
+    self.editor.outline(self._pixels())
     self.shown = self.region
     self._heading()
 
@@ -137,9 +145,7 @@ def _try(self:Checker, f, *args):
 @patch
 def _take(self:Checker):
     "Write the networks' class into the region"
-    r,draft,classes = self.region,self.editor.draft,self.task.classes
-    seen = [o for o, in self.editor.proposals.values()]
-    runs = region_runs(draft.label, seen, r['box'], classes.index(r['label']), classes.index(r['other']))
+    r,draft,runs = self.region,self.editor.draft,self._pixels()
     if len(runs): self.editor.paint(runs)
     elif not draft.edits:
         why = f'no pixel of the box is {r["label"]} in the mask and {r["other"]} for the networks any more'
@@ -153,8 +159,9 @@ def _settle(self:Checker, verdict):
     decide(self.out, self.region, verdict)
     self.left.pop(self.at)
     self.shown = None
-    if self.left: self.go(self.at%len(self.left))
-    else: self._heading()
+    if self.left: return self.go(self.at%len(self.left))
+    self.editor.region = {}
+    self._heading()
 
 @patch
 def decide(self:Checker,

@@ -8,12 +8,12 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/09_view/editor.html.md"""
 __all__ = ['MaskEditor', 'arrow_to']
 
 # %% ../../nbs/09_view/17_editor.ipynb #3f24ea52
-import secrets
+from pathlib import Path
 import numpy as np, traitlets as T
 from fastcore.basics import patch
 from ..core.task import Task
 from ..data.labels import read_mask
-from ..label.masks import Draft, MaskChanged
+from ..label.masks import Draft, MaskChanged, MaskFile
 from .assets import script, style
 from .viewer import MaskViewer, Panel
 
@@ -24,19 +24,22 @@ def _proposal_panels(proposals):
     if len(res)>1: res['where they differ'] = Panel('disagreement', of=tuple(res)[:2])
     return res
 
+def _mask_panels(mask, proposals): return dict(mask=Panel('label', mask.label)) | _proposal_panels(proposals)
+
 # %% ../../nbs/09_view/17_editor.ipynb #6bfce815
 class MaskEditor(MaskViewer):
     "A viewer whose panel `mask` is drawn on; `edit` fills it, `on_saved` is called after each save"
     _esm,_css = script('editor.js'),style('viewer.css', 'editor.css')
     status = T.Dict(help='`text`, and whether it is `bad` news').tag(sync=True)
+    region = T.Dict(help='`of` a mask under work, and its `runs` that are outlined').tag(sync=True)
 
     def __init__(self,
         task:Task,       # names and colours of the classes
         height:int=None, # of a panel, in CSS pixels; by default as large as the window allows
-        on_saved=None,   # function of the editor
+        on_saved=None,   # function of the path of a mask, and the seconds spent on it
         **kwargs         # initial values of traits
     ):
-        self.draft,self.seconds,self.on_saved,self._over = None,0,on_saved,False
+        self.draft,self.seconds,self.on_saved,self._over,self._next = None,0,on_saved,False,None
         super().__init__(task, height, **dict(threshold=.7) | kwargs)
 
     def edit(self,
@@ -46,14 +49,15 @@ class MaskEditor(MaskViewer):
         name='',            # the line above the panels
         seconds:int=0       # spent on this image before
     ):
-        "Edit the mask of an image, after saving the one before; raises as `Draft` does, and then keeps the one before"
-        draft = Draft(path, self.task, np.shape(image)[:2])
-        self.leave()
-        self.draft,self.proposals,self.seconds,self._over = draft,proposals or {},seconds,False
-        self._about = dict(draft=secrets.token_hex(6), seconds=seconds)
+        "Edit the mask of an image, and save the one before; raises as `Draft` does, and then keeps the one before"
+        read = self._next if self._next and self._next.path==Path(path) else None
+        draft,before = Draft(path, self.task, np.shape(image)[:2], read),(self.draft,self.seconds)
+        self.draft,self.proposals,self.seconds,self._over,self._next = draft,proposals or {},seconds,False,None
+        self._about = dict(draft=draft.key, seconds=seconds)
         self._show_mask(np.asarray(image), name)
         found = f'{draft.recovered} edits that were not saved have been restored' if draft.recovered else ''
         self._say(found or ('mask on disk' if draft.origin else 'no mask yet'), bool(found))
+        self._leave(*before)
         return self
 
 # %% ../../nbs/09_view/17_editor.ipynb #4a26a1f1
@@ -67,14 +71,27 @@ def _on_disk(draft):
 @patch
 def _say(self:MaskEditor, text, bad=False): self.status = dict(text=text, bad=bad)
 @patch
-def _name_of(self:MaskEditor, o): return f'm{self._about["draft"]}' if o is self.draft.label else MaskViewer._name_of(self, o)
+def _name_of(self:MaskEditor, o):
+    own = next((m.key for m in (self.draft,self._next) if m and o is m.label), None)
+    return f'm{own}' if own else MaskViewer._name_of(self, o)
 
 @patch
 def _show_mask(self:MaskEditor, image, name):
     "Show the mask and what it can be compared with"
-    panels = dict(mask=Panel('label', self.draft.label)) | _proposal_panels(self.proposals)
+    panels = _mask_panels(self.draft, self.proposals)
     if self._over and (theirs := _on_disk(self.draft)) is not None: panels['on disk'] = Panel('label', theirs)
     self.show(image, panels, name=name)
+
+# %% ../../nbs/09_view/17_editor.ipynb #6a4d15ce
+@patch
+def edit_next(self:MaskEditor,
+    image,         # (H,W,3) uint8
+    path,          # mask file
+    proposals=None # as of `edit`
+):
+    "Send what `edit` will show of these; raises as `MaskFile` does"
+    self._next = MaskFile(path, self.task, np.shape(image)[:2])
+    self.ahead_of(image, _mask_panels(self._next, proposals or {}))
 
 # %% ../../nbs/09_view/17_editor.ipynb #745a373b
 @patch
@@ -114,16 +131,25 @@ def save(self:MaskEditor,
     else:
         self._over = False
         self._say(f'saved to {self.draft.path.name}')
-        if self.on_saved: self.on_saved(self)
+        if self.on_saved: self.on_saved(self.draft.path, self.seconds)
         return True
     return False
 
 @patch
+def _leave(self:MaskEditor, draft, seconds):
+    "Save the edits of a mask and let others open it; edits that cannot be saved stay in the journal, and the line says so"
+    if draft is None or not draft.open: return
+    try:
+        if draft.edits:
+            draft.save()
+            if self.on_saved: self.on_saved(draft.path, seconds)
+    except (ValueError,OSError) as e: self._say(f'{draft.path.name} is not saved, and its edits stay in the journal: {e}', True)
+    finally: draft.close()
+
+@patch
 def leave(self:MaskEditor):
     "Save edits and let others open the mask; edits that cannot be saved stay in the journal"
-    if self.draft is None or not self.draft.open: return
-    if self.draft.edits: self.save(auto=True)
-    self.draft.close()
+    self._leave(self.draft, self.seconds)
 
 # %% ../../nbs/09_view/17_editor.ipynb #92ad6732
 def arrow_to(
@@ -134,3 +160,11 @@ def arrow_to(
     "Where an arrow key of the editor leads"
     to = at + dict(ArrowLeft=-1, ArrowRight=1).get(msg.get('key'), 0)
     return to if to!=at and 0<=to<n else None
+
+# %% ../../nbs/09_view/17_editor.ipynb #8f8075ef
+@patch
+def outline(self:MaskEditor,
+    runs # (N,3) as of `Draft.edit`; empty for no outline
+):
+    "Outline pixels of the mask under work, until another one is opened; the key h hides and shows them"
+    self.region = dict(of=self._about['draft'], runs=np.ravel(runs).tolist())

@@ -9,13 +9,15 @@ __all__ = ['RECENT', 'moment', 'ProbeReader', 'sorted_images', 'front_image', 's
            'guarded', 'Scrubber', 'arrow_step', 'Controlled', 'share', 'table_rows', 'Explorer']
 
 # %% ../../nbs/09_view/12_explorer.ipynb #ddff27dc
-import asyncio, functools
+import functools
 from contextlib import suppress
+from itertools import takewhile
 import numpy as np, pandas as pd, traitlets as T
 from fastcore.basics import patch
 from ipywidgets import HTML, VBox
 from ..models.cohort import main_pair
 from ..train.probe import check_records
+from .ahead import Ahead
 from .loss_views import LossViews, output_panel, why_no_views
 from .navigator import Navigator, thumbnails
 from .readings import Readings, open_probe, recall
@@ -111,9 +113,9 @@ def steps_away(
     return [(a,order[b]) for a,b in steps if 0<=a<records and 0<=b<len(order)]
 
 # %% ../../nbs/09_view/12_explorer.ipynb #82710d24
-class FetchAhead:
-    "Reads and sends the steps around a view; does nothing without an event loop, because a script has no browser"
-    later,was = None,(0,0)
+class FetchAhead(Ahead):
+    "Reads and sends the steps around a view"
+    was = 0,0
     def __init__(self, explorer): self.explorer = explorer
     def steps(self):
         "(record, image) of the next steps; remembers the current one"
@@ -128,15 +130,7 @@ class FetchAhead:
 
     def restart(self):
         "Forget what was planned, and start from the current view"
-        if self.later: self.later.cancel()
-        try: loop = asyncio.get_running_loop()
-        except RuntimeError: return
-        steps = iter(self.steps())
-        def one():
-            if self.explorer.viewer.comm is None or (step := next(steps, None)) is None: return
-            with suppress(Exception): self.send(step)
-            self.later = loop.call_later(.02, one)
-        self.later = loop.call_later(.1, one)
+        self.start(map(self.send, takewhile(lambda _: self.explorer.viewer.comm, self.steps())))
 
 # %% ../../nbs/09_view/12_explorer.ipynb #e1df1c0d
 class HeadAndViewer(ProbeReader):

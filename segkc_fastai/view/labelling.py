@@ -8,8 +8,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/09_view/labelling.html.md"""
 __all__ = ['mask_file', 'queue_of', 'Proposals', 'log_mask', 'Labeller']
 
 # %% ../../nbs/09_view/18_labelling.ipynb #acecc83e
-import asyncio, html
-from contextlib import suppress
+import html
 from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.basics import patch
@@ -22,6 +21,7 @@ from ..evaluate.inference import image_probabilities
 from ..label.suggest import suggest, write_suggestions
 from ..runs.folder import Run, as_run, read_log
 from ..models.cohort import main_pair
+from .ahead import Ahead
 from .editor import MaskEditor, arrow_to
 from .viewer import as_bytes, display_both
 
@@ -85,7 +85,7 @@ class Labeller:
         height:int=None       # of a panel, in CSS pixels; by default as large as the window allows
     ):
         self.run = as_run(run)
-        self.pairs,self.at,self.memo,self.later = queue_of(self.run, names, n),0,{},None
+        self.pairs,self.at,self.memo,self.ahead = queue_of(self.run, names, n),0,{},Ahead()
         self.files,self.propose = [mask_file(p, masks) for p in self.pairs],Proposals(self.run)
         self.head,self.editor = HTML(),MaskEditor(self.run.task, height, on_saved=self._saved)
         self.editor.on_msg(self._key)
@@ -111,19 +111,16 @@ class Labeller:
         self.editor.edit(image, self.files[at], proposals, self.pairs[at].name, int(log.get(self.pairs[at].name, 0)))
         self.at = at
         self._head_line()
-        self._ahead()
+        self.ahead.start(self._next(), wait=.3)
 
 # %% ../../nbs/09_view/18_labelling.ipynb #d8ad7cb6
 @patch
-def _ahead(self:Labeller):
-    "Predict the next image in a quiet moment; without an event loop there is no browser to wait for"
-    if self.later: self.later.cancel()
-    with suppress(RuntimeError): self.later = asyncio.get_running_loop().call_later(.3, self._predict_next)
-
-@patch
-def _predict_next(self:Labeller):
-    with suppress(Exception): # an image that cannot be read is an error when it is its turn
-        if self.at+1<len(self.pairs): self._content(self.at+1)
+def _next(self:Labeller):
+    if (i := self.at+1)==len(self.pairs): return
+    image,proposals = self._content(i)
+    yield
+    self.editor.edit_next(image, self.files[i], proposals)
+    yield
 
 # %% ../../nbs/09_view/18_labelling.ipynb #26e54714
 @patch
@@ -146,9 +143,9 @@ def _head_line(self:Labeller):
 
 # %% ../../nbs/09_view/18_labelling.ipynb #f6a9ff3f
 @patch
-def _saved(self:Labeller, editor):
-    name = self.pairs[self.files.index(editor.draft.path)].name
-    log,src = log_mask(self.run.path, name, editor.seconds),self.run.source()
+def _saved(self:Labeller, path, seconds):
+    name = self.pairs[self.files.index(path)].name
+    log,src = log_mask(self.run.path, name, seconds),self.run.source()
     known = {p.name:p for p in src.train} # masks in another folder are not in the data
     first = read_names(self.run.path/'labelled.txt', known)
     names = dict.fromkeys([*first, *(k for k in log.name if k in known)])

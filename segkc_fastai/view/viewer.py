@@ -109,7 +109,7 @@ def _cost(a): return np.shape(a)[0]*np.shape(a)[1]*(8 if np.ndim(a)==3 else 1)
 # %% ../../nbs/09_view/10_viewer.ipynb #19081e8d
 def hold(
     held:dict,  # name → bytes, least recently shown first; updated in place
-    named:dict, # name → array that is shown now
+    named:dict, # name → array that is shown now or soon
     limit:int   # bytes
 )->tuple: # names to send, names to drop
     "Update the list of arrays that a browser holds"
@@ -127,6 +127,12 @@ def _panel_message(title, p, name):
     "A panel as the browser receives it; `name` maps an array, or None, to its name"
     maps = {k:name(getattr(p, k)) for k in ('label','confidence','image')}
     return maps | dict(title=title, kind=p.kind, of=list(p.of or []))
+
+# %% ../../nbs/09_view/10_viewer.ipynb #11e4f25b
+def _arrays(image, panels, truth):
+    "All arrays of a view"
+    maps = [getattr(p, k) for p in panels.values() for k in ('label','confidence','image')]
+    return [o for o in (image, truth, *maps) if o is not None]
 
 # %% ../../nbs/09_view/10_viewer.ipynb #daef949f
 class ViewerState(anywidget.AnyWidget):
@@ -147,25 +153,25 @@ class ViewerState(anywidget.AnyWidget):
     run = '' # named in the file of a saved picture
 
     def __init__(self, task, height=None, **kwargs):
-        self.task,self.panels,self.truth,self.image,self.name,self._held = task,{},None,None,'',{}
+        self.task,self.panels,self.truth,self.image,self.name = task,{},None,None,''
+        self._held,self._named,self._soon = {},{},{} # name → bytes, name → array, id → name and array
         self._colours = [np.uint8(task.palette),np.uint8(safe_palette(len(task)))]
         drawn = dict(_names=list(task.classes), _palettes=[o.tobytes() for o in self._colours], _tables=LOOK)
         super().__init__(height=height, **drawn, **{'classes':[True]*len(task), **kwargs})
         self._start = {k:getattr(self, k) for k in ('zoom','classes','cell','safe','opacity','threshold')}
 
-    def _shown(self):
-        "All arrays on display"
-        maps = [getattr(p, k) for p in self.panels.values() for k in ('label','confidence','image')]
-        return [o for o in (self.image, self.truth, *maps) if o is not None]
-
-    def _name_of(self, o): return _name(o)
+    def _name_of(self, o): return self._soon[id(o)][0] if id(o) in self._soon else _name(o)
     def ahead(self, *arrays): # (H,W) maps and (H,W,3) images, uint8; None is skipped
-        "Send arrays that will be shown soon"
-        self._give({_name(o):o for o in arrays if o is not None})
+        "Send arrays that will be shown soon, and must not change until then"
+        self._soon = {id(o):(self._name_of(o),o) for o in arrays if o is not None}
+        self._give()
 
-    def _give(self, named):
+    def _give(self):
+        "Send the arrays that the browser lacks, one in a message, so that it can react in between"
+        named = self._named | dict(self._soon.values())
         new,drop = hold(self._held, named, KEPT)
-        if new: self.send(dict(hold=new, drop=drop), [packed(named[k]) for k in new])
+        if drop: self.send(dict(drop=drop))
+        for k in new: self.send(dict(hold=[k]), [packed(named[k])])
 
 # %% ../../nbs/09_view/10_viewer.ipynb #3c2430dc
 class MaskViewer(ViewerState):
@@ -190,10 +196,11 @@ class MaskViewer(ViewerState):
         image = np.asarray(image)
         check_view(image, panels, truth)
         self.image,self.panels,self.truth,self.name = image,panels,truth,name
-        names = {id(o):self._name_of(o) for o in self._shown()}
+        arrays = _arrays(image, panels, truth)
+        names = {id(o):self._name_of(o) for o in arrays}
         of = lambda o: names.get(id(o))
-        self._named = {of(o):o for o in self._shown()}
-        self._give(self._named)
+        self._named = {of(o):o for o in arrays}
+        self._give()
         with self.hold_sync():
             self._item = dict(name=str(name), w=image.shape[1], h=image.shape[0], image=of(image), truth=of(truth)) | self._about
             self._panels = [_panel_message(k, p, of) for k,p in panels.items()]
@@ -201,11 +208,22 @@ class MaskViewer(ViewerState):
 
     def _heard(self, _, msg, buffers):
         if msg.get('key')=='f': self.save_picture()
-        wanted = {k:self._named[k] for k in msg.get('want', ()) if k in self._named}
-        for k in wanted: self._held.pop(k, None)
-        self._give(wanted)
+        for k in msg.get('want', ()): self._held.pop(k, None)
+        self._give()
 
     def _ipython_display_(self): display_both(self, self)
+
+# %% ../../nbs/09_view/10_viewer.ipynb #ea5435ec
+@patch
+def ahead_of(self:MaskViewer,
+    image,     # as of `show`
+    panels,
+    truth=None
+):
+    "Send what `show` will need of these, and let the browser count it while it is idle"
+    self.ahead(*_arrays(image, panels, truth))
+    of = lambda o: None if o is None else self._name_of(o)
+    self.send(dict(count=[_panel_message(k, p, of) for k,p in panels.items()], truth=of(truth)))
 
 # %% ../../nbs/09_view/10_viewer.ipynb #9f128832
 @patch

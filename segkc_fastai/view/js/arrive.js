@@ -1,6 +1,6 @@
 // A new image: its maps and pictures are looked up by names that derive from their content
 import {legends, partsLegend} from './beside.js'
-import {fiveParts, histograms} from './counts.js'
+import {comparedPairs, countsOf, histogramsOf, partsOf} from './counted.js'
 import {put, u8} from './dom.js'
 import {draw} from './draw.js'
 import {palette} from './look.js'
@@ -16,12 +16,26 @@ export function initialize({model}) {
   const hold = (msg, buffers) => {
     msg.hold?.forEach((name, i) => held.set(name, name[0] === 'i' ? decode(buffers[i]) : u8(buffers[i]).slice()))
     msg.drop?.forEach(name => held.delete(name))
+    if (msg.count) countAhead(model, msg)
   }
   model.on('msg:custom', hold)
   return () => model.off('msg:custom', hold)
 }
 
 const lookUp = name => name ? held.get(name) : null
+
+const whenIdle = f => window.requestIdleCallback ? requestIdleCallback(f) : setTimeout(f, 50)
+
+// Counts what panels will need that are shown soon, one map at a time
+function countAhead(model, {count, truth}) {
+  const panels = count.map(p => ({...p, label: lookUp(p.label), confidence: lookUp(p.confidence)}))
+  const todo = countsOf(panels, lookUp(truth), model.get('_names').length, model.get('_tables').ignore)
+  const next = () => {
+    todo.shift()?.()
+    if (todo.length) whenIdle(next)
+  }
+  whenIdle(next)
+}
 
 function lacking(item, given) {
   const names = [item.image, item.truth, ...given.flatMap(p => [p.label, p.confidence, p.image])]
@@ -71,20 +85,13 @@ function arrived(v) {
   Object.assign(v.el.dataset, {name: v.item.name, arrived: v.generation})
 }
 
-function compare(v, titles) {
-  const [a, b] = titles.map(title => v.byTitle.get(title))
-  v.parts.set(titles.join('\n'), {...fiveParts(a, b, v.item.truth, v.look.ignore), a, b})
-}
-
-// Without a disagreement panel, the key d compares the first two label panels
 function comparePanels(v) {
   v.parts = new Map()
-  for (const p of v.panels.filter(o => o.kind === 'disagreement')) {
-    compare(v, p.of)
-    partsLegend(v, p)
+  for (const titles of comparedPairs(v.panels)) {
+    const [a, b] = titles.map(title => v.byTitle.get(title))
+    v.parts.set(titles.join('\n'), {...partsOf(a, b, v.item.truth, v.look.ignore), a, b})
   }
-  const labels = v.panels.filter(p => p.kind === 'label')
-  if (!v.parts.size && labels.length > 1) compare(v, [labels[0].title, labels[1].title])
+  for (const p of v.panels) if (p.kind === 'disagreement') partsLegend(v, p)
   v.pair = v.parts.keys().next().value
 }
 
@@ -92,7 +99,7 @@ function countPanels(v) {
   const labels = v.panels.filter(p => p.kind === 'label')
   v.present = new Uint8Array(256)
   for (const p of labels) {
-    p.hist = histograms(p, v.item.truth, v.K, v.look.ignore)
+    p.hist = histogramsOf(p, v.item.truth, v.K, v.look.ignore)
     for (let k = 0; k < v.K; k++) v.present[k] |= p.hist.kept[k * 257] > 0 || p.hist.real[k] > 0
   }
   if (v.item.truth && !labels.length) for (const k of v.item.truth) v.present[k] = 1

@@ -61,7 +61,7 @@ export function legends(v) {
   v.ui.classes.forEach((button, k) => {
     button.setAttribute('aria-pressed', !!v.on[k])
     button.firstChild.style.background = css(v.palette[k])
-    button.classList.toggle('absent', !v.present[k])
+    button.classList.toggle('absent', !v.tool && !v.present[k])
   })
 }
 

@@ -10,6 +10,13 @@ export function el(parent, tag, cls, text) {
   return e
 }
 
+export function svgEl(parent, tag, cls) {
+  const e = document.createElementNS('http://www.w3.org/2000/svg', tag)
+  if (cls) e.setAttribute('class', cls)
+  parent.append(e)
+  return e
+}
+
 // A button with a tooltip, which also names it for readers of screens
 export function button(parent, text, about, act, cls) {
   const b = el(parent, 'button', cls, text)

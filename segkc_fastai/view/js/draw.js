@@ -18,6 +18,7 @@ export function draw(v) {
     p.g.putImageData(p.data, 0, 0)
   }
   beside(v, t, cell)
+  v.tool?.drawn()
   v.el.dataset.ms = (performance.now() - v.since).toFixed(2)
   v.el.dataset.draws = +(v.el.dataset.draws || 0) + 1
 }

@@ -8,6 +8,7 @@ import {clamp} from './geometry.js'
 import {escape, stepThreshold} from './keys.js'
 import {marks, placeMarks} from './mask_draw.js'
 import {pointUnder} from './pointer.js'
+import {placeRegion} from './region.js'
 import {hearEdits, maskOf, PAGE, spread} from './shared_mask.js'
 import {
   acceptAgreed, acceptRegion, bigger, brushes, classUnder, fillArea, fillOutline, strokeTo, TOOLS,
@@ -17,10 +18,11 @@ import {onModel, renderView} from './view.js'
 
 class Editor {
   constructor(v) {
-    Object.assign(this, {v, tool: 'brush', size: 15, chosen: 0, ignore: v.look.ignore, ...this.nothing()})
+    Object.assign(this, {v, tool: 'brush', size: 15, chosen: 0, outlined: true, ...this.nothing()})
+    this.ignore = v.look.ignore
     buildBar(this)
     onModel(v, 'change:status', () => this.mask && sayState(this))
-    onModel(v, 'change:zoom', () => this.mark())
+    onModel(v, 'change:region', () => this.mask && this.showRegion())
     const tick = setInterval(guarded(v, () => this.second()), 1000)
     const flush = () => this.send()
     window.addEventListener('pagehide', flush)
@@ -39,9 +41,19 @@ class Editor {
     this.panel.label = this.mask.label
     if (this.marks?.parentNode !== this.panel.canvas.parentNode) this.marks = marks(this.panel)
     Object.assign(this, this.nothing())
-    this.mark()
     showBar(this)
     sayState(this)
+  }
+
+  // The image moved, or is another one
+  drawn() {
+    this.mark()
+    placeRegion(this)
+  }
+
+  showRegion() {
+    showBar(this)
+    placeRegion(this)
   }
 
   second() {
@@ -219,6 +231,10 @@ const EDIT_KEYS = {
   y() { this.step(redo) },
   Z() { this.step(redo) },
   s() { this.save('now') },
+  h() {
+    this.outlined = !this.outlined
+    this.showRegion()
+  },
   ','() { stepThreshold(this.v, -5) },
   '.'() { stepThreshold(this.v, 5) },
   '['() { this.resize(bigger(this.size, -1)) },

@@ -2,6 +2,7 @@
 import {keyTable} from './controls.js'
 import {button, el, put} from './dom.js'
 import {css} from './pixels.js'
+import {regionOf} from './region.js'
 import {TOOL_HELP, TOOLS} from './tools.js'
 
 export function buildBar(t) {
@@ -19,6 +20,7 @@ export function buildBar(t) {
   button(bar, '↶', 'undo (z)', () => t.key('z'))
   button(bar, '↷', 'redo (y)', () => t.key('y'))
   button(bar, 'save', 'write the mask (s)', () => t.key('s'))
+  t.ui.region = button(bar, 'outline', 'outline the region in question (h)', () => t.key('h'))
   button(bar, '◀', 'previous image (←)', () => t.leave('ArrowLeft'))
   button(bar, '▶', 'next image (→)', () => t.leave('ArrowRight'))
   t.ui.state = el(t.v.ui.head, 'div', 'state')
@@ -52,6 +54,8 @@ function ignoreButton(t) {
 
 export function showBar(t) {
   for (const [name, b] of Object.entries(t.ui.tools)) b.setAttribute('aria-pressed', name === t.tool)
+  t.ui.region.hidden = !regionOf(t).length
+  t.ui.region.setAttribute('aria-pressed', t.outlined)
   t.ui.size.value = t.size
   put(t.ui.size.say, `${t.size} px`)
   t.v.ui.classes.forEach((b, k) => b.classList.toggle('chosen', k === t.chosen))

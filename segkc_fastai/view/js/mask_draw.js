@@ -1,5 +1,6 @@
 // Draws the part of a mask that an edit changed, and the marks of the tools over it
 import {blend} from './blend.js'
+import {svgEl} from './dom.js'
 import {redraw} from './draw.js'
 import {clamp} from './geometry.js'
 import {tables} from './look.js'
@@ -26,17 +27,10 @@ export function drawBox(v, p, box) {
   p.g.putImageData(p.data, 0, 0, left, top, right - left, bottom - top)
 }
 
-const SVG = 'http://www.w3.org/2000/svg'
-
 // The brush under the pointer, and the outline that is being drawn
 export function marks(p) {
-  const root = document.createElementNS(SVG, 'svg')
-  root.setAttribute('class', 'marks')
-  for (const name of ['circle', 'polyline']) {
-    root[name] = document.createElementNS(SVG, name)
-    root.append(root[name])
-  }
-  p.canvas.parentNode.append(root)
+  const root = svgEl(p.canvas.parentNode, 'svg', 'marks')
+  for (const name of ['circle', 'polyline']) root[name] = svgEl(root, name)
   return root
 }
 

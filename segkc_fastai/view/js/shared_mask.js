@@ -1,4 +1,5 @@
 // The mask of an editor. All views of a page edit the same one, and other pages tell what they changed
+import {recountLater} from './counted.js'
 import {u8} from './dom.js'
 import {applyTriples, boxOf, newHistory} from './edits.js'
 import {drawBox} from './mask_draw.js'
@@ -18,6 +19,7 @@ export function hearEdits(model) {
 
 // Draws what changed in all views
 export function spread(mask, triples) {
+  recountLater(mask.label)
   const box = boxOf(triples, mask.w)
   for (const t of mask.views) if (t.panel && t.v.geo) drawBox(t.v, t.panel, box)
 }
@@ -25,7 +27,7 @@ export function spread(mask, triples) {
 // The mask that editor `t` works on from now on; it starts with the label that the kernel sent
 export function maskOf(t, {draft, w, seconds = 0}, label) {
   if (t.mask && t.mask.of !== draft) masks.delete(t.mask.of)
-  const fresh = () => ({of: draft, w, label: label.slice(), history: newHistory(), seconds, views: new Set()})
+  const fresh = () => ({of: draft, w, label, history: newHistory(), seconds, views: new Set()})
   if (!masks.has(draft)) masks.set(draft, fresh())
   return masks.get(draft)
 }

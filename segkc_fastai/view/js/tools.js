@@ -20,6 +20,7 @@ export const TOOL_HELP = [
   ['click', 'on a proposal: accept that area'],
   ['z y', 'undo, redo'],
   ['s', 'save the mask'],
+  ['h', 'outline of the region in question'],
   ['← →', 'image before, next image'],
   ['+ − 0', 'zoom; also the wheel'],
   ['Shift drag', 'move, when zoomed'],
