@@ -111,8 +111,15 @@ def settle(page, do, sel='.segkc', sign='draws'):
     page.wait_for_timeout(40)
     return canvases(page, sel)
 
+def quiet(nb, ms):
+    "Wait until nothing has been received for some milliseconds"
+    was = None
+    while was!=nb.received:
+        was = nb.received
+        nb.page.wait_for_timeout(ms)
+
 def pressed(nb, key, n, pause=0):
-    "Median milliseconds from a key to its pixels, and median bytes received until then"
+    "Median milliseconds from a key to its pixels, and median bytes received until then; before the next, `quiet` for a `pause`"
     ms,size,page = [],[],nb.page
     for _ in range(n):
         was,got = page.get_attribute('.segkc[data-arrived]', 'data-arrived'),nb.received
@@ -120,7 +127,7 @@ def pressed(nb, key, n, pause=0):
         page.wait_for_function("was => document.querySelector('.segkc[data-arrived]').dataset.arrived!==was", arg=was)
         ms.append(float(page.get_attribute('.segkc[data-arrived]', 'data-next')))
         size.append(nb.received-got)
-        page.wait_for_timeout(pause)
+        if pause: quiet(nb, pause)
     return statistics.median(ms),statistics.median(size)
 
 FAINT = """([sel, least]) => {

@@ -6,7 +6,7 @@ import json, statistics
 from contextlib import chdir
 from pathlib import Path
 import nbformat, numpy as np, pandas as pd, pytest
-from lab import APPS, canvases, change_theme, drag, faint, pressed, settle
+from lab import APPS, canvases, change_theme, drag, faint, pressed, quiet, settle
 from nbconvert import HTMLExporter
 from PIL import Image
 from conftest import train
@@ -379,9 +379,9 @@ def test_steps_are_fetched_ahead(lab):
         page = nb.page
         page.wait_for_selector('.segkc[data-arrived]', timeout=60000)
         page.click('.box canvas')
-        page.wait_for_timeout(1000)
+        quiet(nb, 500)
         for what,key in dict(image='ArrowRight', epoch='ArrowDown').items():
-            ms,size = pressed(nb, key, 4, 500)
+            ms,size = pressed(nb, key, 4, 300)
             print(f'\nnext {what}: median {ms:.1f} ms, {size:.0f} bytes')
             assert ms<150 and size<20_000
         cdp = page.context.new_cdp_session(page)
