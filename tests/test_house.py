@@ -63,3 +63,10 @@ def test_a_private_name_means_one_thing():
 def test_private_names_are_not_imported(): assert not [f'{k} → {o}.{n}' for k in MODULES for o,n in imports(k) if n and n.startswith('_')]
 
 def test_modules_are_short(): assert not {o:n for o in MODULES if (n := len((ROOT/f'{o.replace(".", "/")}.py').read_text().splitlines()))>400}
+
+def test_no_module_gives_away_another_library():
+    "`from module import *` must not bring names such as pd, even if the library is imported late"
+    for name,tree in MODULES.items():
+        found = {t.id:o.value for o in tree.body if isinstance(o, ast.Assign) for t in ast.walk(o.targets[0]) if isinstance(t, ast.Name)}
+        late = {k for k,v in found.items() if any(isinstance(n, ast.Call) and getattr(n.func, 'id', '')=='lazy' for n in ast.walk(v))}
+        assert not late & set(ast.literal_eval(found['__all__'])) if '__all__' in found else True, name
