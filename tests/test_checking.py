@@ -119,6 +119,16 @@ def test_a_mask_stays_open_for_its_next_region(out):
     arrow(c, 'ArrowLeft')
     assert c.region['area']==144 and c.editor._about['draft']==of and c.editor.zoom[1:]!=zoom[1:]
 
+def test_the_next_mask_is_read_ahead(out):
+    c = Checker(out)
+    for _ in c._send_next(): pass # as in idle moments
+    read = c.editor._next
+    assert read.path.name=='NA.png'
+    arrow(c, 'ArrowRight')
+    assert c.editor.draft.key==read.key and c.editor.draft.label is read.label and list(c.memo)==['NA']
+    for _ in c._send_next(): pass
+    assert c.editor._next.path.name=='001.png', 'of the last region'
+
 def test_decisions_are_remembered(out):
     press(Checker(out), 'theirs')
     c = Checker(out)

@@ -11,9 +11,9 @@ __all__ = ['WITNESSES', 'LEVEL', 'EDGES', 'NOTHING', 'CURVE', 'spread', 'precisi
 
 # %% ../../nbs/01_core/10_certify.ipynb #d885348c
 import re, numpy as np
-from .lazy import lazy
 
 # %% ../../nbs/01_core/10_certify.ipynb #ff5892d3
+from segkc_fastai.core.lazy import lazy
 pd,special = lazy('pandas'),lazy('scipy.special')
 
 # %% ../../nbs/01_core/10_certify.ipynb #bff895b6

@@ -18,7 +18,6 @@ from fastcore.basics import patch
 from fastcore.parallel import num_cpus, parallel
 from ..core.console import first_few, is_watched
 from ..core.files import write_text
-from ..core.lazy import lazy
 from ..core.kinds import Size, Whole
 from ..core.markdown import markdown_table
 from ..core.task import Task, load_task
@@ -34,6 +33,7 @@ from .inspection import find_pairs, hearing, look
 from .splits import hold_out, split_source
 
 # %% ../../nbs/02_data/17_audit.ipynb #0df294c9
+from segkc_fastai.core.lazy import lazy
 plt = lazy('matplotlib.pyplot')
 
 # %% ../../nbs/02_data/17_audit.ipynb #82a9934a

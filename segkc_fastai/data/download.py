@@ -20,10 +20,10 @@ from urllib.request import Request, urlopen
 from fastcore.xtras import Config
 from fastdownload import FastDownload
 from ..core.console import progress
-from ..core.lazy import lazy
 from .benchmarks import CITY_GET, write_nuclei, write_sbd
 
 # %% ../../nbs/02_data/04_download.ipynb #eae173d7
+from segkc_fastai.core.lazy import lazy
 vision,fastai_data = lazy('torchvision.datasets'),lazy('fastai.data.external')
 
 # %% ../../nbs/02_data/04_download.ipynb #bb4a3788

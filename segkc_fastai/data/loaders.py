@@ -20,7 +20,6 @@ from fastai.torch_core import TensorImage, TensorMask, default_device, defaults,
 from fastai.data.core import TfmdDL, DataLoaders
 from fastai.data.load import _loaders
 from fastai.data.transforms import IntToFloatTensor
-from ..core.lazy import lazy
 from ..core.console import first_few
 from ..core.task import Task, IGNORE
 from .labels import open_image, read_image, load_mask, decode_mask
@@ -30,6 +29,7 @@ from .splits import hold_out, split_source
 from .views import WeakView, StrongView, cutmix_box, cutmix
 
 # %% ../../nbs/02_data/11_loaders.ipynb #e1a6a29a
+from segkc_fastai.core.lazy import lazy
 plt = lazy('matplotlib.pyplot')
 
 # %% ../../nbs/02_data/11_loaders.ipynb #b99de70c

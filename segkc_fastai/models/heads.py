@@ -10,9 +10,9 @@ __all__ = ['read_blocks', 'plain_vit', 'PlainViT', 'dpt_widths', 'DPT']
 # %% ../../nbs/03_models/01_heads.ipynb #3de675ad
 import torch.nn.functional as F
 from torch import nn
-from ..core.lazy import lazy
 
 # %% ../../nbs/03_models/01_heads.ipynb #df8f5331
+from segkc_fastai.core.lazy import lazy
 timm = lazy('timm')
 
 # %% ../../nbs/03_models/01_heads.ipynb #199b1a9f

@@ -20,12 +20,12 @@ from fastcore.basics import patch
 from safetensors.torch import load_file
 from torch.func import functional_call
 from ..core.files import check_types, damaged
-from ..core.lazy import lazy
 from ..core.tensors import device_of, save_tensors
 from .heads import DPT, PlainViT
 from .weights import FORMAT, differences, package_file, read_description, without_retries
 
 # %% ../../nbs/03_models/03_segmenter.ipynb #b01ec3a1
+from segkc_fastai.core.lazy import lazy
 timm,smp = lazy('timm'),lazy('segmentation_models_pytorch')
 
 # %% ../../nbs/03_models/03_segmenter.ipynb #1844b297

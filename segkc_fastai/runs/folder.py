@@ -15,12 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 from fastcore.basics import patch
 from ..core.files import STATE, damaged, read_json, whole_lines
-from ..core.lazy import lazy
 from ..core.task import LEAST_IMAGES, Task, as_task
 from .config import RunConfig, read_config
 from .contents import other_files, read_contents
 
 # %% ../../nbs/07_runs/02_folder.ipynb #409a7248
+from segkc_fastai.core.lazy import lazy
 pd = lazy('pandas')
 
 # %% ../../nbs/07_runs/02_folder.ipynb #750103da

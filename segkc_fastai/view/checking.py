@@ -19,6 +19,7 @@ from ..label.errors import Verdict, decide, read_errors, undecided
 from ..label.masks import as_runs
 from ..models.cohort import main_pair
 from ..runs.folder import Run
+from .ahead import Ahead
 from .editor import MaskEditor, arrow_to
 from .viewer import display_both
 
@@ -62,7 +63,7 @@ class Checker:
         height:int=None # of a panel, in CSS pixels; by default as large as the window allows
     ):
         "Raises `FileNotFoundError` if the list or all files of its regions are gone, `ValueError` if nothing is left to decide"
-        found,self.out,self.at,self.shown = read_errors(out),Path(out),0,None
+        found,self.out,self.at,self.shown,self.memo,self.ahead = read_errors(out),Path(out),0,None,{},Ahead()
         left = undecided(found.sort_values('score', ascending=False, kind='stable'), out)
         if left.empty: raise ValueError(f'{out}: nothing left to decide; all {len(found)} regions of its list have a verdict')
         run,self.left = Run(self.out/'fold-0'),left.to_dict('records')
@@ -86,20 +87,34 @@ class Checker:
 
 # %% ../../nbs/09_view/21_checking.ipynb #64925d8b
 @patch
-def _prediction_files(self:Checker, r): return {k:self.out/'predictions'/k/f'{r["name"]}.png' for k in self.networks}
+def _content(self:Checker, r):
+    "Image of a region and the networks' labels, kept for it and the region on display"
+    files = Path(r['image']),Path(r['mask']),*(self.out/'predictions'/k/f'{r["name"]}.png' for k in self.networks)
+    if gone := [o for o in files if not o.is_file()]:
+        where = 'open the notebook in the folder in which check-labels ran'
+        raise FileNotFoundError(f'{gone[0]}: no such file, but {self.out}/errors.csv lists a region of it; restore it, or {where}')
+    plain = Task(self.task.classes) # of predictions, whatever the coding of masks
+    if r['name'] not in self.memo:
+        seen = {k:(read_mask(f, plain),) for k,f in zip(self.networks, files[2:])}
+        self.memo[r['name']] = np.array(read_image(r['image'])),seen
+    self.memo = {k:v for k,v in self.memo.items() if k in (r['name'], self.region['name'])}
+    return self.memo[r['name']]
 
 @patch
 def _open_region(self:Checker, r):
     "Show the mask of a region with the networks' labels, unless it is open already"
-    image,mask,seen = Path(r['image']),Path(r['mask']),self._prediction_files(r)
-    if gone := [o for o in (image, mask, *seen.values()) if not o.is_file()]:
-        where = 'open the notebook in the folder in which check-labels ran'
-        raise FileNotFoundError(f'{gone[0]}: no such file, but {self.out}/errors.csv lists a region of it; restore it, or {where}')
-    draft = self.editor.draft
-    if draft and draft.open and draft.path==mask: return
-    plain = Task(self.task.classes) # of predictions, whatever the coding of masks
-    proposals = {k:(read_mask(f, plain),) for k,f in seen.items()}
-    self.editor.edit(np.array(read_image(image)), mask, proposals, r['name'])
+    (image,seen),draft = self._content(r),self.editor.draft
+    if not (draft and draft.open and draft.path==Path(r['mask'])): self.editor.edit(image, r['mask'], seen, r['name'])
+
+@patch
+def _send_next(self:Checker):
+    "Send the next mask that is not open yet, in two steps"
+    later = [r for r in self.left[self.at+1:] if r['mask']!=self.region['mask']]
+    if not later: return
+    image,seen = self._content(later[0])
+    yield
+    self.editor.edit_next(image, later[0]['mask'], seen)
+    yield
 
 # %% ../../nbs/09_view/21_checking.ipynb #c883bf66
 @patch
@@ -120,6 +135,7 @@ def go(self:Checker,
     self.editor.outline(self._pixels())
     self.shown = self.region
     self._heading()
+    self.ahead.start(self._send_next(), wait=.3)
 
 # %% ../../nbs/09_view/21_checking.ipynb #2de75106
 @patch

@@ -17,11 +17,11 @@ from urllib.parse import quote
 from urllib.request import Request, urlopen
 from ..core.files import read_json, write_json, write_text
 from ..core.kinds import Count
-from ..core.lazy import lazy
 from ..runs.folder import Run
 from .assets import read
 
 # %% ../../nbs/09_view/20_lab.ipynb #aa2b5983
+from segkc_fastai.core.lazy import lazy
 nbformat,nbsign = lazy('nbformat'),lazy('nbformat.sign')
 
 # %% ../../nbs/09_view/20_lab.ipynb #03437d1e
