@@ -19,7 +19,8 @@ from pathlib import Path
 from segkc_fastai.all import *
 alone,pair = (Run(*Path({str(ROOT/"runs"/"demo")!r}).glob(f'{{k}}-*-seed0')) for k in ('labelled-only','segkc'))'''
 PICTURES = dict(disagreement='e = DisagreementExplorer(pair)', pseudo='e = PseudoLabelExplorer(pair)', viewer='e = DisagreementExplorer(pair)',
-    compare='e = CompareExplorer([alone, pair])', training='e = TrainingMonitor(pair.path)')
+    compare='e = CompareExplorer([alone, pair])', training='e = TrainingMonitor(pair.path)',
+    editor="from segkc_fastai.view.labelling import Labeller\ne = Labeller(pair, masks='masks', n=4)")
 
 def picture(page, sel): return Image.open(io.BytesIO(page.locator(sel).first.screenshot())).convert('RGB')
 
@@ -59,6 +60,13 @@ def session(page, sel, film):
     page.click(f'{sel} button:text("most wrong alike")')
     film.take(1800)
 
+def accept(page, sel):
+    "Accept what both networks agree on, and take the brush for the rest"
+    page.focus(f'{sel} .segkc')
+    for k in 'ab': page.keyboard.press(k)
+    page.hover(f'{sel} .box canvas[data-title=junior]')
+    page.wait_for_timeout(500)
+
 def main(asked):
     names = [o for o in asked if not o.isdigit()] or [*PICTURES,'film']
     number = {n:int(o) for n,o in zip(asked, asked[1:]) if o.isdigit()}
@@ -73,6 +81,7 @@ def main(asked):
                 nb.wait_done(200)
                 nb.command('application:toggle-left-area') # no file browser
                 nb.page.wait_for_timeout(3000)
+                if name=='editor': accept(nb.page, output(nb, 1))
                 shoot(nb, name)
         browser.close()
 
