@@ -15,12 +15,15 @@ WIDTH,HEIGHT,TALL,SCALE = 1440,1000,1300,1.25 # of the window in CSS pixels, hig
 FILM = 1000 # width of the animated picture
 MARGIN,CELL = 78,20 # of a matrix, in CSS pixels
 IMPORTS = f'''
+import os, tempfile
 from pathlib import Path
 from segkc_fastai.all import *
+from segkc_fastai.view.labelling import Labeller
+os.chdir({str(ROOT)!r})
 alone,pair = (Run(*Path({str(ROOT/"runs"/"demo")!r}).glob(f'{{k}}-*-seed0')) for k in ('labelled-only','segkc'))'''
 PICTURES = dict(disagreement='e = DisagreementExplorer(pair)', pseudo='e = PseudoLabelExplorer(pair)', viewer='e = DisagreementExplorer(pair)',
     compare='e = CompareExplorer([alone, pair])', training='e = TrainingMonitor(pair.path)',
-    editor="from segkc_fastai.view.labelling import Labeller\ne = Labeller(pair, masks='masks', n=4)")
+    editor='e = Labeller(pair, masks=tempfile.mkdtemp(), n=4)')
 
 def picture(page, sel): return Image.open(io.BytesIO(page.locator(sel).first.screenshot())).convert('RGB')
 
@@ -77,7 +80,7 @@ def main(asked):
             make = PICTURES['disagreement' if name=='film' else name]
             go = f'e.go(image={number[name]})\n' if name in number else ''
             with lab.run(f'{name}.ipynb', IMPORTS, f'{make}\n{go}{"e.viewer" if name=="viewer" else "e"}') as nb:
-                if name in ('compare','training'): nb.page.set_viewport_size(dict(width=WIDTH, height=TALL))
+                if name in ('compare','training','editor'): nb.page.set_viewport_size(dict(width=WIDTH, height=TALL))
                 nb.wait_done(200)
                 nb.command('application:toggle-left-area') # no file browser
                 nb.page.wait_for_timeout(3000)
