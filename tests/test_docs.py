@@ -101,7 +101,7 @@ def test_mentions():
     check((p, o) for p,s in text.items() for o in re.findall(files, s) if 'NAME' not in o and not (root/o).exists())
 
 def test_the_makefile_names_files_and_tests_that_exist():
-    "`make soak` named a test that had been renamed"
+    "A target such as soak runs for minutes before it would miss one"
     text = (root/'Makefile').read_text(encoding='utf-8')
     for file,test in re.findall(r'(tests/\w+\.py)(?:::(\w+))?', text): assert f'def {test}' in (root/file).read_text(encoding='utf-8')
 
