@@ -9,7 +9,7 @@ __all__ = ['new_run', 'reset_peak', 'peak_memory', 'RunHistory', 'CheckedHistory
            'write_card', 'old_run', 'settled', 'start_from', 'train_run', 'resume_run']
 
 # %% ../../nbs/07_runs/04_training.ipynb #28a3444e
-import csv, ctypes, gc, io, math, os, platform, re, sys, time, warnings
+import csv, ctypes, gc, io, math, os, platform, re, shutil, sys, time, warnings
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -326,7 +326,8 @@ def _noted(path):
 def _end(path, c, learn):
     save_cohort(get_model(learn.model), path, task=learn.dls.task.to_dict(), size=list(c.size))
     write_card(path)
-    remove(path/'checkpoint')
+    may_write(path)
+    shutil.rmtree(path/'checkpoint', ignore_errors=True) # the run is complete, even if a file there is still open elsewhere
 
 # %% ../../nbs/07_runs/04_training.ipynb #f17f52c6
 def _fit_and_write(path, c, learn, facts, begun, resume):
