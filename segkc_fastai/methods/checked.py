@@ -67,7 +67,9 @@ class Checked(StepCallback):
     @property
     def due(self): return self.on and self.epoch<RELEASE*self.n_epoch # are the networks still without the images left out?
     @property
-    def witnesses(self): return [o for o in self.pairs if o.name in self.out]
+    def witnesses(self):
+        out = set(self.out)
+        return [o for o in self.pairs if o.name in out]
     def before_train(self):
         if not self.on: return
         held = set(self.witnesses) if self.due else ()

@@ -10,7 +10,7 @@ __all__ = ['PseudoSupervision', 'kept_share', 'agreement', 'Kept', 'fixmatch']
 # %% ../../nbs/04_methods/05_fixmatch.ipynb #5ab5ff47
 import torch
 from ..core.parallel import denominator
-from .losses import pseudo_label_loss, threshold_at
+from .losses import pseudo_label_loss
 from .checked import as_threshold, checks, least_of
 from .step import Method, MoveEMA, PseudoLabels, StepCallback, Term, views_of_unlabelled
 from .supervised import Supervised
@@ -39,7 +39,7 @@ def kept_share(
     n           # number of valid pixels
 )->torch.Tensor: # scalar in 0…1
     "Share of valid pixels that are confident enough, averaged over labellers"
-    kept = sum((p.confidence>=threshold_at(t, p.label)).float() for p,t in zip(ps, thresholds))
+    kept = sum(p.reach(t).float() for p,t in zip(ps, thresholds))
     return kept.mul(valid).sum()/(n*len(ps))
 
 # %% ../../nbs/04_methods/05_fixmatch.ipynb #2703a1b3

@@ -15,7 +15,6 @@ from ..models.cohort import ema_decay
 from ..core.parallel import denominator, gathered
 from ..core.tensors import plain_tensor
 from .step import Method, MoveEMA, PseudoLabels, Term, views_of_unlabelled
-from .losses import threshold_at
 from .checked import as_threshold, checks, least_of
 from .supervised import Supervised
 
@@ -59,7 +58,7 @@ class Assistant(Term):
         s = self.step
         if s.unlabelled is None: return
         p,z = s.pseudo['teacher'],s.unlabelled['assistant'].logits
-        sure = p.confidence>=threshold_at(least_of(self.threshold, 'teacher'), p.label)
+        sure = p.reach(least_of(self.threshold, 'teacher'))
         s.add('assistant', assistant_loss(z, torch.where(sure, p.label, IGNORE), p.confidence, p.valid, self.drop), self.now)
 
 # %% ../../nbs/04_methods/09_gta.ipynb #8ee96b51

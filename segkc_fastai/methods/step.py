@@ -20,7 +20,7 @@ from ..core.task import IGNORE
 from ..core.tensors import plain_tensor
 from ..data.views import cutmix_box, cutmix, half_the_classes
 from ..models.cohort import ema_decay, move_ema
-from .losses import class_map, cross_entropy
+from .losses import class_map, cross_entropy, threshold_at
 
 # %% ../../nbs/04_methods/02_step.ipynb #8ebd2b6f
 def ramp_up(
@@ -43,6 +43,10 @@ class PseudoLabel:
     def map(self, f, valid):
         "Label and confidence under `f`, with the `valid` pixels of the result"
         return PseudoLabel(f(self.label), f(self.confidence), valid)
+
+    def reach(self, threshold):
+        "(B,H,W) bool: pixels whose confidence reaches τ, a number or one per class (K,)"
+        return self.confidence>=threshold_at(threshold, self.label)
 
 # %% ../../nbs/04_methods/02_step.ipynb #50778f9f
 def pseudo_label(

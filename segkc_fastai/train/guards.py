@@ -20,7 +20,6 @@ from fastcore.basics import patch
 from pathlib import Path
 from ..core.files import remove, write_json
 from ..core.task import IGNORE
-from ..methods.losses import threshold_at
 from ..methods.step import CERTAIN, StepCallback
 from .metrics import tally
 
@@ -179,7 +178,7 @@ class EpochRows(StepCallback):
         self.count('masks', y, True, y!=IGNORE)
         for k,p in s.pseudo.items():
             p = p.map(thin, thin(p.valid))
-            self.count(k, p.label, p.confidence>=threshold_at(self.least(k), p.label), p.valid & (p.confidence<CERTAIN))
+            self.count(k, p.label, p.reach(self.least(k)), p.valid & (p.confidence<CERTAIN))
 
     def row(self):
         seg,n = self.learn.seg_metrics.confusion,{k:v.tolist() for k,v in self.counts.items()}
