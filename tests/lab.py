@@ -111,6 +111,11 @@ def settle(page, do, sel='.segkc', sign='draws'):
     page.wait_for_timeout(40)
     return canvases(page, sel)
 
+def says(page, sel, *texts):
+    "Wait until an element contains each text or pattern; an action may change one element a message later than another"
+    from playwright.sync_api import expect
+    for o in texts: expect(page.locator(sel).first).to_contain_text(o, timeout=10_000)
+
 def quiet(nb, ms):
     "Wait until nothing has been received for some milliseconds"
     was = None

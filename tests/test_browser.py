@@ -6,7 +6,7 @@ import json, statistics
 from contextlib import chdir
 from pathlib import Path
 import nbformat, numpy as np, pandas as pd, pytest
-from lab import APPS, canvases, change_theme, drag, faint, pressed, quiet, settle
+from lab import APPS, canvases, change_theme, drag, faint, pressed, quiet, says, settle
 from nbconvert import HTMLExporter
 from PIL import Image
 from conftest import train
@@ -113,9 +113,7 @@ def test_zoom_and_hover(stripes):
     assert all(not np.array_equal(before[o], moved[o]) for o in ('image','sure'))
     settle(page, lambda: page.keyboard.press('0'))
     page.mouse.move(box['x']+box['width']*.5, box['y']+box['height']*110.5/240)
-    page.wait_for_timeout(50)
-    line = page.inner_text('.segkc .line')
-    assert line.startswith('x=160 y=110 · truth road · senior road 0.55') and 'junior road' in line and 'sure 0.55' in line
+    says(page, '.segkc .line', 'x=160 y=110 · truth road · senior road 0.55', 'junior road', 'sure 0.55')
 
 def test_keys(stripes, opened):
     "Each key works, and none reaches the notebook"
@@ -314,7 +312,7 @@ def test_every_kind_of_run_opens(explorers):
     for i in range(1, 2*len(EDGES)+2):
         im = canvases(page, f'{cell(i)} .segkc[data-arrived]')
         assert all(o.any() for o in im.values()) and page.locator(f'{cell(i)} .error, {cell(i)} .line.bad:visible').count()==0
-    assert 'train with probe=16' in page.inner_text(cell(2*len(EDGES)+2))
+    says(page, cell(2*len(EDGES)+2), 'train with probe=16')
 
 def test_scrubbing(explorers, notebook):
     "Another epoch changes only labels, another image changes everything, sorting brings the first image to the front"
@@ -328,9 +326,11 @@ def test_scrubbing(explorers, notebook):
     was,now = after(page, 1, lambda: page.keyboard.press('ArrowRight'))
     assert not np.array_equal(was['image'], now['image'])
     was,now = after(page, 1, lambda: page.click(f'{cell(1)} .thumb:nth-child(4)'))
-    assert not np.array_equal(was['image'], now['image']) and page.inner_text(f'{cell(1)} output.image').startswith('image 3')
+    assert not np.array_equal(was['image'], now['image'])
+    says(page, f'{cell(1)} output.image', 'image 3')
     after(page, 1, lambda: page.select_option(f'{cell(1)} select.sort', 'least kept'))
-    assert page.inner_text(f'{cell(1)} output.image')=='image 0 (1/4)' and '0.0 %' in page.inner_text(f'{cell(1)} .strip')
+    says(page, f'{cell(1)} output.image', 'image 0 (1/4)')
+    says(page, f'{cell(1)} .strip', '0.0 %')
     was,now = after(page, 1, lambda: page.select_option(f'{cell(1)} select.network', 'senior'))
     assert 'senior' in now and np.array_equal(was['image'], now['image'])
     cells = notebook.cells
@@ -470,7 +470,7 @@ def test_head_and_viewer_are_one_focus(photographs):
     step = lambda do: settle(page, do, EXPLORED, 'arrived')
     step(lambda: page.click('.thumb:nth-child(2)'))
     step(lambda: page.keyboard.press('ArrowRight'))
-    assert page.inner_text('output.image')=='image 2 (3/3)'
+    says(page, 'output.image', 'image 2 (3/3)')
     step(lambda: page.click('.segkc-nav button[aria-label^="previous image"]'))
     settle(page, lambda: page.keyboard.press('d'), EXPLORED)
     assert pressed_buttons(page)==['compare']
@@ -485,7 +485,7 @@ def test_head_and_viewer_are_one_focus(photographs):
     full = canvases(page, EXPLORED)
     settle(page, lambda: page.mouse.click(*matrix_cell(page, 1, 0)), EXPLORED)
     zoomed = settle(page, lambda: page.keyboard.press('+'), EXPLORED)
-    assert page.inner_text(f'{EXPLORED} .zoom')=='zoom 1.5 ×'
+    says(page, f'{EXPLORED} .zoom', 'zoom 1.5 ×')
     now = settle(page, lambda: page.keyboard.press('Escape'), EXPLORED)
     assert not any(np.array_equal(zoomed[o], now[o]) for o in now) and page.inner_text(f'{EXPLORED} .zoom')=='zoom 1.5 ×'
     now = settle(page, lambda: page.keyboard.press('Escape'), EXPLORED)
@@ -702,5 +702,5 @@ def test_comparing(workbench):
     lit = {o:~(full[o]//4==now[o]).all(-1) for o in now}
     assert 0<lit['image'].mean()<1 and all(np.array_equal(lit['image'], o) for o in lit.values())
     was,now = after(lambda: page.click(f'{cell(COMPARE)} button:text("largest gain")'))
-    assert 'supervised compared with cps' in page.inner_text(f'{cell(COMPARE)} .note')
+    says(page, f'{cell(COMPARE)} .note', 'supervised compared with cps')
     assert not workbench.errors, workbench.errors

@@ -1,9 +1,9 @@
 "The map of a run's images: features that are read once, a plane, lists of selected images, and ten thousand points in a browser"
-import gc, shutil, statistics, weakref
+import gc, re, shutil, statistics, weakref
 import numpy as np, pytest, torch
 from PIL import Image
 from conftest import SMALL, train
-from lab import KERNEL
+from lab import KERNEL, says
 from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.data.splits import read_names
 from segkc_fastai.label import features
@@ -167,21 +167,22 @@ def test_map_in_the_browser(points):
     page.click('.segkc-map .keys-of-map button:has-text("car")', modifiers=['Shift'])
     assert int(page.inner_text('.segkc-map .count').split()[0])>found
     page.click('.segkc-map .keys-of-map button:has-text("car")')
-    assert page.inner_text('.segkc-map .count').startswith('2500 of 10000')
+    says(page, '.segkc-map .count', re.compile('^2500 of 10000'))
     page.mouse.move(box['x']+box['width']*.3, box['y']+box['height']*.3)
     page.mouse.move(box['x']+box['width']/2-.2*box['height'], box['y']+box['height']*.28)
     page.wait_for_selector('.segkc-map .tip img')
-    assert 'image ' in page.inner_text('.segkc-map .tip') and 'class: ' in page.inner_text('.segkc-map .tip')
+    says(page, '.segkc-map .tip', 'image ', 'class: ')
     cells = nb.cells
     page.focus('.segkc-map')
     page.keyboard.press('Escape')
-    assert page.inner_text('.segkc-map .count').startswith('0 of')
+    says(page, '.segkc-map .count', re.compile('^0 of'))
     page.keyboard.press('ArrowRight')
+    says(page, '.segkc-map .line', 'image ')
     one = page.inner_text('.segkc-map .line')
     page.keyboard.press('ArrowRight')
-    assert one.startswith('image ') and page.inner_text('.segkc-map .line')!=one
+    page.wait_for_function("was => document.querySelector('.segkc-map .line').innerText!==was", arg=one)
     page.keyboard.press(' ')
-    assert page.inner_text('.segkc-map .count').startswith('1 of')
+    says(page, '.segkc-map .count', re.compile('^1 of'))
     page.keyboard.press('c')
     page.wait_for_selector('.segkc-map .ends')
     assert page.inner_text('.segkc-map .ends').count('%')==2 and 'no mask 2500' in page.inner_text('.segkc-map .keys-of-map')

@@ -9,7 +9,7 @@ from fastai.data.all import DataBlock, Normalize, RandomSplitter, get_image_file
 from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
 from fastai.vision.all import ImageBlock, MaskBlock
-from lab import canvases, settle
+from lab import canvases, says, settle
 from PIL import Image
 from segkc_fastai.core.task import Task, load_task
 from segkc_fastai.data.labels import read_mask
@@ -264,13 +264,13 @@ def test_in_a_browser(lab, own):
         assert nb.cells==cells, 'no key reaches the notebook'
         page.locator(f'{nb.cell(1)} .segkc-whole canvas').click(position=dict(x=78+30, y=78+10)) # second column, first row
         page.wait_for_function(f"document.querySelector('{nb.cell(1)} .segkc-nav select.sort').value==='most of the cell'")
-        note = page.inner_text(f'{nb.cell(1)} .segkc-nav .note')
-        assert note.startswith('alone ') and ' × teacher ' in note and ' of 6 images' in note
+        says(page, f'{nb.cell(1)} .segkc-nav .note', 'alone ', ' × teacher ', ' of 6 images')
         button,figure = page.locator(f'{nb.cell(2)} .segkc-nav').get_by_role('button', name='precision by class'),page.locator(f'{nb.cell(2)} .widget-html svg')
         assert [*canvases(page, f'{nb.cell(2)} .segkc[data-arrived]')][-1]=='taught' and not figure.count()
         button.click()
         figure.wait_for()
         assert button.get_attribute('aria-pressed')=='true' and figure.bounding_box()['width']>500
-        assert page.locator(f'{nb.cell(2)} .widget-html li').count()==8 and 'in 19 of 20' in page.inner_text(f'{nb.cell(2)} .widget-html')
+        assert page.locator(f'{nb.cell(2)} .widget-html li').count()==8
+        says(page, f'{nb.cell(2)} .widget-html', 'in 19 of 20')
         button.click()
         figure.wait_for(state='detached')
