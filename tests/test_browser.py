@@ -3,7 +3,7 @@
 Assertions check the pixels of canvases or the cells of the notebook, because labels change earlier than pictures.
 """
 import json, statistics
-from contextlib import chdir
+from contextlib import chdir, contextmanager
 from pathlib import Path
 import nbformat, numpy as np, pandas as pd, pytest
 from lab import APPS, canvases, change_theme, drag, faint, pressed, quiet, says, settle
@@ -428,14 +428,14 @@ label = np.repeat(np.uint8([0,1,2,1]), 256)[:,None].repeat(w, 1)
 large = MaskViewer(Task(['road','car','sky']), matrix=['senior','junior'])
 panels = dict(image=Panel('image'), senior=Panel('label', label), junior=Panel('label', np.roll(label, 300, 0)), who=Panel('disagreement', of=('senior','junior')))
 """
+SHOW_LARGE = "large.show(np.full((h,w,3), 120, np.uint8), panels, label, 'large')"
 EXPLORED,ALONE = '.widget-vbox .segkc:not(.segkc-nav)','.jp-Cell:nth-child(3) .segkc'
 
 @pytest.fixture(scope='module')
 def laptop(lab):
     "An explorer of 320 × 240 photographs and a viewer of 2048 × 1024, both of automatic size, in a window of 1400 × 900"
     write_probe(lab.path/'runs'/'photographs', sizes=((240,320),)*3)
-    show = "large.show(np.full((h,w,3), 120, np.uint8), panels, label, 'large')"
-    with lab.run('laptop.ipynb', SETUP+LARGE, "DisagreementExplorer('runs/photographs')", show, warm=True) as nb:
+    with lab.run('laptop.ipynb', SETUP+LARGE, "DisagreementExplorer('runs/photographs')", SHOW_LARGE, warm=True) as nb:
         nb.page.set_viewport_size(dict(width=1400, height=900))
         nb.page.wait_for_function("document.querySelectorAll('.segkc[data-arrived]').length==2", timeout=90000)
         nb.wait_done()
@@ -608,8 +608,9 @@ OUTSIDE = """s => { const box = document.querySelector(s+' .jp-OutputArea').getB
 def test_everywhere(lab, app):
     "JupyterLab and Notebook 7, wide and narrow windows, both themes: all is inside its cell, legible and drawn, and keys act"
     for k,o in KINDS.items(): write_probe(lab.path/'runs'/f'{app}_{k}', **dict(sizes=((240,320),)*3) | o)
-    cells = ["from segkc_fastai.view.disagreement import DisagreementExplorer\nfrom segkc_fastai.view.pseudo import PseudoLabelExplorer"]
+    cells = [SETUP+LARGE+'from segkc_fastai.view.pseudo import PseudoLabelExplorer']
     cells += [f"{'PseudoLabel' if k=='one_network' else 'Disagreement'}Explorer('runs/{app}_{k}')" for k in KINDS]
+    cells.append(SHOW_LARGE)
     with lab.run(f'{app}.ipynb', *cells, warm=True, app=app) as nb:
         page,n = nb.page,len(cells)
         page.wait_for_function(f"document.querySelectorAll('.segkc[data-arrived]').length=={n-1}", timeout=90000)
@@ -622,51 +623,58 @@ def test_everywhere(lab, app):
                 for i in range(1, n):
                     where = app,theme,width,cells[i]
                     page.focus(f'{cell(i)} .segkc[data-arrived]')
-                    was,now = after(page, i, lambda: page.keyboard.press(key))
+                    if i<n-1: # an explorer
+                        was,now = after(page, i, lambda: page.keyboard.press(key))
+                        assert all(o.std()>1 and not np.array_equal(o, was[t]) for t,o in now.items()), where
                     for k in 'bxa': page.keyboard.press(k)
-                    assert all(o.std()>1 and not np.array_equal(o, was[t]) for t,o in now.items()), where
                     assert not page.evaluate(OUTSIDE, cell(i)) and not faint(page, f'{cell(i)} .segkc *'), where
         assert nb.cells==n
 
 @pytest.fixture(scope='module')
-def workbench(lab):
+def workbench_path(lab):
     "The notebook that `segkc lab` writes, with two trained runs"
     data = write_scenes(lab.path/'few_scenes', n_train=16, n_val=4, n_test=1)
     small = dict(junior='mobilenetv4_conv_small+fpn:32', labelled=8, epochs=2, size=(64,96), bs=4, pretrained=False, device='cpu', probe=4) # the two runs must differ in an image
     runs = [train(lab.path/'trained'/m, data, m, senior=s, **small) for m,s in (('supervised',None), ('cps','resnet10t+fpn:32'))]
-    with chdir(lab.path): path = write_workbench(runs[1].path) # the notebook changes to the folder in which `segkc lab` was called
-    with lab.open(str(path.relative_to(lab.path)), warm=True) as nb:
+    with chdir(lab.path): return str(write_workbench(runs[1].path).relative_to(lab.path)) # the notebook changes to the folder in which `segkc lab` was called
+
+@contextmanager
+def opened_workbench(lab, path, app):
+    with lab.open(path, warm=True, app=app) as nb:
         nb.run_all()
         nb.page.wait_for_function("document.querySelectorAll('.segkc[data-arrived]').length==3", timeout=90000)
         nb.wait_done()
         yield nb
 
+@pytest.fixture(scope='module')
+def workbench(lab, workbench_path):
+    with opened_workbench(lab, workbench_path, 'JupyterLab') as nb: yield nb
+
 PSEUDO,DISAGREE,CARD,COMPARE = 5,7,9,11 # cells of the workbench
 viewer = lambda i,n=2: f'{cell(i)} .widget-vbox > :nth-child({n})' # under the head
 
-def test_workbench(workbench):
-    "Every cell runs and shows something"
-    page = workbench.page
+def shows_everything(nb):
+    "No cell has an error or a warning, each shows something, inside the cell and legible, in wide and narrow windows and both themes"
+    page = nb.page
     for kind in ('error','stderr'): assert page.locator(f'[data-mime-type="application/vnd.jupyter.{kind}"]').count()==0
-    assert page.locator('.segkc-training path.line').count()>=4 and 'cps' in page.inner_text(cell(CARD))
+    assert page.locator('.segkc-training path.line').count()>=4
+    says(page, cell(CARD), 'cps')
     for i,n in ((PSEUDO,4), (DISAGREE,5), (COMPARE,5)):
         im = canvases(page, viewer(i, 3 if i==COMPARE else 2))
         assert len(im)==n and all(o.std()>1 for o in im.values()), i
-    assert not workbench.errors, workbench.errors
-
-def test_workbench_on_a_laptop(workbench):
-    "In wide and narrow windows and both themes, everything is inside its cell and legible"
-    page = workbench.page
     try:
         for theme in ('Dark','Light'):
             change_theme(page, theme)
             for width in (1400,1000):
                 page.set_viewport_size(dict(width=width, height=900))
                 page.wait_for_timeout(300)
-                for i in range(workbench.cells):
+                for i in range(nb.cells):
                     if not page.locator(f'{cell(i)} .jp-OutputArea').count(): continue
                     assert not page.evaluate(OUTSIDE, cell(i)) and not faint(page, f'{cell(i)} .jp-OutputArea-output *'), (theme, width, i)
     finally: page.set_viewport_size(dict(width=2600, height=1300))
+    assert not nb.errors, nb.errors
+
+def test_workbench(workbench): shows_everything(workbench)
 
 def test_views_of_the_loss(workbench):
     "Shown under the image, with linked sliders; and removed again"
@@ -704,3 +712,6 @@ def test_comparing(workbench):
     was,now = after(lambda: page.click(f'{cell(COMPARE)} button:text("largest gain")'))
     says(page, f'{cell(COMPARE)} .note', 'supervised compared with cps')
     assert not workbench.errors, workbench.errors
+
+def test_workbench_in_notebook_7(lab, workbench_path):
+    with opened_workbench(lab, workbench_path, 'Notebook 7') as nb: shows_everything(nb)
