@@ -88,9 +88,9 @@ def copy_state(to, frm):
 class HandOver(MoveEMA):
     "After each step move the teacher towards the student, then the student's features towards the assistant's"
     reads = 'a mask predictor'
-    def __init__(self, features=None, cap=None, warmup=0., private='predictor'):
+    def __init__(self, features=.999, cap=None, warmup=0., private='predictor'):
         super().__init__(cap, warmup, most=.999)
-        if features is not None and not 0<=features<=1: raise ValueError(f'{features=}: must be a decay from 0 to 1')
+        if not 0<=features<=1: raise ValueError(f'{features=}: must be a decay from 0 to 1')
         if private not in PRIVATE: raise ValueError(f'{private=}: must be {" or ".join(PRIVATE)}')
         self.features,self.private = features,private
 
@@ -106,7 +106,7 @@ class HandOver(MoveEMA):
         if self.step.x_w is None: self.cohort['assistant'].zero_grad()
 
     def move(self):
-        decay = ema_decay(self.cohort.moves, self.late(self.features))
+        decay = ema_decay(self.cohort.moves, self.features)
         super().move()
         if self.step.x_w is not None: move_features(*(self.cohort[k] for k in ('junior','assistant')), decay, self.private)
 
@@ -114,8 +114,8 @@ class HandOver(MoveEMA):
 def gta(
     drop:float=.2,      # share of the least confident pseudo labels, which are dropped
     threshold=0.,       # τ: of lower confidence all are dropped before that; a number, or "checked:0.95", see `Checked`
-    features:float=None,# α, decay of the student's features towards the assistant's, see `MoveEMA`; the release's is .999
-    cap:float=None,     # β, decay of the teacher late in training; the release's is .999
+    features:float=.999,# α, decay of the student's features towards the assistant's late in training
+    cap:float=None,     # β, decay of the teacher late in training, see `MoveEMA`; the release's is .999
     weight:float=1.,    # of the assistant's loss
     cutmix:bool=True,   # paste boxes between unlabelled images
     warmup:float=.5,    # share of the training in which the student learns alone
