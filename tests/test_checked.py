@@ -1,7 +1,7 @@
 "Thresholds certified on labelled images left out of training: the bound holds, nobody trains on the witnesses, what is kept and recorded"
 import numpy as np, pytest, torch
 from conftest import CNN, SENIOR, SMALL, one_step, train
-from fastai.callback.core import Callback
+from fastai.callback.core import Callback, CancelFitException
 from fastai.torch_core import set_seed
 from scipy.special import betaincinv
 from segkc_fastai.core.certify import EDGES, NOTHING, certified, class_bounds, kept_and_right, precision_bound
@@ -12,6 +12,7 @@ from segkc_fastai.methods.losses import pseudo_label_loss
 from segkc_fastai.methods.registry import METHODS, make_method, method_parameters
 from segkc_fastai.methods.step import CERTAIN
 from segkc_fastai.runs.training import resume_run
+from segkc_fastai.train.checkpoint import Checkpoint
 from segkc_fastai.train.learner import dual_learner
 
 WITH = [k for k in METHODS if 'threshold' in method_parameters(k)]
@@ -140,3 +141,46 @@ def test_recorded_and_resumed(scenes, tmp_path):
     assert len(df)==16 and set(df.labeller)=={'senior','junior'} and df.certified.any()
     card = (a.path/'card.md').read_text()
     assert 'certifies a precision of 20 %' in card and 'sky' in card
+
+def test_whole_groups_are_left_out(scenes):
+    "Frames of one video would certify each other"
+    with pytest.warns(UserWarning, match='near-duplicates'): dls = SemiDataLoaders.from_folder(scenes, labelled=8, size=(32,48), bs=4, device='cpu', group=r'\d$')
+    learn = dual_learner(dls, CNN, method=make_method('fixmatch', threshold='checked:0.2', warmup=0), pretrained=False)
+    fit(learn)
+    out = {o[-1] for o in learn.checked.out}
+    assert out and len(learn.checked.out)<=4 and len({o.name for o in dls.train_ds.pairs if o.name[-1] in out})==len(learn.checked.out)
+
+def test_looking_at_a_learner_uses_up_no_witness(scenes):
+    learn = learner(scenes, 'fixmatch')
+    with learn.no_bar(), learn.no_logging():
+        for look in (learn.validate, learn.get_preds, lambda: learn.predict(learn.dls.valid_ds.pairs[0].image)): look()
+        assert learn.checked.learned==[] and learn.checked.check(learn.dls) is None
+        fit(learn, 4, [Stop(2)])
+        assert len(learn.checked.learned)==4, 'those left out have not been learned'
+        learn.validate()
+    assert len(learn.checked.learned)==4 and learn.checked.counts.sum()>0
+
+class Stop(Callback):
+    "Cancel a fit after some epochs"
+    order = 1000
+    def __init__(self, epochs): self.epochs = epochs
+    def after_epoch(self):
+        if self.epoch+1==self.epochs: raise CancelFitException
+
+def test_a_second_fit_is_resumed(scenes, tmp_path):
+    "It checks nothing, and a new learner that resumes it does not either"
+    whole = fit(learner(scenes, 'fixmatch'))
+    fit(whole, 3)
+    half = fit(learner(scenes, 'fixmatch'))
+    with pytest.raises(KeyboardInterrupt): fit(half, 3, [Checkpoint(tmp_path, 0), Interrupt()])
+    rest = fit(learner(scenes, 'fixmatch').resume(tmp_path), 3, [Checkpoint(tmp_path, 0)])
+    assert rest.checked.learned==whole.checked.learned and len(whole.checked.learned)==8
+    assert all(map(torch.equal, whole.model.parameters(), rest.model.parameters()))
+
+class Interrupt(Callback):
+    order = 1000
+    def after_batch(self):
+        if self.epoch==1 and self.iter==1: raise KeyboardInterrupt
+
+def test_one_epoch_keeps_nothing_and_says_so(scenes):
+    with pytest.warns(UserWarning, match='training for one keeps no pseudo label'): fit(learner(scenes, 'fixmatch'), 1)

@@ -5,7 +5,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 import numpy as np, matplotlib.pyplot as plt, pytest, torch
-from conftest import SMALL, train
+from PIL import Image
+from conftest import SMALL, one_step, train
 from fastai.callback.tracker import SaveModelCallback, EarlyStoppingCallback
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.training import GradientAccumulation
@@ -16,7 +17,12 @@ from fastai.torch_core import set_seed
 from segkc_fastai.core.task import Task
 from segkc_fastai.data.loaders import SegDataset, SemiDataLoaders
 from segkc_fastai.data.sources import Pair
+from segkc_fastai.evaluate.inference import evaluate_pairs
 from segkc_fastai.methods.cps import cps
+from segkc_fastai.methods.fixmatch import fixmatch
+from segkc_fastai.methods.gta import gta
+from segkc_fastai.methods.self_training import self_training
+from segkc_fastai.methods.step import CERTAIN
 from segkc_fastai.deploy.predict import Predictor
 from segkc_fastai.methods.losses import cross_entropy, pseudo_label_loss
 from segkc_fastai.methods.registry import METHODS, make_method
@@ -24,6 +30,7 @@ from segkc_fastai.models.cohort import encoder_split, save_cohort
 from segkc_fastai.train.checkpoint import Checkpoint
 from segkc_fastai.train.learner import dual_learner
 from segkc_fastai.train.probe import Probe
+from segkc_fastai.train.tracking import TrackClasses
 from segkc_fastai.view.interpretation import SegInterpretation
 
 NETS = {k:SMALL[k] for k in ('junior','senior','pretrained')}
@@ -240,3 +247,75 @@ def test_out_of_memory_with_loaders_put_together_by_hand(scenes):
     learn = learner(scenes)
     learn.dls.size = None
     with learn.no_bar(), learn.no_logging(), pytest.raises(MemoryError, match='^out of memory in steps of 4 images; pass bs=2 with accumulate=2$'): learn.fit(1, cbs=Fails(torch.OutOfMemoryError('')))
+
+def test_a_validation_is_no_training(scenes, tmp_path):
+    "Promised: Validation and prediction change nothing. Attacked: Callbacks that begin and end with a fit"
+    ends = []
+    learn = learner(scenes, cbs=[TrackClasses(lambda *o: ends.append('log'), end=lambda: ends.append('end'))])
+    fit(learn)
+    rows,ends[:] = learn.training_guards.rows,[]
+    with learn.no_bar(), learn.no_logging():
+        learn.validate()
+        learn.get_preds()
+        learn.predict(learn.dls.valid_ds.pairs[0].image)
+    assert learn.training_guards.rows is rows and len(rows)==1 and not ends and not learn.fitting
+
+def test_searching_for_a_rate_has_one_objective(scenes):
+    "That of the start, without stages; and the views of the next epoch are those that it would have had"
+    class Terms(Callback):
+        order,run_valid,seen,rates = 1000,False,(),()
+        def after_batch(self): self.seen,self.rates = (*self.seen, tuple(self.learn.semi_step.terms)),(*self.rates, self.opt.hypers[-1]['lr'])
+    for method in (cps(), self_training()):
+        set_seed(0)
+        learn = dual_learner(loaders(scenes), method=method, cbs=(t := Terms()), **NETS)
+        with learn.no_bar(), learn.no_logging(): learn.lr_find(num_it=8, show_plot=False, suggest_funcs=())
+        assert len(set(t.seen))==1 and len(t.rates)>4 and all(b>a for a,b in zip(t.rates, t.rates[1:])) and learn.semi_step.epochs==0
+
+@pytest.mark.parametrize('name', METHODS)
+def test_one_method_makes_two_learners(scenes, name):
+    m = make_method(name)
+    senior = NETS['senior'] if 'senior' in m.members else None
+    a,b = (dual_learner(loaders(scenes), NETS['junior'], senior, m, pretrained=False) for _ in range(2))
+    for o in (a, b): fit(o)
+    assert all(torch.isfinite(torch.tensor(o.recorder.losses)).all() for o in (a, b))
+    dual_learner(loaders(scenes), NETS['junior'], senior, a.method, pretrained=False)
+
+@pytest.mark.parametrize('method, found', [('cps',"'cps'"), (cps,'cps')])
+def test_a_name_is_no_method(scenes, method, found):
+    with pytest.raises(TypeError, match=f'^method={found}: must be a `Method`; call a function'): dual_learner(loaders(scenes), method=method, **NETS)
+
+@pytest.mark.parametrize('arg, value', [('size',64), ('size',(64.,64.)), ('size',(64,64,3)), ('bs',0)])
+def test_numbers_of_loaders(scenes, arg, value):
+    with pytest.raises(ValueError, match=f'^{arg}=.*: must be (height,width in pixels|a whole number)'): SemiDataLoaders.from_folder(scenes, labelled=8, device='cpu', **dict(size=(64,96), bs=4) | {arg:value})
+
+@pytest.mark.parametrize('paste', [True,False])
+def test_shares_are_of_pseudo_labels(scenes, paste):
+    "Pasted true labels are neither kept nor agreed on"
+    def noted(method, senior): return one_step(dual_learner(loaders(scenes), NETS['junior'], senior, method, pretrained=False)).last
+    assert float(noted(fixmatch(threshold=1.5, warmup=0, paste=paste), None).notes['kept'])==0
+    s = noted(cps(warmup=0, paste=paste), NETS['senior'])
+    a,b = s.pseudo.values()
+    theirs = s.valid & (a.confidence<CERTAIN)
+    assert paste==bool((a.confidence==CERTAIN).any()) and float(s.notes['agree'])==pytest.approx(float(((a.label==b.label)&theirs).sum()/theirs.sum()))
+
+def test_each_network_reads_what_is_learned_of_it(scenes):
+    "The student of GTA-Seg learns nothing from strong views, and does not read them"
+    learn,read = dual_learner(loaders(scenes), NETS['junior'], method=gta(warmup=0), pretrained=False),[]
+    for k in ('junior','assistant'): learn.model[k].encoder.register_forward_pre_hook(lambda m, x, k=k: read.append(k))
+    one_step(learn)
+    assert sorted(read)==['assistant','assistant','junior']
+
+def test_whole_images_of_different_sizes(scenes):
+    "Validated and predicted one at a time, so that none is padded; a single array of them is refused"
+    for o in sorted((scenes/'val').rglob('*.*'))[::4]:
+        with Image.open(o) as im: small = im.crop((0,0,48,32))
+        small.save(o, quality=95)
+    sizes = {o.size for o in map(Image.open, (scenes/'val'/'images').iterdir())}
+    learn = dual_learner(loaders(scenes), method=cps(), **NETS)
+    pairs = learn.dls.valid_ds.pairs
+    assert len(sizes)==2 and learn.dls.valid.bs==1 and learn.dls.test_dl(pairs).bs==1 and learn.dls.test_dl(pairs, bs=3).bs==3
+    with learn.no_bar(), learn.no_logging():
+        want = evaluate_pairs(learn.deploy(), pairs, learn.dls.task).confusion.miou
+        learn.validate()
+        assert learn.seg_metrics.confusion['junior'].miou==pytest.approx(want)
+        with pytest.raises(ValueError, match='predictions of images that differ in size are no single array'): learn.get_preds()

@@ -6,7 +6,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/loaders.html.md"""
 
 # %% auto #0
 __all__ = ['read_pair', 'SegDataset', 'check_masks', 'pad_batch', 'draw_rows', 'PictureDL', 'epoch_order', 'dealt', 'SegDL',
-           'SemiDataLoaders', 'train_datasets']
+           'image_size', 'whole_bs', 'SemiDataLoaders', 'train_datasets']
 
 # %% ../../nbs/02_data/11_loaders.ipynb #3cdb598f
 import gc, os, warnings
@@ -21,6 +21,7 @@ from fastai.data.core import TfmdDL, DataLoaders
 from fastai.data.load import _loaders
 from fastai.data.transforms import IntToFloatTensor
 from ..core.console import first_few
+from ..core.kinds import Count, Size, described, fits
 from ..core.task import Task, IGNORE
 from .labels import open_image, read_image, load_mask, decode_mask
 from .sources import Pair, check_sizes, count_classes
@@ -222,10 +223,21 @@ class SegDL(PictureDL):
         finally: self.skip,self.fake_l.generator = 0,None
         yield from chain(first, it)
 
+# %% ../../nbs/02_data/11_loaders.ipynb #edb23920
+def image_size(pair):
+    "(width, height) of a `Pair`'s image, of which no pixel is read"
+    with open_image(pair.image) as im: return im.size
+
+def whole_bs(n, bs, pairs):
+    "Whole images per batch: `n`, or by default `bs` if all have one size"
+    if n is not None or not pairs: return n or bs
+    first = image_size(pairs[0])
+    return bs if all(image_size(o)==first for o in pairs) else 1
+
 # %% ../../nbs/02_data/11_loaders.ipynb #6e238125
 class SemiDataLoaders(DataLoaders):
     "`train` (labelled), `valid` and, if there are unlabelled images, `unlabelled`; `strong` makes strong views"
-    n_inp,strong,split,source,size = 1,None,None,None,None
+    n_inp,strong,split,source,size,group = 1,None,None,None,None,None
 
     @property
     def unlabelled(self): return self.loaders[2] if len(self.loaders)>2 else None
@@ -234,9 +246,10 @@ class SemiDataLoaders(DataLoaders):
     @property
     def c(self): return len(self.task)
 
-    def test_dl(self, items, num_workers=0, **kwargs):
+    def test_dl(self, items, num_workers=0, bs=None, **kwargs):
         "A loader of whole images for `items`: paths or `Pair`s"
-        return self.valid.new(SegDataset(items, self.task), shuffle=False, num_workers=num_workers)
+        ds = SegDataset(items, self.task)
+        return self.valid.new(ds, shuffle=False, num_workers=num_workers, bs=whole_bs(bs, self.valid.bs, ds.pairs))
 
     def weak_dl(self, items, epoch=0):
         "A loader of one weak view of each of `items`, as training would draw them in this epoch"
@@ -270,11 +283,13 @@ def from_lists(cls:SemiDataLoaders,
     seed:int=0,             # of order and views
     scale=(.5,2.),          # range of the weak view's scale
     strong=None,            # strong view: a function of a batch, or arguments of `StrongView`
-    val_bs:int=None,        # validation images per batch; by default `bs`
+    val_bs:int=None,        # validation images per batch; by default `bs`, or 1 if they differ in size
     num_workers:int=None,   # loading processes; by default 0 on the CPU, and up to 8 with an accelerator
     device=None             # by default fastai's
 ):
-    "Loaders from three lists; raises `ValueError` without labelled or validation images, or if one of these has no mask"
+    "Loaders from three lists; raises `ValueError` for bad numbers, without labelled or validation images, or if one of these has no mask"
+    for k,v,kind in (('size',size,Size), ('bs',bs,Count)):
+        if not fits(v, kind): raise ValueError(f'{k}={v!r}: must be {described(kind)}')
     for k,v in dict(labelled=labelled, valid=valid).items():
         if not len(v): raise ValueError(f'{k}: no images; pass at least one with a mask')
         check_masks(v, k)
@@ -283,7 +298,7 @@ def from_lists(cls:SemiDataLoaders,
     kw = dict(num_workers=num_workers, after_batch=[IntToFloatTensor()], pin_memory=device.type=='cuda')
     train = [SegDL(o, bs=min(bs, len(o)), shuffle=True, drop_last=True, **kw)
         for o in train_datasets(labelled, unlabelled, task, size, scale, seed)]
-    val = SegDL(SegDataset(valid, task), bs=val_bs or bs, before_batch=[pad_batch], **kw)
+    val = SegDL(SegDataset(valid, task), bs=whole_bs(val_bs, bs, valid), before_batch=[pad_batch], **kw)
     res = cls(train[0], val, *train[1:], device=device)
     res.size = tuple(size)
     res.strong = strong if callable(strong) else StrongView(**(strong or {}))
@@ -318,9 +333,9 @@ def from_folder(cls:SemiDataLoaders,
     if unlabelled is not None: split = split.limited(unlabelled, seed)
     check_sizes(split.labelled + valid + split.unlabelled)
     count_classes(split.labelled, src.task)
-    _warn_of_padding(size, split.labelled[0].image)
     res = cls.from_lists(split.labelled, split.unlabelled, valid, src.task, size=size, seed=seed, **kwargs)
-    res.split,res.source = split,src
+    _warn_of_padding(size, split.labelled[0].image)
+    res.split,res.source,res.group = split,src,group
     return res
 
 # %% ../../nbs/02_data/11_loaders.ipynb #c9acb7b0

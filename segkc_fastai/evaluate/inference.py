@@ -15,8 +15,7 @@ from fastai.torch_core import default_device
 from ..core.console import progress
 from ..core.task import Task
 from ..data.benchmarks import load_source
-from ..data.labels import open_image
-from ..data.loaders import SegDataset, check_masks
+from ..data.loaders import SegDataset, check_masks, image_size
 from ..data.sources import Source, check_sizes
 from ..core.tensors import place, plain_tensor
 from ..models.segmenter import Segmenter
@@ -109,15 +108,12 @@ class Evaluation:
         self.calibration.update(conf, pred, y)
 
 # %% ../../nbs/06_evaluate/01_inference.ipynb #6d9b9c5f
-def _image_size(pair):
-    with open_image(pair.image) as im: return im.size
-
 def batches(
     pairs, # `Pair`s
     bs:int # largest number of images in a batch
 )->list: # of lists of `Pair`s
     "Pairs in batches of one image size"
-    return [o[i:i+bs] for o in groupby(pairs, _image_size).values() for i in range(0, len(o), bs)]
+    return [o[i:i+bs] for o in groupby(pairs, image_size).values() for i in range(0, len(o), bs)]
 
 # %% ../../nbs/06_evaluate/01_inference.ipynb #91eae0ba
 @torch.no_grad()

@@ -8,11 +8,13 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/04_methods/checked.html.md"""
 __all__ = ['SHARE', 'LEAST', 'VIEWS', 'RELEASE', 'edge_counts', 'left_out', 'Checked', 'as_threshold', 'checks', 'least_of']
 
 # %% ../../nbs/04_methods/02a_checked.ipynb #b59bd5cc
+import warnings
 import numpy as np, torch
 from fastcore.basics import patch
 from ..core.certify import EDGES, NOTHING, certified, class_bounds, kept_and_right, precision_curves, stated_target
 from ..core.task import IGNORE
 from ..core.tensors import plain_tensor
+from ..data.splits import group_name
 from .step import SemiStep, StepCallback, pseudo_label
 
 # %% ../../nbs/04_methods/02a_checked.ipynb #6dd95446
@@ -33,33 +35,46 @@ SHARE,LEAST,VIEWS = .2,5,4 # of the labelled images are left out, at least so ma
 RELEASE = .5 # share of the training after which they are learned, too
 
 def left_out(
-    names,   # of labelled images
-    seed:int
-)->list: # some of the names, at most half
+    names,         # of labelled images
+    seed:int,
+    group:str=None # regular expression on names: images with the same match stay together
+)->list: # some of the names, at most half; empty if the smallest group has more
     "The images that are left out of the training"
-    n = len(names)
-    return [names[i] for i in np.random.default_rng(seed).permutation(n)[:min(max(round(SHARE*n), LEAST), n//2)]]
+    half,units,out = len(names)//2,{},[]
+    enough = min(max(round(SHARE*len(names)), LEAST), half)
+    for o in names: units.setdefault(group_name(o, group) if group else o, []).append(o)
+    units = list(units.values())
+    for i in np.random.default_rng(seed).permutation(len(units)):
+        if len(out)<enough and len(out)+len(units[i])<=half: out += units[i]
+    return out
 
 # %% ../../nbs/04_methods/02a_checked.ipynb #6a202691
 class Checked(StepCallback):
     "Leave labelled images out of most of the training; find the thresholds that their masks certify"
-    order,resumable,on = SemiStep.order+1,('counts','out'),False
+    order,resumable = SemiStep.order+1,('counts','out','views','on','learned')
+    counts,out,on = None,(),False
     def __init__(self, target, labellers, otherwise=NOTHING):
         self.target,self.labellers,self.otherwise,self.least = target,labellers,otherwise,{}
-        self.learned = set() # names of images that the networks have learned in earlier trainings
+        self.learned = [] # names of images that the networks have learned
     def __repr__(self): return f'checked:{self.target:g}' + (f':{self.otherwise:g}' if self.otherwise!=NOTHING else '')
 
-    def unseen(self, dls): return [k for k in dict.fromkeys(o.name for o in dls.train_ds.pairs) if k not in self.learned]
+    def unseen(self, dls):
+        known = set(self.learned)
+        return [k for k in dict.fromkeys(o.name for o in dls.train_ds.pairs) if k not in known]
+    def choose(self, dls): return left_out(self.unseen(dls), dls.train_ds.seed, dls.group)
     def check(self, dls):
+        if self.choose(dls): return
+        apart = f' in different groups of {dls.group!r}' if dls.group else ''
         found = f'found {len(self.unseen(dls))}; label more, or pass a number'
-        if len(self.unseen(dls))<2: raise ValueError(f'threshold={self}: needs two labelled images that no network has learned, {found}')
+        raise ValueError(f'threshold={self}: needs two labelled images{apart} that no network has learned, {found}')
 
     def before_fit(self):
-        names,ds = self.unseen(self.dls),self.dls.train_ds
-        self.on,self.pairs = len(names)>1 and not hasattr(self.learn, 'lr_finder'),list(dict.fromkeys(ds.pairs))
+        if not self.learn.fitting: return
+        ds = self.dls.train_ds
+        self.pairs,self.out = list(dict.fromkeys(ds.pairs)),self.choose(self.dls)
+        self.on,n = bool(self.out),len(self.out)
         if not self.on: return
-        self.out = left_out(names, ds.seed)
-        n = len(self.out)
+        if self.n_epoch<2: warnings.warn(f'threshold={self}: networks are judged after an epoch, so that training for one keeps no pseudo label; train for more, or pass a number')
         self.views = min(max(len(ds)//(10*n), 1), VIEWS) # a training step reads ten times as many images or more
         self.counts = torch.zeros(len(self.labellers), n, self.dls.c, len(EDGES), 2, dtype=torch.long)
         self.estimate()
@@ -74,14 +89,16 @@ class Checked(StepCallback):
         if not self.on: return
         held = set(self.witnesses) if self.due else ()
         self.dls.train_ds.replace([o for o in self.pairs if o not in held])
+        self.learned = sorted({*self.learned, *(o.name for o in self.dls.train_ds.pairs)})
     def after_resume(self):
-        self.estimate()
+        if self.counts is not None: self.estimate()
         self.before_train()
     def after_train(self):
         if self.due: self.judge()
     def after_fit(self):
-        if self.on: self.learned |= {o.name for o in self.dls.train_ds.pairs}
+        if not self.learn.fitting: return
         self.dls.train_ds.replace(self.pairs)
+        self.on = False
     @property
     def curves(self): return precision_curves(self.counts, self.labellers, self.dls.task.classes)
 

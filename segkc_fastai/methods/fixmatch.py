@@ -12,7 +12,7 @@ import torch
 from ..core.parallel import denominator
 from .losses import pseudo_label_loss
 from .checked import as_threshold, checks, least_of
-from .step import Method, MoveEMA, PseudoLabels, StepCallback, Term, views_of_unlabelled
+from .step import CERTAIN, Method, MoveEMA, PseudoLabels, StepCallback, Term, views_of_unlabelled
 from .supervised import Supervised
 
 # %% ../../nbs/04_methods/05_fixmatch.ipynb #dc84d571
@@ -58,9 +58,11 @@ class Kept(StepCallback):
     def after_pred(self):
         s = self.step
         if s.unlabelled is None: return
-        ps,n = [s.pseudo[k] for k in self.labellers],denominator(s.valid.sum())
-        s.note('kept', kept_share(ps, s.valid, [least_of(self.threshold, k) for k in self.labellers], n))
-        if len(ps)==2: s.note('agree', agreement(*ps, s.valid, n))
+        ps = [s.pseudo[k] for k in self.labellers]
+        theirs = s.valid & (ps[0].confidence<CERTAIN) # without pasted true labels
+        n = denominator(theirs.sum())
+        s.note('kept', kept_share(ps, theirs, [least_of(self.threshold, k) for k in self.labellers], n))
+        if len(ps)==2: s.note('agree', agreement(*ps, theirs, n))
 
 # %% ../../nbs/04_methods/05_fixmatch.ipynb #e568e2ec
 def fixmatch(

@@ -123,7 +123,7 @@ def gta(
     private='predictor' # what the student keeps: the mask predictor, or its last 1×1 convolution (classifier) alone
 )->Method:
     "GTA-Seg (arXiv 2301.07340): the student is the junior, its assistant of the same shape; the teacher is deployed"
-    views = views_of_unlabelled(PseudoLabels('teacher'), warmup, cutmix=cutmix, apart=True)
+    views = views_of_unlabelled(PseudoLabels('teacher'), warmup, cutmix=cutmix, apart=True, readers=('assistant',))
     tau = as_threshold(threshold, 'teacher')
     terms = [Supervised(criterion, ('junior',)), Assistant(drop, tau, weight=weight, warmup=warmup)]
     cbs = [*checks(tau), *views, *terms, HandOver(features, cap, warmup, private)]

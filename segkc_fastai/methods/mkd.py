@@ -146,7 +146,9 @@ def cross_losses(
     threshold=0.       # τ, of `as_threshold`: teachers' labels of lower confidence are dropped
 )->tuple: # two scalars
     "Losses to the other branch's teacher, and to the other student, each summed over both students"
-    def learn(a, b, tau): return pseudo_label_loss(zs[a], zs[b].argmax(1), labels[b].confidence, valid, tau)
+    def learn(a, b, tau):
+        sure = torch.where(labels[b].reach(tau), zs[b].argmax(1), IGNORE)
+        return pseudo_label_loss(zs[a], sure, labels[b].confidence, valid)
     (a,ta),(b,tb) = teachers.items()
     return learn(a, tb, least_of(threshold, tb))+learn(b, ta, least_of(threshold, ta)),learn(a, b, 0)+learn(b, a, 0)
 
@@ -206,7 +208,7 @@ class MutualDistillation(Term):
 
     def augmented(self, outs, gt, valid):
         "Name → logits, augmented for the networks in `augment`"
-        now,zs = strength_at(self.learn.pct_train, self.strength),{k:z for k,(z,_) in outs.items()}
+        now,zs = strength_at(self.done, self.strength),{k:z for k,(z,_) in outs.items()}
         for k in self.augment:
             weight,classes = self.cohort[k].classifier.weight[:,:,0,0],self.cohort.statistics[f'{k}_classes']
             zs[k] = augmented(*outs[k], gt, valid, weight, classes, now)

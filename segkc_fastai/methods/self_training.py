@@ -8,7 +8,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/04_methods/self_training.html.
 __all__ = ['stage_share', 'Stages', 'self_training']
 
 # %% ../../nbs/04_methods/11_self_training.ipynb #d778a47d
-from fastai.callback.schedule import ParamScheduler
+from fastai.callback.schedule import LRFinder, ParamScheduler
 from .step import Method, PseudoLabels, StepCallback, views_of_unlabelled
 from .supervised import Supervised
 from .checked import as_threshold, checks
@@ -31,10 +31,10 @@ class Stages(StepCallback):
         self.first = first
 
     def before_batch(self):
-        pct = self.learn.pct_train
+        pct = self.done
         self.cohort.resting = ('junior',) if pct<self.first else ('senior',)
         for cb in self.learn.cbs:
-            if isinstance(cb, ParamScheduler): cb._update_val(stage_share(pct, self.first))
+            if isinstance(cb, ParamScheduler) and not isinstance(cb, LRFinder): cb._update_val(stage_share(pct, self.first))
 
     def before_step(self): # or momentum and weight decay would move it
         for k in self.cohort.resting: self.cohort[k].zero_grad()

@@ -11,6 +11,7 @@ __all__ = ['CERTAIN', 'WINDOW', 'ramp_up', 'PseudoLabel', 'pseudo_label', 'Epoch
            'MoveEMA', 'Method']
 
 # %% ../../nbs/04_methods/02_step.ipynb #0fc7ff91
+from copy import deepcopy
 from dataclasses import dataclass, field
 import math, torch
 from fastai.callback.core import Callback
@@ -119,7 +120,7 @@ class SemiStep(EpochMeans):
         if self.unlabelled is None: return None
         return (self.whole, torch.cat([seen, self.valid])) if on=='both' else (self.unlabelled,self.valid)
 
-    def after_train(self): self.epochs += 1
+    def after_train(self): self.epochs += not hasattr(self.learn, 'lr_finder')
 
 # %% ../../nbs/04_methods/02_step.ipynb #fc0e2f1f
 class StepCallback(Callback):
@@ -130,6 +131,9 @@ class StepCallback(Callback):
     def step(self)->SemiStep: return self.learn.semi_step
     @property
     def cohort(self): return get_model(self.learn.model)
+    @property
+    def done(self): # share of the training; a search for a learning rate has one objective throughout, that of the start
+        return 0. if hasattr(self.learn, 'lr_finder') else self.learn.pct_train
     def check(self, dls): pass # raise `ValueError` if these `SemiDataLoaders` do not suffice
     def adaptors(self, members): return [] # to be trained with the cohort; `members`: name → `Segmenter`
     def statistics(self, members): return {} # name → module that the cohort keeps without training it
@@ -146,7 +150,7 @@ class UnlabelledBatch(StepCallback):
     def after_resume(self):
         if self.drawn: self.it = self.dls.unlabelled.rest(self.drawn)
     def before_batch(self):
-        if self.learn.pct_train<self.warmup: return
+        if self.done<self.warmup: return
         x,pad = next(self.it)
         self.drawn += 1
         self.step.x_w,self.step.valid = plain_tensor(x),plain_tensor(pad)!=IGNORE
@@ -236,12 +240,13 @@ def split_outputs(
 class OneForward(StepCallback):
     "Pass labelled images and strong views to the cohort, and keep the outputs for both"
     order = PasteLabelled.order+1
-    def __init__(self, apart=False): self.apart = apart # do strong views have BatchNorm statistics of their own?
+    def __init__(self, apart=False, readers=None):
+        self.apart = apart # do strong views have BatchNorm statistics of their own?
+        self.readers = readers # names of the members that read them, if they are apart; all by default
     def before_batch(self):
         s = self.step
         if s.x_s is None: return
-        apart = s.x_l,s.x_s,*([] if s.masks is None else [s.masks])
-        self.learn.xb = apart if self.apart else (torch.cat(apart[:2]),)
+        self.learn.xb = (s.x_l,s.x_s,s.masks,self.readers) if self.apart else (torch.cat([s.x_l, s.x_s]),)
 
     def after_pred(self):
         s = self.step
@@ -256,11 +261,12 @@ def views_of_unlabelled(
     warmup:float=0.,      # share of the training before the first unlabelled batch
     cutmix:bool=True,     # paste boxes between unlabelled images
     paste:bool=False,     # paste labelled objects into the strong views
-    apart:bool=False      # give strong views BatchNorm statistics of their own
+    apart:bool=False,     # give strong views BatchNorm statistics of their own
+    readers=None          # names of the members that read them, if they are apart; all by default
 )->list: # callbacks
     "The step up to the forward pass"
     mixed = [*[CutMix()]*cutmix, *[PasteLabelled()]*paste]
-    return [UnlabelledBatch(warmup), StrongViews(), labels, *mixed, OneForward(apart)]
+    return [UnlabelledBatch(warmup), StrongViews(), labels, *mixed, OneForward(apart, readers)]
 
 # %% ../../nbs/04_methods/02_step.ipynb #17053088
 def check_schedule(weight, warmup, ramp):
@@ -278,7 +284,7 @@ class Term(StepCallback):
         self.weight,self.warmup,self.ramp = weight,warmup,ramp
         self.share = share # of the weight, for terms that divide it among them
     @property
-    def now(self): return self.share*self.weight*ramp_up(self.learn.pct_train, self.warmup, self.ramp)
+    def now(self): return self.share*self.weight*ramp_up(self.done, self.warmup, self.ramp)
 
 # %% ../../nbs/04_methods/02_step.ipynb #5c6228c7
 class SegLoss:
@@ -289,7 +295,9 @@ class SegLoss:
         if self.reduction=='mean': return cross_entropy(pred, y)
         z,y = plain_tensor(pred),plain_tensor(y)
         return torch.nn.functional.cross_entropy(z, y, ignore_index=IGNORE, reduction=self.reduction)
-    def activation(self, z): return z.softmax(1)
+    def activation(self, z):
+        if isinstance(z, torch.Tensor): return z.softmax(1)
+        raise ValueError('predictions of images that differ in size are no single array; predict each image by itself, or use `Predictor`')
     def decodes(self, p): return class_map(p)
 
 # %% ../../nbs/04_methods/02_step.ipynb #54ba1863
@@ -314,7 +322,7 @@ class MoveEMA(StepCallback):
         if cap is not None and not 0<=cap<=1: raise ValueError(f'{cap=}: must be a decay from 0 to 1')
         self.cap,self.warmup,self.most,self.stepped = cap,warmup,most,False
     @property
-    def waits(self): return self.learn.pct_train<self.warmup and not self.cohort.moves
+    def waits(self): return self.done<self.warmup and not self.cohort.moves
 
     def late(self, cap):
         "Decay late in this training: `cap`, or one that follows the number of steps"
@@ -359,6 +367,10 @@ class Method:
         _check_addable(self, o)
         name,cbs,note = f'{self.name}+{o.name}',self.cbs+o.cbs,' '.join(filter(None, (self.note,o.note)))
         return Method(name, cbs, self.members, self.deployed, self.ema|o.ema, note, self.twins|o.twins)
+
+    def copy(self):
+        "A copy with callbacks of its own, which belong to no learner"
+        return deepcopy(self, {id(cb.learn):None for cb in self.cbs})
 
     @property
     def names(self): return [n for cb in self.cbs for n in cb.names]

@@ -55,6 +55,7 @@ def own_statistics(net:nn.Module):
 
 # %% ../../nbs/03_models/04_cohort.ipynb #cfe797da
 @lru_cache(maxsize=64)
+@torch.inference_mode(False) # or what is remembered could not be trained with
 def _cells(grid, ratio, device, dtype):
     theta = torch.tensor([[[ratio[1],0,ratio[1]-1], [0,ratio[0],ratio[0]-1]]], device=device, dtype=dtype)
     return F.affine_grid(theta, (1,1,*grid), align_corners=False)
@@ -169,17 +170,17 @@ class Cohort(Members):
     @property
     def fusions(self): return {a.to:a for a in self.adaptors.values() if a.fuse}
 
-    def forward(self, x, strong=None, masks=None):
+    def forward(self, x, strong=None, masks=None, readers=None):
         if not self.training: return self[self.deployed](x).logits
         outs = self._adapted(x)
         if strong is None: return outs
-        with own_statistics(self.members): return outs,self._adapted(strong, masks)
+        with own_statistics(self.members): return outs,self._adapted(strong, masks, readers)
 
-    def _adapted(self, x, masks=None):
-        "Outputs of the members in training, with their adapted features"
-        outs = self.outputs(x, [k for k in self.members if k not in self.resting], masks)
+    def _adapted(self, x, masks=None, readers=None):
+        "Outputs of the members in training, or of those of them in `readers`, with their adapted features"
+        outs = self.outputs(x, [k for k in readers or self.members if k not in self.resting], masks)
         for a in self.adaptors.values():
-            if not a.fuse: outs[a.frm].adapted[a.to] = a(outs[a.frm].features[a.at[a.frm]])
+            if not a.fuse and a.frm in outs: outs[a.frm].adapted[a.to] = a(outs[a.frm].features[a.at[a.frm]])
         return outs
 
     def outputs(self, x, names, masks=None):

@@ -269,7 +269,7 @@ def start_from(
     held = [] if config.val is None else dls.valid_ds.pairs # those of a part of its own may have names of training images
     _check_images(run, config.data, *({p.name for p in o} for o in (dls.split.labelled, held)))
     if checked := getattr(learn, 'checked', None):
-        checked.learned = set().union(*map(_learned, lineage(run)[0]))
+        checked.learned = sorted(set().union(*map(_learned, lineage(run)[0])))
         checked.check(dls)
     take_weights(cohort, load_cohort(run.path, run.facts.networks, run.deployed))
     for k in cohort.names: cohort[k].pretrained = weights_of(run.path)

@@ -171,9 +171,9 @@ class EpochRows(StepCallback):
     def least(self, who): return self.learn.method.keeps.get(who, (0,0))[0]
     def before_train(self): self.counts = {}
     def count(self, who, *args): self.counts[who] = self.counts.get(who, 0) + label_counts(*args, self.dls.c)
-    def after_pred(self):
+    def after_batch(self):
         s = self.step
-        if self.off or not s.pseudo: return
+        if self.off or not s.pseudo or not s.terms: return # without terms, the batch was skipped
         y = thin(s.y_l)
         self.count('masks', y, True, y!=IGNORE)
         for k,p in s.pseudo.items():
@@ -198,9 +198,11 @@ class TrainingGuards(EpochRows):
     def __init__(self,
         stop:bool=False,      # raise `FailingTraining` at the first finding, unless the training is over
         path:str|Path=None    # run folder, to write findings to its `warnings.json`
-    ): self.stop,self.file,self.said,self.found = stop,None if path is None else Path(path)/'warnings.json',[],[]
+    ): self.stop,self.file,self.rows,self.said,self.found = stop,None if path is None else Path(path)/'warnings.json',[],[],[]
 
-    def before_fit(self): self.off,self.rows,self.counts,self.said,self.found = hasattr(self.learn, 'lr_finder'),[],None,[],[]
+    def before_fit(self):
+        self.off = not self.learn.fitting
+        if not self.off: self.rows,self.counts,self.said,self.found = [],None,[],[]
     def after_resume(self):
         if self.counts: self.counts = {k:v.to(self.dls.device) for k,v in self.counts.items()}
         self.write()

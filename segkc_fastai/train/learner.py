@@ -183,12 +183,13 @@ def _smaller(learn):
 # %% ../../nbs/05_train/03_learner.ipynb #516e59ac
 class DualLearner(Learner):
     "A `Learner` that remains usable after an interrupt, with autocast on its own device, and bars only on a screen"
+    fitting = False # within a fit; fastai fires `before_fit` and `after_fit` to validate and predict, too
     def add_cb(self, cb): return super().add_cb(_own(cb))
 
     def _with_events(self, f, event_type, ex, final=noop):
         if event_type!='fit': return super()._with_events(f, event_type, ex, final)
         if hasattr(self, 'accumulate'): self.accumulate.check(self.dls.train)
-        logger = self.logger
+        logger,self.fitting = self.logger,not hasattr(self, 'lr_finder')
         self.opt.zero_grad() # gradients left by an earlier fit
         try:
             with _autocast_restored(): super()._with_events(f, event_type, ex, final)
@@ -198,7 +199,15 @@ class DualLearner(Learner):
             self._end_cleanup()
             if _is_out_of_memory(e): raise MemoryError(_smaller(self)) from None
             raise
-        finally: self.logger = logger
+        finally: self.logger,self.fitting = logger,False
+
+    def __enter__(self):
+        "Begin to validate or predict"
+        self.fitted,self.fitting = self.fitting,False
+        return super().__enter__()
+    def __exit__(self, *args):
+        super().__exit__(*args)
+        self.fitting = self.fitted
 
     def _end_cleanup(self):
         super()._end_cleanup()
@@ -247,6 +256,12 @@ def _make_networks(method, given, classes, pretrained, frozen):
     return {k:nets[k] if k in nets else deepcopy(nets[method.twins[k]]) for k in method.members}
 
 # %% ../../nbs/05_train/03_learner.ipynb #79c8e7f3
+def _copied(method):
+    "A copy of a method, so that several learners can be made of one; raises `TypeError` for anything else"
+    if hasattr(method, 'cbs'): return method.copy()
+    found = repr(method) if isinstance(method, str) else getattr(method, '__name__', type(method).__name__)
+    raise TypeError(f'method={found}: must be a `Method`; call a function that makes one, such as cps() or make_method("cps")')
+
 def _readers(method): return [cb for cb in method.cbs if isinstance(cb, UnlabelledBatch)]
 
 def _check_unlabelled(method, dls):
@@ -283,7 +298,7 @@ def dual_learner(
     "A `Learner` that trains a cohort with a method; raises `ValueError` if networks, data and method do not match"
     if not isinstance(dls, SemiDataLoaders): raise TypeError(f'dls of type {type(dls).__name__}: must be `SemiDataLoaders`, as '
         '`SemiDataLoaders.from_folder` makes them of labelled and unlabelled images')
-    method = method or (cps() if senior is not None else supervised())
+    method = _copied(method or (cps() if senior is not None else supervised()))
     _check_unlabelled(method, dls)
     for cb in method.cbs: cb.check(dls)
     given = dict(junior=junior, senior=senior)

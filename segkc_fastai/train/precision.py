@@ -164,7 +164,8 @@ class FiniteLoss(NonFiniteGuard):
         norm = get_total_norm(grads)
         if not self.passes(gradient=norm): raise CancelStepException
         if self.flights: # the norm has not arrived
-            for g in grads: g.masked_fill_(~norm.isfinite(), 0)
+            broken = ~norm.isfinite()
+            for g in grads: g.masked_fill_(broken, 0)
 
     def after_cancel_step(self):
         if not self.scaled or self.learn.scaler.get_scale()>=1: return

@@ -33,7 +33,7 @@ class TrackClasses(Callback):
         table:bool=False, # log the columns of the table of epochs as well
         end=lambda: None  # called when the training ends
     ): self.log,self.table,self.end = log,table,end
-    def before_fit(self): self.on = not hasattr(self.learn, 'lr_finder') and not rank_distrib()
+    def before_fit(self): self.on = self.learn.fitting and not rank_distrib()
     def ious(self):
         "`iou/network/class` → share; without absent classes"
         rows = ((k, n, v) for k,c in self.learn.seg_metrics.confusion.items() for n,v in zip(self.dls.task.classes, c.iou.tolist()))
