@@ -13,4 +13,4 @@ def pytest_runtest_setup(item):
 def pytest_terminal_summary(terminalreporter):
     if not left: return
     files = ' '.join(dict.fromkeys(o.nodeid.partition('::')[0] for o in left))
-    terminalreporter.write_line(f'A quick check has {BUDGET} s for tests, and {len(left)} were left out; run them with: .venv/bin/pytest {files}')
+    terminalreporter.write_line(f'A quick check has {BUDGET} s for tests, and {len(left)} were skipped; run them with: .venv/bin/pytest {files}')

@@ -24,7 +24,7 @@ _NAMES = dict(pretrained=('--random',), labelled=('--labelled','--labelled-list'
 def command(
     example,  # command line that shows the use; its second word is the name of the command
     *sources, # functions and dataclasses that declare the options, see `Command`
-    but=''    # options of the sources to leave out
+    but=''    # options of the sources to exclude
 ):
     "Register a function as a command"
     def make(f):
@@ -93,7 +93,7 @@ def _get(name, path, /):
 @command('segkc audit data/street --labelled 1/8', DataSettings, 'data.audit:audit', but='data task')
 def _audit(path, /,
     json:str=None, # file for all findings, image by image
-    write:bool=False, # write the task.json that is proposed, unless there is one
+    write:bool=False, # write the proposed task.json, unless there is one
     **kw
 ):
     "Check a data folder and list its problems; exit status 1 if training would fail"
@@ -108,12 +108,12 @@ def _audit(path, /,
 # %% ../nbs/10_cli.ipynb #980579aa
 @command('segkc import downloads/labelme data/street', 'data.importing:import_data')
 def _import(src, out, /, **kw):
-    "Copy images with masks or annotations of any kind into a folder that all commands read; exit status 1 if some are left out"
+    "Copy images with masks or annotations of any kind into a folder that all commands read; exit status 1 if some are skipped"
     from segkc_fastai.data.importing import import_data
     r = import_data(src, out, **kw)
     print(r.markdown())
     print(f'Check: segkc audit {out}')
-    if r.left: sys.exit(f'segkc: {len(r.left)} images were left out; {out}/import.md says why')
+    if r.left: sys.exit(f'segkc: {len(r.left)} images were skipped; {out}/import.md says why')
 
 @command('segkc export-labels masks photos labels.json', 'deploy.export_labels:export_labels')
 def _export_labels(masks, photos, out, /, **kw):
@@ -172,7 +172,7 @@ def _train_and_show(data=None,
     wandb:str=None,  # project of Weights & Biases that gets the same
     **settings
 ):
-    "Train a run on a folder of images and masks or on a benchmark; --resume RUN finishes an interrupted one, --from RUN goes on with more labels"
+    "Train a run on a folder of images and masks or a benchmark; --resume RUN finishes an interrupted one, --from RUN continues from one with more labels"
     track = dict(tensorboard=tensorboard, wandb=wandb)
     for k,v in track.items():
         if v: check_installed(k, extra=k)
@@ -243,7 +243,7 @@ def _ablate(out, split, **settings):
 # %% ../nbs/10_cli.ipynb #b9061749
 @command('segkc forecast --data data/street --minutes 10', 'runs.forecast:forecast', RunConfig, but='config epochs seed sync_bn parent')
 def _forecast(out, seeds, minutes, steps, **settings):
-    "Forecast from short trainings what unlabelled images would bring; run again to resume; without --recipe, networks, size, bs and lr are those of nuclei"
+    "Forecast the gain from unlabelled images with short runs; run again to resume; without --recipe, networks, size, bs and lr are those of the recipe nuclei"
     from segkc_fastai.runs.settings import forecast_settings, render
     render(c := forecast_settings(settings, out))
     from segkc_fastai.runs.forecast import forecast
@@ -273,7 +273,7 @@ def _card(
     runs:several(str), # run folders
     /
 ):
-    "Summarise a run: settings, data, results, and the runs that it goes on from; for several runs, also what makes them incomparable"
+    "Summarise a run: settings, data, results, and the runs it continues from; for several runs, also why some cannot be compared"
     from segkc_fastai.runs.folder import Run, run_chain
     from segkc_fastai.runs.run_card import card, chain_table, compare_cards
     runs = [Run(o) for o in runs]
@@ -327,7 +327,7 @@ def _figures(
     runs:several(str), # run folders
     /, **kw
 ):
-    "Draw all figures of finished runs; several runs are also compared, the first as the competitor of the last"
+    "Draw all figures of finished runs; several runs are also compared, the last with the first as its competitor"
     from segkc_fastai.runs.folder import Run
     for o in runs: Run(o)
     if kw.get('out'): check_folder(kw['out'])
@@ -336,7 +336,7 @@ def _figures(
     files,left = all_figures(runs, evaluate=evaluate_run, **kw)
     if not files: raise ValueError(f'no figure could be drawn. {". ".join(left)}')
     _print_files('Figures', files)
-    for o in left: print(f'Left out: {o}')
+    for o in left: print(f'Not drawn: {o}')
 
 # %% ../nbs/10_cli.ipynb #b9c7ab2d
 @command('segkc lab runs/first', 'view.lab:lab')
@@ -347,7 +347,7 @@ def _lab(run, /, **kw):
 
 @command('segkc label runs/first next.txt', 'view.lab:label')
 def _label(run, names, /, **kw):
-    "Open JupyterLab to label images, from the proposals of a run; accepts connections from this machine only"
+    "Open JupyterLab to label images, starting from the proposals of a run; accepts connections from this machine only"
     from segkc_fastai.view.lab import label
     sys.exit(label(run, names, **kw))
 

@@ -198,7 +198,7 @@ def test_a_pickle_is_not_loaded(scenes, tmp_path):
     pickled,nothing,other = (lambda f: f.write_bytes(pickle.dumps(evil))),(lambda f: f.write_bytes(b'')),(lambda f: save_file(dict(a=torch.ones(2)), f))
     for write in (pickled, nothing, other, lambda f: torch.save(evil, f)):
         write(tmp_path/STATE)
-        with pytest.raises(ValueError, match=f'{STATE}: (not a safetensors file|holds tensors, but not the state of a training)'): small(scenes).resume(tmp_path)
+        with pytest.raises(ValueError, match=f'{STATE}: (not a safetensors file|holds tensors, but not the state of training)'): small(scenes).resume(tmp_path)
     assert not evil.at.exists()
 
 def check_full(path, trainings):

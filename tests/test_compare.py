@@ -79,7 +79,7 @@ def test_files_left_by_a_killed_process_are_replaced(scenes, tmp_path, left):
     assert len(grid_of(ONE, scenes, tmp_path))==1 and Run(path).finished and not list(tmp_path.glob('*.part'))
 
 def test_a_run_that_ends_early_is_not_trained_again(scenes, tmp_path, monkeypatch):
-    "Promised: An early end is an end. Attacked: A grid of runs with early stopping, started again"
+    "Promised: A run that stopped early is finished. Attacked: A grid of runs with early stopping, started again"
     stop,whole = lambda: EarlyStoppingCallback('junior_miou', min_delta=2., patience=1),grid.train_run
     monkeypatch.setattr(grid, 'train_run', lambda out, config, cbs, **how: whole(out, config, [stop()], **how))
     df = grid_of(ONE, scenes, tmp_path, epochs=3)

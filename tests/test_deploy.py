@@ -203,7 +203,7 @@ def test_masks_within_the_folder_are_no_images(weights, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('moved', [False,True])
 def test_a_replaced_image_is_predicted_again(weights, tmp_path, moved):
-    "Promised: A prediction is of the image that is there now. Attacked: Replaced by one of the same date and size"
+    "Promised: A prediction belongs to the image that is there now. Attacked: An image replaced by one of the same date and size"
     folder,p = photos(tmp_path/'in', 3),Predictor.load(weights, 'cpu')
     f = folder/'01.png'
     rng = np.random.default_rng(0)
@@ -221,7 +221,7 @@ def test_a_replaced_image_is_predicted_again(weights, tmp_path, moved):
     assert predict_folder(p, folder, folder/'out')==(0, 3, []) and predict_folder(p, folder, folder/'out', confidence=True)==(1, 2, [])
 
 def test_images_in_memory_are_checked_like_files(weights, tmp_path):
-    "Promised: Arrays and tensors are predicted like the file. Attacked: Values outside 0…1, NaN, 16 bits, turned photographs"
+    "Promised: Arrays and tensors are predicted like the file. Attacked: Values outside 0…1, NaN, 16 bits, rotated photographs"
     p = Predictor.load(weights, 'cpu')
     turned,f = Image.Exif(),tmp_path/'turned.jpg'
     turned[0x0112] = 6
@@ -301,7 +301,7 @@ def test_a_full_disk_while_a_network_is_written(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('umask', [0o022,0o002,0o077])
 def test_networks_have_the_permissions_of_other_files(tmp_path, umask):
-    "Promised: Networks can be read by whom the umask allows. Attacked: Several umasks"
+    "Promised: Files of networks have the permissions that the umask allows. Attacked: Several umasks"
     was = os.umask(umask)
     try:
         junior(tmp_path/'junior.safetensors')

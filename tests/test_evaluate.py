@@ -232,7 +232,7 @@ def test_evaluation_agrees_with_validation(scenes):
     assert (a.confusion.matrix==b.matrix).all()
 
 def test_other_data_must_have_the_same_classes(scenes, tmp_path):
-    "Promised: Numbers of classes are those of the same names. Attacked: The same names in another order"
+    "Promised: Class numbers stand for the same names. Attacked: The same names in another order"
     run = train(tmp_path/'run', scenes, 'supervised', **SMALL|dict(epochs=1, senior=None), probe=0)
     other = shutil.copytree(scenes, tmp_path/'other')
     assert evaluate_run(run, data=other).miou==evaluate_run(run).miou

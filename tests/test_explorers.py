@@ -48,7 +48,7 @@ def own(drawn_scenes, tmp_path_factory):
 def test_each_kind_of_run(own):
     "A pair, a network and its average, one network alone, none recorded, several"
     assert [DisagreementExplorer(own/k).pair for k in ('pair','teacher')]==[('senior','junior'),('junior','teacher')]
-    with pytest.raises(ValueError, match='alone: only junior was recorded, so there is no other side; use PseudoLabelExplorer, or train with'): DisagreementExplorer(own/'alone')
+    with pytest.raises(ValueError, match='alone: only junior was recorded, so there is nothing to compare; use PseudoLabelExplorer, or train with'): DisagreementExplorer(own/'alone')
     with pytest.raises(FileNotFoundError, match='bare: no probe images were recorded there .* train with probe=16, or'): DisagreementExplorer(own/'bare')
     with pytest.raises(ValueError, match='2 runs: pass one; CompareExplorer'): PseudoLabelExplorer([own/'pair',own/'alone'])
     e = explore(own/'bare', device='cpu')

@@ -199,7 +199,7 @@ def test_command_draws_everything_in_every_format(runs, tmp_path, capsys):
     for o in runs: write_probe(o, [(0,5),(1,10),(2,15)])
     main(['figures', *map(str, runs), '--out', str(tmp_path/'out'), '--formats', 'png,pdf,svg'])
     printed = capsys.readouterr().out
-    assert 'Left out' not in printed, printed
+    assert 'Not drawn' not in printed, printed
     for o in ('supervised','cps'): assert {f'{o}-{k}.{e}' for k in ALL for e in FORMATS}=={f.name for f in (tmp_path/'out'/o).iterdir()}
     assert {f'supervised-and-cps-{k}.{e}' for k in ('classes','qualitative','size') for e in FORMATS}=={f.name for f in (tmp_path/'out').iterdir() if f.is_file()}
     for f in (tmp_path/'out').rglob('*.png'): assert pixels(f).std()>5, f

@@ -15,7 +15,7 @@ def scenes(drawn_scenes, tmp_path): return shutil.copytree(drawn_scenes, tmp_pat
 @pytest.mark.parametrize('more, said', [
     ('--labelled 3', 'labelled: 3 images; label at least 4'),
     ('--labelled 24', 'no unlabelled images; add images without masks'),
-    ('--labelled 8 --method supervised', 'learns from labelled images alone; choose from mean_teacher'),
+    ('--labelled 8 --method supervised', 'learns from labelled images only; choose from mean_teacher'),
     ('--labelled 8 --method zzz', "unknown method 'zzz'; choose from"),
     ('--labelled 8 --probe 0', 'probe=0: a forecast follows some images'),
     ('--labelled 8 --method-arg tau=1', "'tau': no method takes it")])

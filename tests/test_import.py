@@ -371,7 +371,7 @@ def test_bits_that_no_reader_keeps_are_refused(tmp_path):
     for k in ('images','masks'): (tmp_path/'src'/k).mkdir(parents=True)
     png_file(tmp_path/'src'/'images'/'im0.png', SIZE, 16, 2, (b'\0'+bytes(96*6))*80)
     save(tmp_path/'src'/'masks'/'im0.png', drawing(0))
-    with pytest.raises(ValueError, match='colours of 16 bits are read from TIFFs alone'): import_data(tmp_path/'src', tmp_path/'out', range=(0,99))
+    with pytest.raises(ValueError, match='colours of 16 bits are read only from TIFFs'): import_data(tmp_path/'src', tmp_path/'out', range=(0,99))
 
 def test_coco_needs_its_tools(tmp_path, monkeypatch):
     coco_rle(tmp_path/'src')

@@ -55,7 +55,7 @@ def test_the_list_can_be_trained_with(runs, tmp_path, capsys):
 def test_nothing_left_to_label(runs, tmp_path):
     run = train_run(tmp_path/'all', RunConfig(str(runs['one'].config.data), junior='test_efficientnet+fpn:32', method='supervised', pretrained=False,
         labelled='24', size=(32,64), bs=4, epochs=1, probe=0, checkpoint=None))
-    with pytest.raises(ValueError, match='every image of its training part is labelled'): suggest(run)
+    with pytest.raises(ValueError, match='every image of its training set is labelled'): suggest(run)
 
 @pytest.mark.parametrize('size', [(240,320), (32,64), (101,99), (500,30), (30,500)])
 def test_regions_tile_the_image(size):

@@ -65,7 +65,7 @@ def test_a_step_reads_nothing_from_the_device(scenes, monkeypatch):
     assert spied.reads==[] and len(learn.recorder.losses)==4
 
 def test_pinned_batches_are_copied_beside_the_computation(scenes, monkeypatch):
-    "Promised: A batch goes to a GPU while the host goes on. Attacked: The arguments of each copy, of all loaders"
+    "Promised: A batch goes to a GPU while the host continues. Attacked: The arguments of each copy, of all loaders"
     copies,to = [],torch.Tensor.to
     def spy(t, *args, **kw):
         if args and isinstance(args[0], torch.device): copies.append(kw.get('non_blocking'))
@@ -232,7 +232,7 @@ def test_plain_modules_cannot_be_frozen_and_return_whole_maps(scenes):
 
 @pytest.mark.parametrize('error', [torch.OutOfMemoryError('CUDA out of memory'), RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried")])
 def test_out_of_memory(scenes, error):
-    "Promised: A lack of memory names the argument to lower. Attacked: Errors of CUDA and of the CPU's allocator"
+    "Promised: The error for a lack of memory names the argument to lower. Attacked: Errors of CUDA and of the CPU's allocator"
     learn = learner(scenes)
     with learn.no_bar(), learn.no_logging(), pytest.raises(MemoryError, match=r'^out of memory in steps of 4 images of 64 × 96; pass bs=2 with accumulate=2, or size=\(44,67\)$'): learn.fit(1, cbs=Fails(error))
 

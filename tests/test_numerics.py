@@ -245,7 +245,7 @@ def test_teachers_move_once_per_step(data, name):
     assert learn.model.moves==2 and learn.opt.state[learn.model['junior'].classifier.weight]['step']==2
 
 def test_a_step_of_more_batches_than_an_epoch_has(data, tmp_path):
-    "Promised: A training that would do nothing raises. Attacked: More batches per step than an epoch has"
+    "Promised: Training that would do nothing raises an error. Attacked: More batches per step than an epoch has"
     words = '^accumulate=5: an epoch has only 4 batches; pass at most 4'
     with pytest.raises(ValueError, match=words): fit(make(data, supervised(), step_callbacks(accumulate=5)))
     with pytest.raises(ValueError, match=words): train(tmp_path/'run', data, 'supervised', **SMALL|dict(senior=None), accumulate=5)

@@ -187,7 +187,7 @@ def test_checkpoints_of_other_versions_and_other_things(run):
     d = run.parent/'cut'/'checkpoint'
     f = d/'state.safetensors'
     whole = f.read_bytes()
-    for fmt,words in ((f'segkc checkpoint {FORMAT+1}','made by a newer version'), ('segkc checkpoint','not the state of a training'), ('pt','not the state of a training')):
+    for fmt,words in ((f'segkc checkpoint {FORMAT+1}','made by a newer version'), ('segkc checkpoint','not the state of training'), ('pt','not the state of training')):
         reheaded(f, meta(format=fmt))
         refused(lambda: load_state(d), 'state.safetensors', words)
     rewrite(f, whole)
@@ -240,7 +240,7 @@ def test_names_in_a_run_folder_stay_in_it(run, file, change):
 @pytest.mark.parametrize('line', ['../../scene_00001', '../scene_00001.jpg', 'a/../../scene_00001.jpg', '..\\scene_00001.jpg', '/etc/passwd', '/scenes/../scene_00001.jpg', '~/x', 'C:\\x', '..'])
 @pytest.mark.parametrize('kind', ['labelled','val'])
 def test_lists_stay_in_the_data(made, tmp_path, line, kind):
-    "Promised: A list names images of the data alone. Attacked: Paths that lead out of its folder"
+    "Promised: A list can name only images of the data. Attacked: Paths that lead out of its folder"
     f = tmp_path/'list.txt'
     f.write_text(f'scene_00000\n{line}\n')
     src = load_source(made/'scenes')

@@ -90,7 +90,7 @@ def test_a_suspended_process_leaves_a_run_alone_that_has_not_begun(tmp_path, pro
         assert p.exitcode==1 and (out/'history.csv').read_text()=='mine' and sorted(files(out))==[LOCK,'history.csv']
 
 def test_a_dead_process_is_replaced_at_once(tmp_path, process):
-    "Promised: A lock outlives nobody. Attacked: Killed, and resumed at once"
+    "Promised: A lock does not outlive its owner. Attacked: Killed, and resumed at once"
     out = tmp_path/'r'
     p = process(hold, out)
     until((out/'history.csv').is_file)

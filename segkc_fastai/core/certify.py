@@ -1,4 +1,4 @@
-"""A lower bound of the precision of pixels that come in images, and the smallest confidence that reaches a target
+"""A lower bound on the precision of pixels grouped in images, and the smallest confidence that reaches a target
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/01_core/certify.html.md"""
 
@@ -23,7 +23,7 @@ def spread(
     kept, # (…,images) kept pixels
     right # (…,images) those of them that are right
 )->tuple: # precision; number of images of equal size; correlation between pixels of one image, NaN if unknown; all (…)
-    "Precision of pixels that come in images, and how much it differs between images"
+    "Precision of pixels grouped in images, and how much it differs between images"
     n,images = kept.sum(-1),(kept>0).sum(-1)
     with np.errstate(divide='ignore', invalid='ignore'):
         p,w = right.sum(-1)/n,n**2/(kept**2).sum(-1)
@@ -35,7 +35,7 @@ def precision_bound(
     right,            # (…,images) those of them that are right
     alike=1/WITNESSES # least correlation between pixels of one image
 )->tuple: # precision and its lower bound, (…) in 0…1; NaN and 0 without pixels
-    "Precision of pixels that come in images, and a lower bound that counts images"
+    "Precision of pixels grouped in images, and a lower bound that counts images"
     p,w,rho = spread(*(np.asarray(o, float) for o in (kept, right)))
     one = (np.asarray(kept)>0).sum(-1)<2 # nothing is known about other images
     m,q = np.nan_to_num(w/np.where(one, 1, np.clip(np.nan_to_num(rho), alike, 1))),np.nan_to_num(p)
@@ -43,7 +43,7 @@ def precision_bound(
 
 # %% ../../nbs/01_core/10_certify.ipynb #c250556d
 def class_bounds(
-    kept, # (…,K,T,images) kept pixels, by class and least confidence
+    kept, # (…,K,T,images) kept pixels, by class and lowest confidence
     right # (…,K,T,images) those of them that are right
 )->tuple: # precision and its lower bound, (…,K,T)
     "`precision_bound` with the mean correlation over classes and confidences as the least one"
@@ -61,7 +61,7 @@ def certified(
     low,         # (…,T) lower bounds of precision at `EDGES`
     target:float # the precision to be certified
 )->np.ndarray: # (…) confidences; `NOTHING` where none is certified
-    "The smallest confidence whose bound of precision reaches the target"
+    "The smallest confidence whose bound on precision reaches the target"
     ok = np.asarray(low)>=target
     return np.where(ok.any(-1), np.array(EDGES)[ok.argmax(-1)], NOTHING)
 
@@ -94,7 +94,7 @@ def certificates(
     curves,      # of `precision_curves`
     target:float # the precision to be certified
 )->'pd.DataFrame': # one row of `curves` per labeller and class, and `certified`; the best one where none is
-    "The smallest confidence of each labeller and class whose bound of precision reaches the target"
+    "The smallest confidence of each labeller and class whose bound on precision reaches the target"
     df = curves.assign(certified=curves.low>=target)
     best = df.groupby(['labeller','class'], sort=False).apply(lambda o: (o.certified if o.certified.any() else o.low).idxmax())
     return df.loc[best].reset_index(drop=True)

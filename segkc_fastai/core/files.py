@@ -195,7 +195,7 @@ def plain_name(
 # %% ../../nbs/01_core/02_files.ipynb #c5e7307f
 def check_folder(
     path:str|Path,   # folder to be made, or to be written to
-    empty:bool=False # may it hold nothing yet?
+    empty:bool=False # must it be empty?
 ):
     "Raise `OSError` if a file is in the way, the folder cannot be written to or, with `empty`, anything but a lock is in it"
     path = Path(path)
@@ -210,7 +210,7 @@ def fingerprint(
     path:str|Path,
     block:int=2**12 # bytes
 )->str: # 32 hexadecimal digits
-    "Hash of a file's size and of eight blocks, from its head to its tail; of all bytes of a file that is no larger"
+    "Hash of a file's size and of eight blocks, from its head to its tail; a file that is no larger is hashed whole"
     n = os.path.getsize(path)
     h = hashlib.blake2b(str(n).encode(), digest_size=16)
     with open(path, 'rb') as f:

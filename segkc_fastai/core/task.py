@@ -98,8 +98,8 @@ class Task:
     ignore: tuple = (IGNORE,) # values (for `masks="rgb"`, colours) of ignored pixels
     masks: object = 'index'   # "index", "rgb", or a dict from value on disk to class number
     name: str = 'task'        # for tables and cards
-    bands: tuple = ()         # of pictures with more than three: those for red, green and blue, from 0
-    range: tuple = ()         # of pictures with more than 8 bits: the values of black and white
+    bands: tuple = ()         # of images with more than three bands: those for red, green and blue, from 0
+    range: tuple = ()         # of images with more than 8 bits: the values of black and white
 
     def __post_init__(self):
         put = partial(object.__setattr__, self)

@@ -85,14 +85,14 @@ class ImageFinder:
         raise ValueError(f'{stated}: {len(found)} images of this name; {fix}')
 
     def others(self, taken):
-        "Images that no annotation names; masks are none"
+        "Images that no annotation names, without masks"
         return sorted(self.images-taken)
 
 # %% ../../nbs/02_data/15_annotations.ipynb #fc24bf40
 def joined_names(
     paths # relative, of files
 )->dict: # path → name without ending
-    "Names for files from many folders: those of the folders that tell them apart, and the stem, joined by _"
+    "Names for files from many folders: those of the folders that distinguish them, and the stem, joined by _"
     places = {p:place_of(p.parts[:-1]) for p in paths}
     common = len(os.path.commonprefix([*places.values()]))
     return {p:'_'.join([*o[common:], stem_of(p)]) for p,o in places.items()}

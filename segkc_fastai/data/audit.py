@@ -116,7 +116,7 @@ def _warned(a, heard):
 def _hashes(looks): return np.frombuffer(b''.join(o.hash for o in looks), np.uint64).reshape(-1, 4)
 
 def _alike_pictures(looks, pool):
-    "(differing bits, look, its twin in `pool`) for pictures that are equal or similar, most similar first"
+    "(differing bits, look, its twin in `pool`) for images that are equal or similar, most similar first"
     same = {o.pixels:o for o in pool if o.pixels}
     found = {o.pair:(0, o, same[o.pixels]) for o in looks if o.pixels in same}
     looks,pool = ([o for o in l if o.hash] for l in (looks, pool))
@@ -126,7 +126,7 @@ def _alike_pictures(looks, pool):
 
 # %% ../../nbs/02_data/17_audit.ipynb #fdba8aed
 def _twins(a, part, others):
-    "Pictures of `part` that resemble one of the parts `others`, as dicts, most similar first"
+    "Images of `part` that resemble one of the parts `others`, as dicts, most similar first"
     alike = _alike_pictures(a.parts[part], [o for k in others for o in a.parts[k]])
     name = lambda o: a.rel(o.pair.image)
     row = lambda d,o,p: dict(image=name(o), part=part, like=name(p), like_part=p.part, bits=d, exact=o.pixels==p.pixels)
@@ -134,7 +134,7 @@ def _twins(a, part, others):
 
 # %% ../../nbs/02_data/17_audit.ipynb #8d98b911
 def _shared_pictures(twins, n, part, where):
-    "Finding about `twins`, pictures of `part` with `n` images that are also in `where`"
+    "Finding about `twins`, images of `part` with `n` images that are also in `where`"
     exact,first = sum(o['exact'] for o in twins),twins[0]
     how = f'{exact} with identical pixels, {len(twins)-exact} nearly identical'
     what = f'{len(twins)} of {n} images of {part} are also in {where}: {how}'
@@ -144,7 +144,7 @@ def _shared_pictures(twins, n, part, where):
 
 # %% ../../nbs/02_data/17_audit.ipynb #6f8c5c27
 def _duplicates(a):
-    "Findings about pictures that two parts share; collects them in `a.duplicates`"
+    "Findings about images that two parts share; collects them in `a.duplicates`"
     for part,others in (('val',PARTS[:2]), ('test',PARTS[:2]), ('test',('val',))):
         twins = _twins(a, part, others)
         a.duplicates += twins
@@ -261,7 +261,7 @@ def _draw_findings(a, findings, at, n):
 class Audit(Inspected):
     "The content of a data folder, and its problems"
     findings: list = field(default_factory=list)   # `Finding`s, errors first
-    duplicates: list = field(default_factory=list) # pictures of val and test also found elsewhere, most similar first
+    duplicates: list = field(default_factory=list) # images of val and test also found elsewhere, most similar first
     distinct: dict = field(default_factory=dict)   # val, test → number of visibly different pictures
 
     @property

@@ -1,4 +1,4 @@
-"""Pictures of satellites and microscopes as the three channels of 8 bits that a network reads
+"""Satellite and microscopy images as the three channels of 8 bits that a network reads
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/bands.html.md"""
 
@@ -31,12 +31,12 @@ def _read_tiff(path):
 def all_bands(
     path:str|Path|Image.Image # TIFF, or another file or image that Pillow reads with all its bits
 )->np.ndarray: # (H,W,C), upright
-    "All bands of a picture, in all their bits"
+    "All bands of an image, in all their bits"
     opened = isinstance(path, Image.Image)
     if not opened and is_tiff(path): a,tag = _read_tiff(path)
     else:
         with nullcontext(path) if opened else Image.open(path) as im: a,tag = np.asarray(im),orientation(im)
-        why = 'colours of 16 bits are read from TIFFs alone; save it as one, and pass its path'
+        why = 'colours of 16 bits are read only from TIFFs; save the image as one, and pass its path'
         if a.ndim>2 and odd_bands(path): raise ValueError(f'{shown_name(path)}: {why}')
         a = a.reshape(*a.shape[:2], -1)
     if tag not in TURNS: return a
@@ -48,7 +48,7 @@ def to_rgb(
     task:Task,    # with `bands` and `range`
     path=''       # for messages
 )->np.ndarray: # (H,W,3) uint8
-    "The bands of the task, with its range as 0 to 255; raises `ValueError` for a band that the picture lacks, or a missing statement"
+    "The bands of the task, with its range as 0 to 255; raises `ValueError` for a band that the image lacks, or if bands or range are missing"
     n = a.shape[2]
     if not task.bands and n not in (1,3): raise ValueError(f'{path}: {n} bands; state three as "bands": [2, 1, 0] in task.json')
     if task.bands and max(task.bands)>=n: raise ValueError(f'{path}: {n} bands, numbered from 0, but "bands" is {list(task.bands)}')
@@ -66,7 +66,7 @@ def read_picture(path:str|Path|Image.Image, task:Task)->Image.Image: # RGB
 
 # %% ../../nbs/02_data/18_bands.ipynb #9789a449
 def propose_bands(
-    paths # a few pictures
+    paths # a few images
 )->tuple: # bands and range, each empty if it need not be stated
     "The first three bands, and the range of their values from the 1st to the 99th percentile"
     found = [all_bands(p) for p in paths]

@@ -1,4 +1,4 @@
-"""Pascal VOC 2012, Cityscapes, ADE20K, COCO-Stuff, CamVid and nuclei as they come out of their archives
+"""Pascal VOC 2012, Cityscapes, ADE20K, COCO-Stuff, CamVid and nuclei as they are unpacked
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/benchmarks.html.md"""
 
@@ -357,7 +357,7 @@ def _recognised(path):
 
 # %% ../../nbs/02_data/03_benchmarks.ipynb #5b3364f6
 def _load_recognised(path, task, layout):
-    "The source, or an error that sends nobody to download a benchmark that was not asked for"
+    "The source, or an error that does not suggest downloading a benchmark that was not requested"
     if layout=='folder': return folder_source(path, task)
     try: return load_source(path, task, layout)
     except FileNotFoundError as e:

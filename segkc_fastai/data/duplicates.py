@@ -1,4 +1,4 @@
-"""Pictures that look alike, among ten thousand
+"""Images that look alike, among ten thousand
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/duplicates.html.md"""
 

@@ -363,5 +363,5 @@ def unused_files(
         what,fix = f'files of type {types} are not read',f'convert images to one of {known}'
         yield Finding('note', what, fix, [a.rel(f) for f in other])
     if a.parts['labelled'] and not a.parts['unlabelled']:
-        what = 'no image is unlabelled, so nothing is learnt beyond the masks'
+        what = 'no image is unlabelled, so nothing is learned beyond the masks'
         yield Finding('warning', what, 'pass a smaller labelled=, or put images into unlabelled/images')

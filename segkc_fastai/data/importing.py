@@ -50,8 +50,8 @@ def nearest_classes(
 @dataclass
 class _Cleaning:
     "How lossy or smoothed masks become class numbers"
-    threshold: int = None # greys from here on are the second of two classes
-    nearest: bool = False # other values count as the nearest one that the task knows
+    threshold: int = None # greys from this value up are the second of two classes
+    nearest: bool = False # other values become the nearest one that the task knows
 
     @property
     def lossy(self): return self.threshold is not None or self.nearest
@@ -126,7 +126,7 @@ def _one_per_object(src):
     return res
 
 def _class_of(f, place, stems):
-    "Stem of the image of a mask, and the class that the rest of its name or its folder tells, or None"
+    "Stem of the image of a mask, and the class that the rest of its name or its folder states, or None"
     stem = stem_of(f)
     at = next((stem[:i] for i in range(len(stem), 0, -1) if stem[:i] in stems and (i==len(stem) or stem[i] in '_-.')), None)
     rest = stem[len(at)+1:] if at else ''
@@ -170,7 +170,7 @@ def _kind_and_files(src):
     for kind,*_ in annotation_files(src): return kind,None
     if next(src.rglob('task-*-annotation-*-by-*.png'), None):
         fix = 'export JSON as well, into the same folder'
-        raise ValueError(f"{src}: Label Studio's PNG export, in which no name tells the image of a mask; {fix}")
+        raise ValueError(f"{src}: Label Studio's PNG export, in which no name shows the image of a mask; {fix}")
     for kind,find in _SEVERAL.items():
         if files := find(src): return kind,files
     return 'pairs' if any(p.mask for ps in find_pairs(src)[0].values() for p in ps) else None,None
@@ -178,7 +178,7 @@ def _kind_and_files(src):
 def recognised_format(
     src:Path # folder
 )->str|None: # one of `FORMATS`; None without images and masks
-    "Which of the known kinds of labels a folder holds; raises `ValueError` for masks that do not tell their images"
+    "Which of the known kinds of labels a folder holds; raises `ValueError` for masks whose images cannot be identified"
     return _kind_and_files(src)[0]
 
 def _read(src, kind, files, clean):
@@ -230,7 +230,7 @@ class Imported:
     task: Task
     parts: dict  # train, val, test, unlabelled → number of images
     pixels: list # of each class
-    left: list = field(default_factory=list) # (file, why) of images that were left out
+    left: list = field(default_factory=list) # (file, why) of images that were skipped
 
     def markdown(self)->str:
         "The report, as in `import.md`"
@@ -239,7 +239,7 @@ class Imported:
         images = ', '.join(f'{n} {k}' for k,n in self.parts.items() if n)
         lines = [f'# Import of {self.src}\n', f'Read as {self.kind}: {images}.\n', shares+'\n']
         if self.task.classes[-1].startswith('class '): lines.append('The names of the classes are placeholders; edit `task.json`.\n')
-        if self.left: lines.append('\n'.join([f'{len(self.left)} left out:\n', *(f'- {f}: {why}' for f,why in self.left)])+'\n')
+        if self.left: lines.append('\n'.join([f'{len(self.left)} skipped:\n', *(f'- {f}: {why}' for f,why in self.left)])+'\n')
         return '\n'.join(lines)
 
     _repr_markdown_ = markdown
@@ -265,10 +265,10 @@ def _first_of_name(items):
 def import_data(
     src:str|Path,              # folder with images and masks or annotations; stays as it is
     out:str|Path,              # folder to create, with train, val, test, unlabelled and task.json
-    threshold:Count|None=None, # greys from here on, 1 to 255, are the second class: for masks of two classes with smooth edges
-    nearest:bool=False,        # values that the task does not know count as the nearest that it does
-    bands:several(int)|None=None, # of pictures with more than three: those for red, green and blue, from 0
-    range:Stretch|None=None,   # of pictures with more than 8 bits: the values of black and white
+    threshold:Count|None=None, # greys from this value up, 1 to 255, are the second class: for masks of two classes with smooth edges
+    nearest:bool=False,        # values that the task does not know become the nearest that it knows
+    bands:several(int)|None=None, # of images with more than three bands: those for red, green and blue, from 0
+    range:Stretch|None=None,   # of images with more than 8 bits: the values of black and white
     link:bool=False            # link images instead of copying them; both folders must be on one disk
 )->Imported:
     "Copy a folder of any of `FORMATS` into the general layout; raises `ValueError` or `OSError`, and then writes nothing"

@@ -143,7 +143,7 @@ _PART_WORD = re.compile(r'(train|val|test)(?:ing|id|idation|annot)?\d*')
 def part_of(
     names # of folders, or of folders and a file
 )->str: # train, val or test
-    "The part that a path tells; train if it tells none"
+    "The part that a path indicates; train by default"
     words = [w for o in names for w in re.split(r'[\W_]+', o.lower())]
     return next((m[1] for w in words if (m := _PART_WORD.fullmatch(w))), 'train')
 
@@ -151,7 +151,7 @@ def part_of(
 def place_of(
     dirs # names of folders
 )->tuple:
-    "The folders that are neither of images, nor of masks, nor of a part"
+    "The folders whose names indicate neither images, nor masks, nor a part"
     return tuple(d for d in dirs if not (_MASK_NAME.search(d) or _IMAGE_FOLDER.search(d) or _PART_WORD.fullmatch(d.lower())))
 
 # %% ../../nbs/02_data/13_inspection.ipynb #1c37e043

@@ -144,7 +144,7 @@ def _open_picture(path):
 def odd_bands(
     path:str|Path|Image.Image # an image
 )->str: # empty if there is nothing odd
-    "The reason why the file cannot be read as three channels of 8 bits; raises `ValueError` if it is no image"
+    "The reason why the file cannot be read as three channels of 8 bits; raises `ValueError` if it is not an image"
     return _open_picture(path)[1]
 
 # %% ../../nbs/02_data/01_labels.ipynb #02a4546b
@@ -259,7 +259,7 @@ def _task_hint(bad, task):
 
 # %% ../../nbs/02_data/01_labels.ipynb #9b59d79a
 def _check_alpha(im, path):
-    "Raise `ValueError` if the shapes of a mask are in its alpha channel alone"
+    "Raise `ValueError` if the shapes of a mask are only in its alpha channel"
     if im.mode not in ('RGBA','LA','PA'): return
     *colours,alpha = im.getextrema()
     if alpha[0]==alpha[1] or any(lo!=hi for lo,hi in colours): return
@@ -332,7 +332,7 @@ def _between(m):
 def looks_smoothed(
     masks # a few images of 8 bits, or of colours
 )->bool:
-    "Have more than an eighth of the border pixels of these masks values between those of their neighbours, at least three of them?"
+    "Do more than an eighth of the border pixels of these masks, and at least three, have values between those of their neighbours?"
     found = [_between(m) for m in masks]
     values = np.concatenate([v for v,_ in found] or [[]])
     return bool(8*len(values)>sum(n for _,n in found)) and len(np.unique(values))>=3
@@ -346,7 +346,7 @@ def _bright(file, threshold):
 
 def united_masks(
     files,          # pairs of mask file and class number
-    threshold=None, # grey from which on a pixel counts; by default all that are not black
+    threshold=None, # grey from which a pixel belongs to the mask; by default all but black
     like=None       # path and (w,h) of what masks must agree with in size; the first of them by default
 )->Image.Image: # mode L, class numbers
     "Unite the masks of an image; raises `ValueError` if sizes differ"

@@ -165,7 +165,7 @@ def epoch_order(
     idxs, # indices of images
     seed:int, epoch:int
 )->list:
-    "A permutation of `idxs` that depends on seed and epoch alone"
+    "A permutation of `idxs` that depends only on seed and epoch"
     return np.random.default_rng((seed, epoch)).permutation(idxs).tolist()
 
 # %% ../../nbs/02_data/11_loaders.ipynb #fda4ff59
@@ -185,7 +185,7 @@ def dealt(
 
 # %% ../../nbs/02_data/11_loaders.ipynb #ee46a8dd
 class SegDL(PictureDL):
-    "A loader whose order depends on the seed and epoch of its dataset alone; several processes may each read a share"
+    "A loader whose order depends only on the seed and epoch of its dataset; several processes may each read a share"
     process,processes,skip = 0,1,0
     def to_detach(self, b, cpu=True, gather=True): return to_detach(b, cpu, gather=False) # fastai gathers each batch
     def shuffle_fn(self, idxs): return epoch_order(idxs, self.dataset.seed, self.dataset.epoch)

@@ -171,7 +171,7 @@ def _save(folder, i, im, mask):
 
 # %% ../../nbs/02_data/09_scenes.ipynb #0992d053
 def _holds(path, manifest):
-    "Does `path` hold this very set? False if it is empty or missing; raises `ValueError` for anything else"
+    "Does `path` hold exactly this set? False if it is empty or missing; raises `ValueError` for anything else"
     f = path/'scenes.json'
     if not path.exists() or path.is_dir() and not any(path.iterdir()): return False
     found = read_json(f) if f.is_file() else 'something else'
@@ -194,7 +194,7 @@ def _write_splits(folder, counts, size, seed):
 
 # %% ../../nbs/02_data/09_scenes.ipynb #b9aa98d6
 def write_scenes(
-    path:str|Path, # folder to write; left alone if it holds this very set
+    path:str|Path, # folder to write; unchanged if it holds exactly this set
     n_train=500,   # scenes to train on
     n_val=40,      # scenes to choose settings with
     n_test=100,    # scenes to report results on

@@ -1,4 +1,4 @@
-"""The files of a data set: pairs of image and mask, images alone, and their task
+"""The files of a data set: pairs of image and mask, images without masks, and their task
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/sources.html.md"""
 
@@ -221,7 +221,7 @@ def why_one_class(total, task):
     "Why one class covers all pixels that are not ignored, and the remedy; `total` is a histogram over masks"
     if not total[IGNORE]: return 'there is nothing to tell apart; label more images, or check "masks" in task.json'
     if len(task)==2 and total[0]: return 'a 0/255 binary mask? set "masks": {"0": 0, "255": 1}, "ignore": [] in task.json'
-    return 'the other pixels are ignored; make what they show a class of its own, such as background'
+    return 'the other pixels are ignored; define a class for them, such as background'
 
 # %% ../../nbs/02_data/02_sources.ipynb #4187e4d1
 def count_classes(
@@ -240,7 +240,7 @@ def count_classes(
 
 # %% ../../nbs/02_data/02_sources.ipynb #79dbcda1
 def _why_unreadable(pair, task):
-    "The message of the reader that refuses a pair; empty if none does"
+    "The message of the reader that refuses a pair, or an empty text"
     try:
         check_sizes([pair])
         if pair.mask is not None: read_mask(pair.mask, task)
@@ -251,7 +251,7 @@ def without_unreadable_masks(
     pairs, # `Pair`s
     task:Task
 )->list: # as many `Pair`s
-    "Pairs without the masks that cannot be read, of which it warns once"
+    "Pairs without the masks that cannot be read; warns of these once"
     bad = {p:why for p in pairs if (why := _why_unreadable(p, task))}
     if bad: warnings.warn(f'{next(iter(bad.values()))}; {len(bad)} image(s) are used without their mask')
     return [Pair(p.image) if p in bad else p for p in pairs]

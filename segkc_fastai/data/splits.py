@@ -82,7 +82,7 @@ def _numbered_lines(path):
 
 # %% ../../nbs/02_data/05_splits.ipynb #e3b1af9b
 def stated_names(
-    path:str|Path # text file as of `write_list`
+    path:str|Path # text file, as from `write_list`
 )->list: # names, in the order of the file
     "Names in a list as they are written there, whether or not there are such images"
     return [_named(s) or s for _,s in _numbered_lines(path)]
@@ -266,7 +266,7 @@ def split_source(
     group:str=None,        # regular expression on names: images with the same match stay together
     stratified:bool=False  # choose so that each class appears where possible
 )->Split:
-    "Choose the labelled images of `src.train`; warns of groups that are in other parts as well"
+    "Choose the labelled images of `src.train`; warns of groups that are in val or test as well"
     what = default_share(src) if labelled is None else labelled
     chosen,how = _choose(src.train, what, 'labelled', src.task, seed, group, stratified)
     if labelled is None: how += '; by default, because ' + ('other images have no mask' if src.extra else 'every image has a mask')
@@ -294,7 +294,7 @@ def hold_out(
     group:str=None,       # regular expression on names: images with the same match stay together
     stratified:bool=False # choose so that each class appears where possible
 )->Source:
-    "The same data with a validation part taken from `train`; raises `ValueError` if `src` already has one"
+    "The same data with a validation set taken from `train`; raises `ValueError` if `src` already has one"
     if val is None: return src
     if src.val: raise ValueError(f'val={val!r}: {src.path} already has {len(src.val)} validation image(s); omit `val`')
     held,_ = _choose(src.train, val, 'val', src.task, 0, group, stratified)

@@ -96,7 +96,7 @@ def _markings(cv, r, st):
 
 # %% ../../nbs/02_data/07_streets.ipynb #0a2a3cf5
 def _ground_haze(cv):
-    "Haze over everything below the horizon, as thick as the ground there is far"
+    "Haze over everything below the horizon, thicker where the ground is farther away"
     h,w = cv.size
     y,x = np.mgrid[:h:4, :w:4]
     rays = np.stack([(x-cv.mid[0])/h, (y-cv.mid[1])/h, np.ones(x.shape)], -1)

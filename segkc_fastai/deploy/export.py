@@ -1,4 +1,4 @@
-"""The network as ONNX or as a torch program, for machines without this library, checked before it leaves
+"""The network as ONNX or as a torch program, for machines without this library, checked against the original
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/08_deploy/export.html.md"""
 

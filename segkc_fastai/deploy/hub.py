@@ -41,7 +41,7 @@ def push_to_hub(self:Predictor,
     revision:str=None, # branch; main by default
     token:str=None     # access token; that of `hf auth login` by default
 )->str: # address of the commit
-    "Upload weights, card and configuration; raises `OSError` if the hub is out of reach"
+    "Upload weights, card and configuration; raises `OSError` if the hub cannot be reached"
     why = 'the hub cannot be reached; write the files with `hub_folder`, and upload them from a connected machine'
     with tempfile.TemporaryDirectory() as tmp:
         hub_folder(self, tmp)
@@ -69,6 +69,6 @@ def from_hub(cls:Predictor,
     token:str=None,    # access token, for a private repository
     **kwargs           # device and tile, see `Predictor.load`
 ):
-    "Load a predictor from the hub or a folder; raises `OSError` if the hub is out of reach and no copy is on disk"
+    "Load a predictor from the hub or a folder; raises `OSError` if the hub cannot be reached and no copy is on disk"
     folder = Path(repo) if Path(repo).is_dir() else _downloaded(repo, revision, token)
     return cls.load(folder/FILES[0], **kwargs)

@@ -1,4 +1,4 @@
-"""The deployed network alone: images in, label maps out
+"""The deployed network on its own: images in, label maps out
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/08_deploy/predict.html.md"""
 
@@ -152,7 +152,7 @@ def _from_tensor(t):
 # %% ../../nbs/08_deploy/01_predict.ipynb #485cf99b
 def as_image(
     o,        # path, PIL image, (H,W,3) uint8 array, or (3,H,W) tensor, uint8 or in 0…1
-    task=None # states how pictures of many bands or bits are read, see `read_picture`
+    task=None # states how images with many bands or bits are read, see `read_picture`
 )->Image.Image: # RGB
     "An image of any kind as a PIL image; raises `ValueError` for other types, shapes and numbers"
     if isinstance(o, (str,Path,Image.Image)): return read_picture(o, task) if task else read_image(o)
@@ -184,7 +184,7 @@ def list_images(
     if not images: raise FileNotFoundError(f'{folder}: no images{" but predicted masks" if ours else ""}; their names must end in {ends}')
     other = Counter(k or 'no ending' for f in files if (k := f.suffix.lower()) not in IMAGE_TYPES)
     left = ', '.join(f'{n} × {k}' for k,n in other.most_common())
-    if left: warnings.warn(f'{folder}: files that are no images are left out: {left}')
+    if left: warnings.warn(f'{folder}: files that are not images are skipped: {left}')
     return images
 
 # %% ../../nbs/08_deploy/01_predict.ipynb #430c8b44

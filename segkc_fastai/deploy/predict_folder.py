@@ -1,4 +1,4 @@
-"""Masks for all images of a folder, however many and large, in as many sittings as it takes
+"""Masks for all images of a folder, however many and large, with any number of interruptions
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/08_deploy/predict_folder.html.md"""
 

@@ -83,7 +83,7 @@ def probabilities(
 def image_probabilities(
     nets:dict,    # name → `Segmenter`, in eval mode
     image,        # (H,W,3) uint8
-    config,       # `RunConfig`, which tells how images are evaluated
+    config,       # `RunConfig`, which states how images are evaluated
     device='cpu'  # of the networks
 )->dict: # name → (K,H,W) float32
     "Probabilities of each network for one image"

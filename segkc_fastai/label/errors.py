@@ -1,4 +1,4 @@
-"""Which labels to look at again: regions in which two networks that never saw the label agree on another class
+"""Which labels to check again: regions in which two networks that never saw the label agree on another class
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/08_label/errors.html.md"""
 
@@ -240,7 +240,7 @@ def errors_markdown(
     heads = ['','image','kind','label','networks say','score','box']
     box = lambda r: ', '.join(map(str, r.box))
     rows = [[i+1, r['name'], r.kind, r.label, r.other, f'{r.score:.2f}', box(r)] for i,r in df[:most].iterrows()]
-    title = f'# Labels to look at again\n\n{len(df)} regions: {counts}\n\n'
+    title = f'# Labels to check again\n\n{len(df)} regions: {counts}\n\n'
     return title+markdown_table(heads, rows, left=(1,2,3,4))+'\n'
 
 def write_errors(
@@ -256,7 +256,7 @@ def write_errors(
 # %% ../../nbs/08_label/02_errors.ipynb #7277365a
 def read_errors(
     out:str|Path # folder of the results
-)->pd.DataFrame: # `COLUMNS`, as of `label_errors`
+)->pd.DataFrame: # `COLUMNS`, as from `label_errors`
     "The list in `errors.csv`; raises `FileNotFoundError` without one, `ValueError` if it is damaged"
     file = Path(out)/'errors.csv'
     if not file.is_file(): raise FileNotFoundError(f'{out}: no errors.csv there; pass a folder made by `segkc check-labels`')

@@ -1,4 +1,4 @@
-"""A mask under work: every edit is in a journal on disk, until the mask is saved in the coding of the task
+"""A mask being edited: every edit is in a journal on disk, until the mask is saved in the coding of the task
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/08_label/masks.html.md"""
 
@@ -62,7 +62,7 @@ def _check_runs(runs, size):
 
 def apply_runs(
     label:np.ndarray, # (H,W) uint8, changed in place
-    runs:np.ndarray   # (N,3) int32, as of `as_runs`
+    runs:np.ndarray   # (N,3) int32, as from `as_runs`
 ):
     "Write runs into a map; raises `ValueError` if one leaves it"
     _check_runs(runs, label.size)
@@ -113,7 +113,7 @@ class MaskFile:
         self.label = np.array(read_mask(path, task)) if self.origin else np.full(size, IGNORE, np.uint8)
         if self.label.shape==tuple(size): return
         h,w = self.label.shape
-        raise ValueError(f'{path}: {w}×{h} pixels, but the image has {size[1]}×{size[0]}; remove it, or make it anew')
+        raise ValueError(f'{path}: {w}×{h} pixels, but the image has {size[1]}×{size[0]}; remove it, or create it again')
 
     @property
     def changed(self)->bool: return _fingerprint(self.path)!=self.origin # did another program write the mask?
@@ -129,7 +129,7 @@ def _taken(lock, path):
     except OSError as e: raise OSError(e.errno, f'{e.strerror}, so masks cannot be saved there; pass another folder', str(path.parent)) from None
 
 class Draft(MaskFile):
-    "A mask under work; raises `ValueError` if it cannot be edited, `OSError` if its folder cannot be written"
+    "A mask being edited; raises `ValueError` if it cannot be edited, `OSError` if its folder cannot be written"
     def __init__(self,
         path:str|Path,      # mask file, PNG; may be missing
         task:Task,

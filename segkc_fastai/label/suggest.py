@@ -164,7 +164,7 @@ def _labelled_and_not(run, among):
     "Labelled pairs, and images without labels of the run, all or some"
     parts = run_images(run)
     labelled,rest = parts['labelled'],parts['unlabelled']
-    if not rest: raise ValueError(f'{run.path}: every image of its training part is labelled; put more into unlabelled/images')
+    if not rest: raise ValueError(f'{run.path}: every image of its training set is labelled; put more into unlabelled/images')
     if among is None: return labelled,rest
     names = set(stated_names(among) if isinstance(among, (str,Path)) else among)
     some = [p for p in rest if p.name in names]
@@ -178,7 +178,7 @@ def _at_random(pairs, n, seed, regions):
     return pd.DataFrame([_placed(*all_of_them[i]) | dict(image=str(all_of_them[i][0].image)) for i in order])
 
 def _covering(run, top, labelled, n, bs):
-    "The `n` rows of `top` that differ from what is labelled and from each other"
+    "The `n` rows of `top` that differ from the labelled images and from each other"
     pairs,boxes,their = [Pair(Path(f)) for f in top.image],None,None
     if 'box' in top:
         known = [(p,o) for p in labelled for o in _regions_of(p)]
@@ -192,12 +192,12 @@ def suggest(
     n:Count=10,         # images or regions to suggest
     by:Literal['disagreement','entropy','margin','random']='disagreement', # doubt about a pixel
     rarity:bool=True,   # weigh rare classes more
-    coverage:bool=True, # choose those that differ, among the 5n of the highest scores
+    coverage:bool=True, # choose those that differ, among the 5n with the highest scores
     regions:bool=False, # suggest boxes of about a tenth of an image, instead of images
     seed:Whole=0,       # of `random`
     bs:Count=8,         # images at a time
     among:str|Path=None # text file of names, or names, to choose from; by default all images without labels
-)->pd.DataFrame: # name, box, doubt, rarity, score, dispute and image, in the order of suggestion; `attrs['by']` tells the doubt
+)->pd.DataFrame: # name, box, doubt, rarity, score, dispute and image, in the order of suggestion; `attrs['by']` names the measure of doubt
     "Images or regions to label next; raises `ValueError` if none is unlabelled"
     labelled,rest = _labelled_and_not(run, among)
     if by=='random': df = _at_random(rest, n, seed, regions)

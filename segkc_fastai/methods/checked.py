@@ -24,7 +24,7 @@ def edge_counts(
     truth,      # (B,H,W) class numbers, or `IGNORE`
     k:int       # number of classes
 )->torch.Tensor: # (B,K,T,2) known pixels that are wrong and right, by pseudo label, with a confidence from one of `EDGES` to the next
-    "Count the pixels of each image by label, confidence and rightness"
+    "Count the pixels of each image by label, confidence and correctness"
     edges,shape = torch.tensor(EDGES[1:], device=label.device),(len(label),k,len(EDGES),2)
     image = torch.arange(len(label), device=label.device)[:,None,None]
     cell = ((image*k+label)*len(EDGES) + torch.bucketize(confidence, edges, right=True))*2 + (label==truth)
@@ -75,7 +75,7 @@ class Checked(StepCallback):
         self.on,n = bool(self.out),len(self.out)
         if not self.on: return
         if self.n_epoch<2: warnings.warn(f'threshold={self}: networks are judged after an epoch, so that training for one keeps no pseudo label; train for more, or pass a number')
-        self.views = min(max(len(ds)//(10*n), 1), VIEWS) # a training step reads ten times as many images or more
+        self.views = min(max(len(ds)//(10*n), 1), VIEWS) # a training step reads at least ten times as many images
         self.counts = torch.zeros(len(self.labellers), n, self.dls.c, len(EDGES), 2, dtype=torch.long)
         self.estimate()
 
@@ -123,7 +123,7 @@ def estimate(self:Checked):
 
 @patch
 def use(self:Checked, certified, device=None):
-    "Keep labels from the confidences of a dict, labeller → one per class, on; `otherwise` where it says `NOTHING`"
+    "Keep labels of at least the confidences in a dict, labeller → one per class; `otherwise` where it has `NOTHING`"
     self.least = {k:torch.tensor(np.where(v==NOTHING, self.otherwise, v), dtype=torch.float, device=device) for k,v in certified.items()}
 
 # %% ../../nbs/04_methods/02a_checked.ipynb #fbca5a95
@@ -148,6 +148,6 @@ def least_of(
     threshold, # of `as_threshold`
     labeller:str
 ): # a number, or one per class (K,)
-    "The least confidence of the labels that a labeller teaches"
+    "The lowest confidence of the labels that a labeller teaches"
     if not isinstance(threshold, Checked): return threshold
     return threshold.least.get(labeller, threshold.otherwise)

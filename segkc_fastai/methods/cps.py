@@ -29,7 +29,7 @@ def cps(
     threshold=0.,           # τ: pseudo labels with lower confidence are ignored; 0 keeps all, as in the paper; or "checked:0.95", see `Checked`
     cutmix:bool=True,       # paste boxes between unlabelled images
     paste:bool=True,        # paste labelled objects into the strong views, see `PasteLabelled`
-    warmup:float=.5,        # share of the training on labelled images alone
+    warmup:float=.5,        # share of the training on labelled images only
     ramp:float=.2,          # share of the training over which the weight then grows
     criterion='ce'          # for labelled images, see `supervised`
 )->Method:

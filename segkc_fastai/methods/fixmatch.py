@@ -71,7 +71,7 @@ def fixmatch(
     cap:float=None,         # decay of the teacher late in training, see `MoveEMA`; the release's is .996
     cutmix:bool=True,       # paste boxes between unlabelled images
     paste:bool=True,        # paste labelled objects into the strong views, see `PasteLabelled`
-    warmup:float=.5,        # share of the training on labelled images alone
+    warmup:float=.5,        # share of the training on labelled images only
     ramp:float=0.,          # share of the training over which the weight then grows
     criterion='ce'          # for labelled images, see `supervised`
 )->Method:

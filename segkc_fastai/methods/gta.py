@@ -113,14 +113,14 @@ class HandOver(MoveEMA):
 # %% ../../nbs/04_methods/09_gta.ipynb #78b7590c
 def gta(
     drop:float=.2,      # share of the least confident pseudo labels, which are dropped
-    threshold=0.,       # τ: of lower confidence all are dropped before that; a number, or "checked:0.95", see `Checked`
+    threshold=0.,       # τ: labels of lower confidence are dropped before that; a number, or "checked:0.95", see `Checked`
     features:float=.999,# α, decay of the student's features towards the assistant's late in training
     cap:float=None,     # β, decay of the teacher late in training, see `MoveEMA`; the release's is .999
     weight:float=1.,    # of the assistant's loss
     cutmix:bool=True,   # paste boxes between unlabelled images
     warmup:float=.5,    # share of the training in which the student learns alone
     criterion='ce',     # for labelled images, see `supervised`
-    private='predictor' # what the student keeps: the mask predictor, or its last 1×1 convolution (classifier) alone
+    private='predictor' # what the student keeps: the mask predictor, or only its last 1×1 convolution (classifier)
 )->Method:
     "GTA-Seg (arXiv 2301.07340): the student is the junior, its assistant of the same shape; the teacher is deployed"
     views = views_of_unlabelled(PseudoLabels('teacher'), warmup, cutmix=cutmix, apart=True, readers=('assistant',))

@@ -44,7 +44,7 @@ def mean_teacher(
     cap:float=None,     # decay of the teacher late in training, see `MoveEMA`; .99 in the release of CPS
     cutmix:bool=True,   # paste boxes between unlabelled images
     paste:bool=True,    # paste labelled objects into the strong views, see `PasteLabelled`
-    warmup:float=.5,    # share of the training on labelled images alone
+    warmup:float=.5,    # share of the training on labelled images only
     ramp:float=.2,      # share of the training over which the weight then grows
     criterion='ce'      # for labelled images, see `supervised`
 )->Method:

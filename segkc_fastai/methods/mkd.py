@@ -1,4 +1,4 @@
-"""Two students and their two mean teachers distil into each other, with class-wise noise on the features
+"""Two students and their two mean teachers teach each other, with class-wise noise on the features
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/04_methods/mkd.html.md"""
 
@@ -236,7 +236,7 @@ def mkd(
     grid:float=.5,            # of the loss, as a share of the coarsest of the classifiers' grids
     cap:float=.6,             # decay of the teachers late in training
     cutmix:bool=True,         # paste boxes between unlabelled images
-    warmup:float=.5,          # share of the training on labelled images alone
+    warmup:float=.5,          # share of the training on labelled images only
     ramp:float=0.,            # share of the training over which both weights then grow
     criterion='ce'            # for labelled images, see `supervised`
 )->Method:

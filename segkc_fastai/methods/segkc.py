@@ -157,7 +157,7 @@ def segkc(
     threshold=0.,           # τ: pseudo labels of lower confidence are dropped; a number, or "checked:0.95", see `Checked`
     cutmix:bool=True,       # paste boxes between unlabelled images
     paste:bool=True,        # paste labelled objects into the strong views, see `PasteLabelled`
-    warmup:float=.5,        # share of the training on labelled images alone
+    warmup:float=.5,        # share of the training on labelled images only
     ramp:float=.2,          # share of the training over which all weights then grow
     criterion='ce',         # for labelled images, see `supervised`
     **kwargs

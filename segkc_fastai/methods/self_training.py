@@ -42,7 +42,7 @@ class Stages(StepCallback):
 
 # %% ../../nbs/04_methods/11_self_training.ipynb #0fc55eda
 def self_training(
-    first:float=.5,         # share of the training in which the senior learns, 0 if it comes trained; the rest is the junior's
+    first:float=.5,         # share of the training in which the senior learns, 0 if it is trained already; the rest is the junior's
     weight:float=1.,        # of the pseudo labels
     threshold=0.,           # τ: pseudo labels of lower confidence are dropped; a number, or "checked:0.95", see `Checked`
     cutmix:bool=True,       # paste boxes between unlabelled images

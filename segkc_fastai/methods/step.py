@@ -96,7 +96,7 @@ class SemiStep(EpochMeans):
         self.x_w,self.x_s,self.valid,self.box,self.masks,self.pseudo = None,None,None,None,None,{}
 
     def release(self):
-        "Let go of the networks' outputs, and with them of the graph; views and pseudo labels remain to be looked at"
+        "Let go of the networks' outputs, and with them of the graph; views and pseudo labels remain for inspection"
         super().release()
         self.labelled,self.unlabelled,self._whole,self.soft = None,None,None,{}
 
@@ -138,7 +138,7 @@ class StepCallback(Callback):
     def adaptors(self, members): return [] # to be trained with the cohort; `members`: name → `Segmenter`
     def statistics(self, members): return {} # name → module that the cohort keeps without training it
     def links(self, method): return [] # (teacher, learner, what it learns); a teacher may be "ground truth"
-    def keeps(self): return {} # labeller → (least confidence, dropped share of the least confident pixels) of what it teaches
+    def keeps(self): return {} # labeller → (lowest confidence, dropped share of the least confident pixels) of what it teaches
 
 # %% ../../nbs/04_methods/02_step.ipynb #31ec1147
 class UnlabelledBatch(StepCallback):
@@ -167,7 +167,7 @@ def for_views(
 
 # %% ../../nbs/04_methods/02_step.ipynb #c080bd0f
 class StrongViews(StepCallback):
-    "Make `n` strong views of the unlabelled batch, one after the other along the batch"
+    "Make `n` strong views of the unlabelled batch, one after another along the batch"
     order = UnlabelledBatch.order+1
     def __init__(self, n:int=1): self.n = n
     def before_batch(self):
@@ -241,7 +241,7 @@ class OneForward(StepCallback):
     "Pass labelled images and strong views to the cohort, and keep the outputs for both"
     order = PasteLabelled.order+1
     def __init__(self, apart=False, readers=None):
-        self.apart = apart # do strong views have BatchNorm statistics of their own?
+        self.apart = apart # do strong views have their own BatchNorm statistics?
         self.readers = readers # names of the members that read them, if they are apart; all by default
     def before_batch(self):
         s = self.step
@@ -261,7 +261,7 @@ def views_of_unlabelled(
     warmup:float=0.,      # share of the training before the first unlabelled batch
     cutmix:bool=True,     # paste boxes between unlabelled images
     paste:bool=False,     # paste labelled objects into the strong views
-    apart:bool=False,     # give strong views BatchNorm statistics of their own
+    apart:bool=False,     # give strong views their own BatchNorm statistics
     readers=None          # names of the members that read them, if they are apart; all by default
 )->list: # callbacks
     "The step up to the forward pass"
@@ -325,7 +325,7 @@ class MoveEMA(StepCallback):
     def waits(self): return self.done<self.warmup and not self.cohort.moves
 
     def late(self, cap):
-        "Decay late in this training: `cap`, or one that follows the number of steps"
+        "Decay late in training: `cap`, or one that follows the number of steps"
         if cap is not None: return cap
         batches = getattr(getattr(self.learn, 'accumulate', None), 'n', 1) # of a step
         return decay_over(self.learn.n_epoch*len(self.dls.train)/batches, self.most)

@@ -1,4 +1,4 @@
-"""The yardstick: the same network, the same steps, the same views, without the unlabelled images
+"""The baseline: the same network, the same steps, the same views, without the unlabelled images
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/04_methods/supervised.html.md"""
 

@@ -46,7 +46,7 @@ def evaluating(*nets):
 # %% ../../nbs/03_models/04_cohort.ipynb #0517d618
 @contextmanager
 def own_statistics(net:nn.Module):
-    "BatchNorm in training mode normalises by the batch alone, and its running statistics rest"
+    "BatchNorm in training mode normalises by the batch only, and its running statistics stay unchanged"
     norms = [m for m in flat_modules(net) if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
     for m in norms: m.track_running_stats = False
     try: yield net
@@ -160,7 +160,7 @@ class Cohort(Members):
         statistics=None   # name → module without parameters, updated by the callback that needs it
     ):
         super().__init__(members, ema)
-        self.deployed,self.resting = deployed,() # resting: names of members that training leaves out at present
+        self.deployed,self.resting = deployed,() # resting: names of members that are not trained at present
         self.adaptors = nn.ModuleDict({f'{a.frm}_{"into" if a.fuse else "to"}_{a.to}':a for a in adaptors})
         self.statistics = nn.ModuleDict(statistics or {})
         if deployed not in self.names: raise ValueError(f'{deployed=}: the cohort has {", ".join(self.names)}')
@@ -209,7 +209,7 @@ def predictions(self:Cohort,
 # %% ../../nbs/03_models/04_cohort.ipynb #c39435ba
 @patch
 def deploy(self:Cohort)->Segmenter:
-    "A copy of the deployed network alone, in eval mode"
+    "A copy of only the deployed network, in eval mode"
     net = deepcopy(self[self.deployed]).eval().requires_grad_(False)
     net.zero_grad()
     return net

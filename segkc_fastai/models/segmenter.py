@@ -376,7 +376,7 @@ def _build_described(path, spec, there):
 def load_segmenter(
     path:str|Path  # written by `save_segmenter`
 )->tuple: # the network in eval mode, and the entries kept with it
-    "Read a network back; raises `ValueError` if the file is another's, damaged or of a newer format"
+    "Read a network back; raises `ValueError` if the file was not written here, is damaged or of a newer format"
     spec,meta,shapes = read_description(path)
     net = _build_described(path, spec, shapes)
     net.load_state_dict(load_file(path))

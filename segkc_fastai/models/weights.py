@@ -29,7 +29,7 @@ def hub_in_reach()->bool:
 # %% ../../nbs/03_models/02_weights.ipynb #fde2acaa
 @contextmanager
 def without_retries():
-    "Use only the local cache while the hub is out of reach"
+    "Use only the local cache while the hub cannot be reached"
     was = hub.HF_HUB_OFFLINE
     hub.HF_HUB_OFFLINE = not hub_in_reach()
     try: yield

@@ -1,4 +1,4 @@
-"""The same data, splits, views, schedule and networks, another method: what does it change?
+"""The same data, splits, views, schedule and networks, but another method: what does it change?
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/07_runs/compare.html.md"""
 

@@ -107,7 +107,7 @@ def _check_recordable(config):
 class RunConfig(MachineSettings, ScheduleSettings, MethodSettings, NetworkSettings, DataSettings):
     "The settings of a run; raises `ValueError` for the first value of a wrong kind"
     recipe:str|None=None      # recipe to start from, such as scenes; an unknown name lists all
-    parent:str|None=None      # run to go on from: its networks, and all of its settings that are not given
+    parent:str|None=None      # run to continue from: its networks, and its settings unless given
     def __post_init__(self):
         _check_recordable(self)
         for k in ('data','labelled','val','parent'): # numbers and paths are accepted as text

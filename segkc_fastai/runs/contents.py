@@ -1,4 +1,4 @@
-"""Whether the images and masks that a run was trained on are still the same, whatever their names are
+"""Are the images and masks that a run was trained on still the same, behind the same names?
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/07_runs/contents.html.md"""
 
@@ -23,7 +23,7 @@ def fingerprints(
 # %% ../../nbs/07_runs/01a_contents.ipynb #8d7881b0
 def split_contents(
     dls # `SemiDataLoaders.from_folder`
-)->dict: # train, val → as of `fingerprints`
+)->dict: # train, val → as from `fingerprints`
     "Fingerprints of the files of a split"
     return dict(train=fingerprints(dls.split.labelled + dls.split.unlabelled), val=fingerprints(dls.valid_ds.pairs))
 
@@ -37,7 +37,7 @@ def write_contents(
 # %% ../../nbs/07_runs/01a_contents.ipynb #b207b334
 def read_contents(
     path:str|Path # run folder
-)->dict: # as of `split_contents`, without parts if nothing was recorded
+)->dict: # as from `split_contents`, without parts if nothing was recorded
     "Read `files.json`; raises `ValueError` if it is damaged"
     file = Path(path)/'files.json'
     if not file.is_file(): return {}
@@ -49,7 +49,7 @@ def read_contents(
 
 # %% ../../nbs/07_runs/01a_contents.ipynb #c5a6d0db
 def other_files(
-    a:dict, # part → as of `fingerprints`
+    a:dict, # part → as from `fingerprints`
     b:dict
 )->str: # such as "2 of 8 images or their masks differ: x, y"; empty if none does
     "How many images of the same name have other contents, and which"

@@ -29,7 +29,7 @@ def _write_report(rep, path, stem):
 
 # %% ../../nbs/07_runs/06_evaluating.ipynb #697b0e9a
 def report_stem(
-    split:str,  # split of the data
+    split:str,  # part of the data: train, val or test
     member:str, # name of the network
     data=None,  # another folder than the run's
     mode=None,  # another way of reading images than the run's
@@ -51,7 +51,7 @@ def _warn_of_other_files(run, split, pairs):
 # %% ../../nbs/07_runs/06_evaluating.ipynb #0367f74e
 def evaluate_run(
     run:Run,
-    split:Literal['train','val','test']='test', # split of the data
+    split:Literal['train','val','test']='test', # part of the data: train, val or test
     member:str|None=None, # a network, or all; by default the deployed one
     data:str|None=None,   # folder of images and masks; by default the run's
     mode:Literal['whole','resize','sliding']|None=None, # how images are read; by default the run's `evaluate`
@@ -75,7 +75,7 @@ def evaluate_run(
 # %% ../../nbs/07_runs/06_evaluating.ipynb #b284547f
 def result(
     run:Run,
-    split='test' # split of the data
+    split='test' # part of the data: train, val or test
 )->Report:
     "Report of a run's deployed network on a split of its data, evaluated unless the run folder has it"
     return run.report(split) or evaluate_run(run, split)

@@ -1,4 +1,4 @@
-"""A training run on disk: settings, data, course, and the trained networks
+"""A training run on disk: settings, data, history, and the trained networks
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/07_runs/folder.html.md"""
 
@@ -176,7 +176,7 @@ def check_unfinished(self:Run):
 def as_run(
     of # `Run`, or run folder
 )->Run:
-    "A run by itself or by its folder; raises as `Run` does"
+    "A run, passed as such or as its folder; raises as `Run` does"
     return of if isinstance(of, Run) else Run(of)
 
 # %% ../../nbs/07_runs/02_folder.ipynb #00eac2ab
@@ -263,7 +263,7 @@ def not_comparable(
     a:Run,
     b:Run
 )->list: # of reasons; empty if the two can be compared
-    "The differences that make the results of two runs incomparable"
+    "The differences because of which the results of two runs cannot be compared"
     x,y = conditions(a),conditions(b)
     diff = [f'different {k}: {x[k]} and {y[k]}' for k in x if x[k]!=y[k]]
     if other := other_files(*(read_contents(o.path) for o in (a,b))): diff.append(f'different data: {other}')
@@ -311,7 +311,7 @@ def read_results(
 def continued(
     run:Run # parent
 )->RunConfig:
-    "Settings of a run that goes on from the weights of another; `labelled` is still that of the parent"
+    "Settings of a run that continues from the weights of another; `labelled` is still that of the parent"
     known = any(v['pretrained'] for v in run.facts.networks.values())
     return replace(run.config, parent=str(run.path), lr_ratio=run.config.lr_ratio or (None if known else 1))
 
@@ -327,7 +327,7 @@ def check_trained(self:Run):
 def lineage(
     run:Run
 )->tuple: # the runs from the first one to `run`, and why no earlier one is known: empty if the first has no parent
-    "A run with the runs from whose weights it goes on"
+    "A run with the runs from whose weights it continues"
     runs,seen = [run],{run.path.resolve()}
     while parent := runs[0].config.parent:
         try: before = Run(parent)
@@ -361,7 +361,7 @@ def _chain_row(run):
 def run_chain(
     run:Run
 )->'pd.DataFrame': # columns run, labelled, training, labelling, val, test, minutes; `attrs['note']` as from `lineage`
-    "A run and its parents, first one first: minutes of training, of labelling after it, of all until its result; mIoU"
+    "A run and its parents, oldest first: minutes of training, of labelling after it, of everything up to its result; mIoU"
     runs,note = lineage(run)
     df = pd.DataFrame(map(_chain_row, runs)).astype(dict(val=float, test=float))
     df['minutes'] = df.training.cumsum() + df.labelling.fillna(0).cumsum().shift(fill_value=0)

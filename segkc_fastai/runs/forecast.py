@@ -82,14 +82,14 @@ def around(
 
 # %% ../../nbs/07_runs/09a_forecast.ipynb #064dd4b5
 NO_DIFFERENCE = .5 # points of mIoU
-SPREAD = 5.9     # points, root mean square; measured by `tests/forecasts.py`, so far on three trainings
+SPREAD = 5.9     # points, root mean square; measured by `tests/forecasts.py`, so far on three forecasts
 
 def widened(
-    gain:float, # of the short training, points
+    gain:float, # of the short run, points
     std:float,  # of its resamples
     spread:float=SPREAD
 )->list: # estimate, low, high
-    "Forecast of the gain of a full training, with its interval"
+    "Forecast of the gain of a full run, with its interval"
     half = NormalDist().inv_cdf(.5+LEVEL/2)*np.hypot(std, spread)
     return [gain, gain-half, gain+half]
 
@@ -115,7 +115,7 @@ def class_rows(
     pseudo:torch.Tensor,   # (2,K,K), see `Reading`, summed
     drift:np.ndarray       # (2,K), see `label_drift`, averaged
 )->list: # of dicts; IoU and gain in percent and points, shares in percent, drift as a factor; None where unknown
-    "Gain of each class, and the signs that it dies or is taught errors"
+    "Gain of each class, and signs that it dies or learns errors"
     _,pred,true = counts
     made,right = pseudo.sum(1).double(),pseudo.diagonal(dim1=1, dim2=2).double()
     cols = dict(labelled=100*true/true.sum(), predicted=100*pred/true.sum(), drift=torch.from_numpy(drift[1]/drift[0]),
@@ -135,14 +135,14 @@ def recommend(
     classes,     # of `class_rows`
     ahead:float, # IoU of the senior minus that of the junior in points, NaN without a senior
     per_doubling:float, # gain of twice the labels in labelled-only training, points
-    steps:int    # of each training
+    steps:int    # of each run
 )->tuple: # recommendation and reason
     "The recommendation of the first rule that applies"
     at,low,_ = gain
     lost = sorted((o for o in classes if o['gain'] and o['gain'][0]<0), key=lambda o: o['gain'][0])
     weak = [o['name'] for o in lost if o['dying'] or o['wrong']]
     labels = f'twice the labels are expected to bring {per_doubling:+.1f}'
-    if steps<LEAST_STEPS: return 'too short to tell',f'trainings of {steps} steps; pass at least {LEAST_STEPS}'
+    if steps<LEAST_STEPS: return 'too short to tell',f'runs of {steps} steps; pass at least {LEAST_STEPS}'
     if low>0: return 'go ahead',f'the whole interval is above 0; {labels}'
     if at>=NO_DIFFERENCE: return 'go ahead',f'a gain is more likely than a loss, but not certain; {labels}'
     if weak: return 'label these classes',f'{", ".join(weak[:3])} lose most, because they die or their pseudo labels are often wrong; {labels}'
@@ -160,10 +160,10 @@ class Forecast:
     unlabelled:int
     val:int           # images that the networks were compared on
     seeds:list
-    steps:int         # of each training
+    steps:int         # of each run
     miou:dict         # arm → for both numbers of labels
-    short:list        # gain of the short trainings, for both numbers of labels
-    gain:list         # forecast of the gain of a full training
+    short:list        # gain of the short runs, for both numbers of labels
+    gain:list         # forecast of the gain of a full run
     doubling:dict     # arm → gain of all labels over half of them
     ahead:float|None  # senior minus deployed network, None without a senior
     agreement:list    # of the two teachers on unlabelled images, at first and at the end; empty without two
@@ -186,8 +186,8 @@ def _points(o): return o and f'{o[0]:+.1f} ({o[1]:+.1f} to {o[2]:+.1f})'
 
 def _answer(f):
     yield f'# {f.method} on {f.data}: {f.advice}'
-    yield f'Expected of a full training: **{_points(f.gain)} points of mIoU** over labelled-only training. Reason: {f.reason}.'
-    if f.worth: yield f'In the short trainings, the method brought as much as {f.worth:.0f} more labels.'
+    yield f'Expected of a full run: **{_points(f.gain)} points of mIoU** over labelled-only training. Reason: {f.reason}.'
+    if f.worth: yield f'In the short runs, the method gained as much as {f.worth:.0f} more labels.'
 
 def _count_table(f):
     heads = [f'mIoU %, {f.val} validation images', *(f'{n} labels' for n in f.labelled), 'change']
@@ -211,9 +211,9 @@ def _remarks(f):
 
 # %% ../../nbs/07_runs/09a_forecast.ipynb #86492b37
 def _honesty(f):
-    return (f'Found with pairs of trainings of {f.steps} steps, seeds {", ".join(map(str, f.seeds))}, from {f.labelled[1]} labelled and '
+    return (f'Found with pairs of runs of {f.steps} steps, seeds {", ".join(map(str, f.seeds))}, from {f.labelled[1]} labelled and '
         f'{f.unlabelled} unlabelled images. Intervals are {100*LEVEL:.0f} %: images and seeds drawn again, the same for both arms; that of the '
-        f'full training is widened by {SPREAD:g} points, the error of such forecasts on trainings whose end is known. '
+        f'full run is widened by {SPREAD:g} points, the error of such forecasts where the full run is known. '
         f'Drift: predicted share at the end, divided by that after the first epoch.')
 
 # %% ../../nbs/07_runs/09a_forecast.ipynb #12529f6a
@@ -237,12 +237,12 @@ def _agreement_of(runs, method):
 
 # %% ../../nbs/07_runs/09a_forecast.ipynb #bfec6c1b
 def summarised(
-    config:RunConfig, # settings of all trainings
+    config:RunConfig, # settings of all runs
     runs,        # of `train_pairs`
     steps:int,
     device=None  # that reads the validation images
 )->Forecast:
-    "The forecast that finished runs allow"
+    "The forecast from finished runs"
     method,readings = config.method,{k:read_validation(r, device) for k,r in runs.items()}
     arms = [(k,i) for i in (0,1) for k in ('supervised',method)]
     pooled = {a:_pooled_of(runs, readings, *a) for a in arms}
@@ -266,14 +266,14 @@ def summarised(
 
 # %% ../../nbs/07_runs/09a_forecast.ipynb #4be7d481
 def forecast(
-    config:RunConfig, # settings of all trainings; the epochs are chosen here
+    config:RunConfig, # settings of all runs; the epochs are chosen here
     out:str|Path='runs/forecast', # folder for the runs, forecast.md and forecast.json; resumable
     seeds:several(Whole)=(0,), # seeds of split, order, views and initial weights
-    minutes:Above0=10., # time for all trainings, which determines their length
-    steps:Count|None=None, # length of each training instead
+    minutes:Above0=10., # time for all runs, which determines their length
+    steps:Count|None=None, # length of each run instead
     **loaders         # how data are loaded, as for `train_run`
 )->Forecast:
-    "Forecast from short trainings what unlabelled images would bring; raises `ValueError` if data, method or minutes do not allow it"
+    "Forecast the gain from unlabelled images with short runs; raises `ValueError` if data, method or minutes do not allow it"
     check_forecast(config)
     check_pretrained(settled(config))
     counts,out = half_and_all(config),Path(out)

@@ -171,7 +171,7 @@ def train_cell(
 def _submit_cells(cells, out, split, launcher, job_args):
     calls = [partial(train_cell, out, c.arm, c.config, split, **c.loaders) for c in cells]
     for c,n in zip(cells, submit(calls, Path(out)/'jobs', launcher, job_args)): print(f'{c.path.name}: job {n}')
-    then = 'run the same again when the jobs have ended, for table and figures or to submit the runs that failed'
+    then = 'repeat this call when the jobs have ended, for table and figures or to submit the runs that failed'
     print(f'{len(cells)} runs submitted; their output is in {out}/jobs; {then}')
 
 # %% ../../nbs/07_runs/08_grid.ipynb #d75483c6

@@ -1,4 +1,4 @@
-"""The settings with which the field measures, each with its source
+"""The settings that the field uses for its benchmarks, each with its source
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/07_runs/recipes.html.md"""
 
@@ -117,7 +117,7 @@ class Scenes(Recipe):
     recipe:str|None='scenes'
     junior:str='mobilenetv4_conv_small+segformer:64' # small, and slower to learn than the senior
     senior:str|None='resnet18d+segformer:64' # learns fast from random weights
-    pretrained:bool=False        # needs no network connection
+    pretrained:bool=False        # needs no internet connection
     labelled:str='1/8'           # 63 of 500
     size:Size=(64,96)            # whole scenes
     scale:Range=(.75,1.5)        # thin objects vanish when they shrink further

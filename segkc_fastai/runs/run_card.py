@@ -1,4 +1,4 @@
-"""Summarise a run: settings, data, results; and what makes two results incomparable
+"""Summarise a run: settings, data, results; and why two results cannot be compared
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/07_runs/run_card.html.md"""
 
@@ -79,7 +79,7 @@ def _batch_words(t):
 
 # %% ../../nbs/07_runs/03_run_card.ipynb #d3380426
 def _training_words(t):
-    "Length, crops, views, rates and seed of a training"
+    "Length, crops, views, rates and seed of a run"
     views = 'crops of {}×{} pixels, scale {:g} to {:g}'.format(*t['size'], *t['scale'])
     rate = f'{t["schedule"].replace("_", " ")}, rate {t["lr"]:g}'
     if t['lr_ratio'] not in (None, 1): rate += f', encoders 1/{t["lr_ratio"]:g} of it'
@@ -126,7 +126,7 @@ def _checked_table(f):
     cells = {(o['class'],o['labeller']):_certificate(o) for o in rows}
     table = markdown_table(['class',*nets], [(k, *(cells[k,n] for n in nets)) for k in dict.fromkeys(k for k,_ in cells)], left=(0,))
     target = 100*stated_target(f['method_args']['threshold'])[0]
-    return f'Pseudo labels were kept from the least confidence that certifies a precision of {target:g} % in 19 of 20 cases, on ' \
+    return f'Pseudo labels were kept from the lowest confidence that certifies a precision of {target:g} % in 19 of 20 cases, on ' \
         f'labelled images left out of training:\n\n{table}'
 
 # %% ../../nbs/07_runs/03_run_card.ipynb #ffd0b0c1
@@ -174,7 +174,7 @@ def _card_row(run):
 def compare_cards(
     runs # several `Run`s
 )->str: # Markdown
-    "Results side by side, and what makes runs incomparable with the first one"
+    "Results side by side, and why runs cannot be compared with the first one"
     heads = ['run','method','deployed, M','split family','labelled','seed','crop','last epoch','best epoch †']
     table = markdown_table(heads, map(_card_row, runs), left=(0,1,3))
     first,why = runs[0].path.name,{o.path.name:not_comparable(runs[0], o) for o in runs[1:]}

@@ -27,8 +27,8 @@ def _of_recipe(given):
     raise ValueError(f'--labelled: missing; recipe {r.recipe!r} needs {r.wanted}')
 
 def _of_parent(given):
-    "Settings of the run to go on from"
-    if 'labelled' not in given: raise ValueError('--labelled: pass the larger list, with which the run is to go on')
+    "Settings of the run to continue from"
+    if 'labelled' not in given: raise ValueError('--labelled: pass the larger list with which training is to continue')
     if 'recipe' in given: raise ValueError('--recipe: not allowed with --from; settings not given are those of the run')
     (run := Run(given['parent'])).check_trained()
     return continued(run)
@@ -117,9 +117,9 @@ def check_demo(
 LEAST_LABELS = 4
 
 def check_forecast(config:RunConfig):
-    "Raise `ValueError` if method or data do not allow to forecast what unlabelled images bring"
+    "Raise `ValueError` if method or data do not allow a forecast"
     others = ', '.join(k for k in METHODS if k!='supervised')
-    if config.method=='supervised': raise ValueError(f"method='supervised': learns from labelled images alone; choose from {others}")
+    if config.method=='supervised': raise ValueError(f"method='supervised': learns from labelled images only; choose from {others}")
     check_methods([config.method], config.method_args, divided=True)
     if not config.probe: raise ValueError('probe=0: a forecast follows some images over the epochs; pass at least 1')
     if rendered_later(config): return

@@ -276,7 +276,7 @@ def start_from(
 
 # %% ../../nbs/07_runs/04_training.ipynb #75d7054e
 def _parent(c):
-    "The run that a run goes on from, or None"
+    "The run that a run continues from, or None"
     if c.parent is None: return None
     (run := Run(c.parent)).check_trained()
     return run
@@ -340,7 +340,7 @@ def _fit_and_write(path, c, learn, facts, begun, resume):
 _PLACES = ('data','labelled','val','parent') # may be different paths to the same
 
 def _in_common(c, facts):
-    "All that must be the same in processes that train together"
+    "Everything that must be the same in processes that train together"
     return {k:v for k,v in asdict(c).items() if k not in _PLACES} | {k:getattr(facts, k) for k in _SAME}
 
 def _run(path, c, cbs, how, resume=False):

@@ -1,4 +1,4 @@
-"""Short paired trainings with and without unlabelled images, on half of the labels and on all of them
+"""Short paired runs with and without unlabelled images, on half of the labels and on all of them
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/07_runs/trials.html.md"""
 
@@ -19,7 +19,7 @@ from .grid import find_or_train, run_path
 
 # %% ../../nbs/07_runs/08a_trials.ipynb #634ae1ad
 def split_of(config:RunConfig)->Split:
-    "The split of some settings; that of a stratified choice has as many images, but other ones"
+    "The split of some settings; that of a stratified choice has as many images, but others"
     return split_source(source_of(config), config.labelled, config.seed, config.group)
 
 # %% ../../nbs/07_runs/08a_trials.ipynb #63d6b48f
@@ -32,14 +32,14 @@ def half_and_all(
     return (tuple(names[::2]),tuple(names)) if s.how.startswith('list') else (str(len(names)//2),str(len(names)))
 
 # %% ../../nbs/07_runs/08a_trials.ipynb #5794648a
-EPOCHS = 3 # of a trial, at least: fewer would show no course
+EPOCHS = 3 # of a trial, at least: fewer would show no trend
 
 def shortened(
     config:RunConfig, # of one training
     steps:int,        # wanted
     epochs:int=EPOCHS # at least
 )->tuple: # settings, and how many unlabelled images to draw
-    "Settings of a training of about so many steps"
+    "Settings of a run of about this many steps"
     s = split_of(config)
     most = max(steps*config.bs//epochs, 1)
     n = max(len(s.labelled), min(len(s.unlabelled), most))
@@ -51,11 +51,11 @@ def train_pairs(
     out:str|Path,     # folder for the runs
     counts,           # values of `labelled`
     seeds,            # of split, order, views and initial weights
-    steps:int,        # of each training
+    steps:int,        # of each run
     epochs:int=EPOCHS,# at least
     **loaders         # how data are loaded, as for `train_run`
 )->dict: # (arm, position in `counts`, seed) → `Run`; the arms are supervised and the method
-    "Train both arms, or find them in the folder; raises what a training raises"
+    "Train both arms, or find them in the folder; raises as `train_run` does"
     runs = {}
     for s in seeds:
         for i,n in enumerate(counts):
@@ -72,7 +72,7 @@ TRIAL = 12 # steps
 def pair_cost(
     runs # both arms
 )->tuple: # seconds of a step and, besides its steps, of an epoch; both arms together
-    "Seconds of a pair of trainings"
+    "Seconds of a pair of runs"
     rows = [(o.history[['step','seconds']].mean(), o.facts.steps) for o in runs]
     return sum(h.step for h,_ in rows),sum(h.seconds-n*h.step for h,n in rows)
 
@@ -80,12 +80,12 @@ def pair_cost(
 LEAST_STEPS,MOST_STEPS = 600,2400
 
 def steps_within(
-    minutes:float, # for all trainings
+    minutes:float, # for all runs
     pairs:int,     # number of pairs
     cost,          # of a pair, see `pair_cost`
     per_epoch:int  # steps of an epoch over all unlabelled images
 )->int:
-    "Steps of each training; raises `ValueError` if the minutes are too few"
+    "Steps of each run; raises `ValueError` if the minutes are too few"
     step,epoch = cost
     have = lambda m: int(min((60*m/pairs-(EPOCHS+1)*epoch)/step, 60*m/pairs/(step+epoch/per_epoch)))
     if (n := have(minutes))>=LEAST_STEPS: return min(n, MOST_STEPS)
@@ -97,12 +97,12 @@ def steps_within(
 def chosen_steps(
     config:RunConfig, # of the forecast
     out:str|Path,     # folder for the two runs that are timed
-    minutes:float,    # for all trainings
+    minutes:float,    # for all runs
     pairs:int,        # number of pairs
     labelled,         # of the pair that is timed
     **loaders         # how data are loaded, as for `train_run`
 )->int:
-    "Time a pair of trainings and return `steps_within`"
+    "Time a pair of runs and return `steps_within`"
     cost = pair_cost(train_pairs(config, out, [labelled], [config.seed], TRIAL, 1, **loaders).values())
     s = split_of(config)
     return steps_within(minutes, pairs, cost, max(len(s.labelled), len(s.unlabelled))//config.bs or 1)

@@ -58,7 +58,7 @@ def _acquire(lock, path, wait):
             print(f'{path}: {_owner(lock)} wrote to this run folder; waiting up to {LEASE:.0f} s for a sign of life')
             lock.acquire(timeout=2*LEASE, poll_interval=.2, cancel_check=alive)
     except Timeout:
-        fix = 'wait until it has ended, or stop it, then run the same again'
+        fix = 'wait until it has ended, or stop it, then start this again'
         raise RunTaken(f'{path}: {_owner(lock)} is writing to this run folder; {fix}') from None
     if not again: _sign(lock)
 

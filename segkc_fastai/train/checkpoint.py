@@ -1,4 +1,4 @@
-"""Save the complete state of a training, and resume from it in the middle of an epoch
+"""Save the complete state of training, and resume from it in the middle of an epoch
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/05_train/checkpoint.html.md"""
 
@@ -123,7 +123,7 @@ def load_state(
     hint = 'pass the folder that `Checkpoint` writes to'
     if not f.is_file(): raise FileNotFoundError(f'{path}: no checkpoint there (no {STATE}); {hint}')
     kind,_,n = read_header(f)[0].get('format', '').rpartition(' ')
-    if kind!=_CHECKPOINT: raise ValueError(f'{f}: holds tensors, but not the state of a training; {hint}')
+    if kind!=_CHECKPOINT: raise ValueError(f'{f}: holds tensors, but not the state of training; {hint}')
     n,tensors = check_format(f, n, FORMAT),load_file(f)
     try: return _upgraded(_unpack_state(json.loads(bytes(tensors.pop('json').numpy())), tensors), n)
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as e: raise _damaged_parts(f, e) from None
@@ -205,7 +205,7 @@ def training_state(
     step:int=0,    # training steps done in the epoch; 0 after its end
     pending=False  # are gradients still being accumulated, as with `GradientAccumulation`?
 )->dict:
-    "Everything that the rest of a training depends on, for `save_state`"
+    "Everything that the rest of the training depends on, for `save_state`"
     model,scaler = get_model(learn.model),getattr(learn, 'scaler', None)
     grads = {k:p.grad if pending else None for k,p in model.named_parameters() if p.grad is not None}
     return dict(where=_position(learn, step), task=learn.dls.task.to_dict(), rng=[rng_state()],
@@ -214,7 +214,7 @@ def training_state(
 
 # %% ../../nbs/05_train/05_checkpoint.ipynb #2565c10a
 class Checkpoint(Callback):
-    "Save the complete state of a training after each epoch, and at intervals within one"
+    "Save the complete state of training after each epoch, and at intervals within one"
     order,run_valid,on = 100,False,False
     def __init__(self,
         path:str|Path,    # folder; each state replaces the previous one
@@ -246,7 +246,7 @@ class Checkpoint(Callback):
 # %% ../../nbs/05_train/05_checkpoint.ipynb #ab89dbb1
 def _check_parts(path, s):
     "Raise `ValueError` if a part of the state `s` is missing or has another type"
-    hint = 'not the state of a training, pass the folder that `Checkpoint` writes to'
+    hint = 'not the state of training, pass the folder that `Checkpoint` writes to'
     parts = dict(where=dict, task=dict, rng=list, callbacks=dict, model=dict, opt=dict, grads=dict, scaler=dict)
     for k,t in parts.items():
         if not isinstance(s.get(k), t): raise ValueError(f'{path}: {k!r} is missing or damaged; {hint}')

@@ -144,7 +144,7 @@ def _check_division(sizes, n, cpu, sync_bn):
     "Raise `ValueError` unless `n` processes can share batches of these sizes, with SyncBN if it is requested"
     for bs in sizes:
         if bs%n: raise ValueError(f'bs={bs}: {n} processes cannot divide a step of {bs} images; pass a multiple of {n}')
-    if cpu and sync_bn: raise ValueError('sync_bn: PyTorch supports it on GPUs only; leave it out')
+    if cpu and sync_bn: raise ValueError('sync_bn: PyTorch supports it on GPUs only; omit it')
 
 # %% ../../nbs/05_train/06_distributed.ipynb #3affe073
 def _lost(e):
@@ -183,13 +183,13 @@ def distributed(
             yield learn
     except BaseException as e:
         leave_launch() # the others would wait for it
-        if _lost(e): raise ConnectionError('another process of this training stopped; its own message says why') from e
+        if _lost(e): raise ConnectionError('another process of this run stopped; its own message says why') from e
         raise
     finally: learn.model = cohort
 
 # %% ../../nbs/05_train/06_distributed.ipynb #b10eab25
 def _free_port():
-    "A port of this machine that no other training uses"
+    "A port of this machine that no other run uses"
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))
         return s.getsockname()[1]

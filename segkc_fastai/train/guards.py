@@ -54,7 +54,7 @@ def kept_shares(rows, who): # (T,) in 0…1
     return n[:,1]/np.maximum(n.sum(1), 1)
 
 # %% ../../nbs/05_train/09_guards.ipynb #02336d8e
-EARLY,LATE = .25,.7 # shares of the training: until the first nothing is judged, until the second no class that was never labelled
+EARLY,LATE = .25,.7 # shares of the training: nothing is judged before the first, classes that were never labelled not before the second
 PATIENCE = 2        # epochs in a row that must show the same
 
 def judged(rows, n=PATIENCE, after=EARLY):
@@ -76,7 +76,7 @@ GONE = .01             # of a class's share in the masks
 RARE,LEAST = .001,1000 # a class with a smaller share in the masks, or fewer pixels to expect, may be missing by chance
 
 def gone(rows, who, kept=False): # (K,) bool
-    "Classes of the masks that a labeller hardly labels in any of these epochs, and no more often from one to the next"
+    "Classes of the masks that a labeller hardly ever labels in these epochs, and no more often from one to the next"
     true,now = shares(rows, 'masks'),shares(rows, who, kept)
     pixels = np.array([r['counts'][who] for r in rows]).sum((1, 2))[:,None]
     lost = (true>=RARE) & (true*pixels>=LEAST) & (now<GONE*true)
@@ -87,7 +87,7 @@ ONCE = .1    # of a class's share in the masks: it was labelled
 LEARNED = 200 # steps before which a class may not have been learned yet
 
 def lost_classes(rows, who, kept=False): # (K,) bool
-    "Classes that a labeller labels, or keeps, no longer, and those that it does not label late in the training"
+    "Classes that a labeller no longer labels, or keeps, and those that it still does not label late in the training"
     rows = [r for r in rows if r['counts']]
     if not (last := judged(rows)): return np.zeros(len(rows[0]['counts']['masks'][0]) if rows else 0, dtype=bool)
     was = (shares(rows, who, kept)>=ONCE*shares(rows, 'masks')).any(0)
@@ -134,7 +134,7 @@ def effective_classes(pixels)->float:
     return float(np.exp(-sum(o*np.log(o) for o in p if o)))
 
 def agreement_guard(rows, facts):
-    "Two networks agree ever more, and are right ever less"
+    "Two networks agree more and more, and are right less and less"
     last,pair = judged(rows),list(facts['thresholds'])
     if not last or len(pair)!=2 or not all(r['agree']>AGREED for r in last): return
     mean = lambda f: [np.mean([f(r, k) for k in pair]) for r in rows]

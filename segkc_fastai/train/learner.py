@@ -169,7 +169,7 @@ def _check_truth(learn, dl):
 def _is_out_of_memory(e): return isinstance(e, torch.OutOfMemoryError) or "can't allocate memory" in str(e) # the second on a CPU
 
 def _smaller(learn):
-    "How to halve the memory of a step, or of a batch of the validation"
+    "How to halve the memory of a step, or of a validation batch"
     dls = learn.dls
     if not learn.training:
         n = dls.valid.bs
@@ -256,7 +256,7 @@ def _make_networks(method, given, classes, pretrained, frozen):
     return {k:nets[k] if k in nets else deepcopy(nets[method.twins[k]]) for k in method.members}
 
 # %% ../../nbs/05_train/03_learner.ipynb #79c8e7f3
-def _copied(method):
+def _method_of_its_own(method):
     "A copy of a method, so that several learners can be made of one; raises `TypeError` for anything else"
     if hasattr(method, 'cbs'): return method.copy()
     found = repr(method) if isinstance(method, str) else getattr(method, '__name__', type(method).__name__)
@@ -298,7 +298,7 @@ def dual_learner(
     "A `Learner` that trains a cohort with a method; raises `ValueError` if networks, data and method do not match"
     if not isinstance(dls, SemiDataLoaders): raise TypeError(f'dls of type {type(dls).__name__}: must be `SemiDataLoaders`, as '
         '`SemiDataLoaders.from_folder` makes them of labelled and unlabelled images')
-    method = _copied(method or (cps() if senior is not None else supervised()))
+    method = _method_of_its_own(method or (cps() if senior is not None else supervised()))
     _check_unlabelled(method, dls)
     for cb in method.cbs: cb.check(dls)
     given = dict(junior=junior, senior=senior)

@@ -198,11 +198,11 @@ def _write_probe_set(d, learn, n, threshold):
     "Write images and description to the folder `d`; raises `FileExistsError` if it has some, except when resuming"
     f,dls,c = d/'probe.json',learn.dls,get_model(learn.model)
     taken = f.exists() and 'resuming' not in vars(learn)
-    if taken: raise FileExistsError(f'{d}: holds the records of another training; pass another folder, or remove it')
+    if taken: raise FileExistsError(f'{d}: holds the records of another run; pass another folder, or remove it')
     sets = probe_pairs(dls, n)
     images,parts = _ProbeSet(d, sum(sets.values(), []), dls.task),[k for k,v in sets.items() for _ in v]
     images.write()
-    names = [o.name if k==parts[0] else f'{o.name} ({k})' for o,k in zip(images.ds.pairs, parts)] # no name stands twice
+    names = [o.name if k==parts[0] else f'{o.name} ({k})' for o,k in zip(images.ds.pairs, parts)] # no name occurs twice
     what = dict(part=parts[0], parts=parts, names=names, sizes=images.sizes, truth=images.truth)
     who = dict(networks=c.names, deployed=c.deployed, threshold=threshold, task=dls.task.to_dict())
     write_json(f, dict(format=1, **what, **who))

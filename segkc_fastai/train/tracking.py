@@ -1,4 +1,4 @@
-"""A training in TensorBoard or Weights & Biases: loss terms, metrics, IoU per class, and the probe's pictures
+"""Training in TensorBoard or Weights & Biases: loss terms, metrics, IoU per class, and the probe's pictures
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/05_train/tracking.html.md"""
 
@@ -68,6 +68,6 @@ def trackers(
     tensorboard:str=None,# folder for TensorBoard
     wandb:str=None       # project of Weights & Biases
 )->list: # of callbacks for `train_run`; none in processes but the first
-    "Callbacks that log a training to the services that are stated"
+    "Callbacks that log training to the requested services"
     if rank_distrib(): return []
     return [*(_to_board(tensorboard) if tensorboard else []), *(_to_wandb(wandb, name) if wandb else [])]

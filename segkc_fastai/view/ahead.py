@@ -1,4 +1,4 @@
-"""The image that one will probably ask for is read and sent while the kernel has nothing else to do
+"""The image that will probably be needed next is read and sent while the kernel is idle
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/09_view/ahead.html.md"""
 
@@ -13,7 +13,7 @@ from contextlib import suppress
 
 # %% ../../nbs/09_view/11a_ahead.ipynb #8e0c4893
 class Ahead:
-    "Steps that are taken one at a time, while the kernel has nothing else to do; without an event loop, none"
+    "Steps that are taken one at a time, while the kernel is idle; without an event loop, none"
     later = None
     def start(self,
         steps,        # iterator, each step of which is a piece of work
@@ -26,5 +26,5 @@ class Ahead:
     def _step(self, steps):
         try: next(steps)
         except StopIteration: return
-        except Exception: pass # it is shown when it is the turn of what could not be read
+        except Exception: pass # it is shown when the unreadable view is requested
         self.later = asyncio.get_running_loop().call_later(.02, self._step, steps)

@@ -46,7 +46,7 @@ def script(
 def style(
     *names:str # files
 )->str: # CSS
-    "The files, one after the other"
+    "The files, one after another"
     return '\n'.join(map(read, names))
 
 # %% ../../nbs/09_view/01_assets.ipynb #a7fceb6e

@@ -1,4 +1,4 @@
-"""The list of labels that are probably wrong, one region after the other: keep the label, take the networks', or draw
+"""The list of labels that are probably wrong, one region after another: keep the label, take the networks', or draw
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/09_view/checking.html.md"""
 
@@ -153,7 +153,7 @@ def _arrow(self:Checker, _, msg, buffers):
 
 @patch
 def _try(self:Checker, f, *args):
-    "Call a function of the queue; the line under the panels tells if that fails"
+    "Call a function of the queue; the line under the panels says if that fails"
     try: f(*args)
     except (ValueError,OSError) as e: self.editor.status = dict(text=str(e), bad=True)
 
@@ -183,7 +183,7 @@ def _settle(self:Checker, verdict):
 def decide(self:Checker,
     verdict:Verdict # keep, theirs or edited, as the three buttons
 ):
-    "Save the mask, remember the verdict on the region on display and show the next; the line under the panels tells if that fails"
+    "Save the mask, remember the verdict on the region on display and show the next; the line under the panels says if that fails"
     if self.shown is not None: self._try(self._settle, verdict)
 
 @patch

@@ -89,7 +89,7 @@ class RunChoice(anywidget.AnyWidget):
         self.observe(self._swap, ['baseline','judged'])
 
     def _swap(self, change):
-        "Choosing one run for both exchanges the two"
+        "Choosing one run for both swaps the two"
         other = dict(baseline='judged', judged='baseline')[change.name]
         if getattr(self, other)==change.new: setattr(self, other, change.old)
 
@@ -129,7 +129,7 @@ def results_row(
     run:Run,
     epoch:int
 )->dict: # mIoU in percent
-    "The results of a run on the validation part, at an epoch and at the last one"
+    "The results of a run on the validation set, at an epoch and at the last one"
     dep,last = run.deployed,run_results(run)['last']
     size,col = run.facts.networks[dep]['params']/1e6,100*run.history[f'{dep}_miou']
     low,high = last[dep].get('interval', [None]*2)
@@ -139,7 +139,7 @@ def results_row(
 
 # %% ../../nbs/09_view/15_comparing.ipynb #387b007f
 def _incomparable(first, others):
-    "HTML: what makes other runs incomparable with the first; empty if nothing does"
+    "HTML: why other runs cannot be compared with the first; empty if all can"
     found = [(o,why) for o in others if (why := not_comparable(first, o))]
     reasons = [f'{html.escape(o.path.name)}: {html.escape("; ".join(why))}' for o,why in found]
     return f'<div>Not comparable with {html.escape(first.path.name)}: {". ".join(reasons)}.</div>' if reasons else ''
@@ -231,14 +231,14 @@ class CompareExplorer(RunsExplorer):
         return i
 
     def results(self)->pd.DataFrame: # one row per run; mIoU in percent
-        "The results of the runs on the validation part"
+        "The results of the runs on the validation set"
         df = pd.DataFrame([{'run':k} | results_row(r, self.record[0]) for k,r in self.runs.items()])
         base = df.set_index('run')['last'][self.choice.baseline]
         df['difference'] = [None if k==self.choice.baseline else f'{v-base:+.2f} points' for k,v in zip(df.run, df['last'])]
         return df
 
     def results_html(self)->str:
-        "The results as HTML, with curves, and what makes runs incomparable"
+        "The results as HTML, with curves, and why runs cannot be compared"
         (style,table),first = _results_table(self.results()),self.runs[self.choice.baseline]
         others = [r for r in self.runs.values() if r is not first]
         percent = {k:[None if v!=v else 100*v for v in r.history[f'{r.deployed}_miou']] for k,r in self.runs.items()}

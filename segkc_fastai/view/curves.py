@@ -34,7 +34,7 @@ def column_groups(
     columns,   # of a history
     metrics=() # columns that are the user's metrics
 )->dict: # column → loss, terms, consultation, metrics, miou, kept, agree, accuracy or lr; in the order of `columns`
-    "Group the columns of a history by what they measure; columns that are not drawn are left out"
+    "Group the columns of a history by what they measure; columns that are not drawn are omitted"
     groups = {c:_group_of(c, metrics) for c in columns}
     return {c:g for c,g in groups.items() if g}
 

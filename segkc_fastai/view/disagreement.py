@@ -242,7 +242,7 @@ class DisagreementExplorer(PairExplorer):
     jumps |= {'features':'toggle_features'} | Explorer.jumps
     def begin(self):
         self.pair = main_pair(self.probe.networks)
-        if len(self.pair)<2: raise ValueError(f'{self.probe.title}: only {self.pair[0]} was recorded, so there is no other side; '
+        if len(self.pair)<2: raise ValueError(f'{self.probe.title}: only {self.pair[0]} was recorded, so there is nothing to compare; '
             'use PseudoLabelExplorer, or train with a senior or a method with an EMA copy, such as mean_teacher')
         self.network,self.networks,self.features_shown = self.pair[1],[self.pair[1]],False
         self.traits = dict(matrix=list(self.pair))

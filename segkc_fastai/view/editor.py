@@ -31,7 +31,7 @@ class MaskEditor(MaskViewer):
     "A viewer whose panel `mask` is drawn on; `edit` fills it, `on_saved` is called after each save"
     _esm,_css = script('editor.js'),style('viewer.css', 'editor.css')
     status = T.Dict(help='`text`, and whether it is `bad` news').tag(sync=True)
-    region = T.Dict(help='`of` a mask under work, and its `runs` that are outlined').tag(sync=True)
+    region = T.Dict(help='`of` a mask being edited, and its `runs` that are outlined').tag(sync=True)
 
     def __init__(self,
         task:Task,       # names and colours of the classes
@@ -87,7 +87,7 @@ def _show_mask(self:MaskEditor, image, name):
 def edit_next(self:MaskEditor,
     image,         # (H,W,3) uint8
     path,          # mask file
-    proposals=None # as of `edit`
+    proposals=None # as for `edit`
 ):
     "Send what `edit` will show of these; raises as `MaskFile` does"
     self._next = MaskFile(path, self.task, np.shape(image)[:2])
@@ -121,7 +121,7 @@ def paint(self:MaskEditor,
 def save(self:MaskEditor,
     auto:bool=False # as after 30 seconds: never replaces a mask of another program
 )->bool: # written?
-    "Write the mask; the line under the panels tells if that fails"
+    "Write the mask; the line under the panels says if that fails"
     try: self.draft.save(self._over and not auto)
     except MaskChanged as e:
         self._over = True
@@ -164,7 +164,7 @@ def arrow_to(
 # %% ../../nbs/09_view/17_editor.ipynb #8f8075ef
 @patch
 def outline(self:MaskEditor,
-    runs # (N,3) as of `Draft.edit`; empty for no outline
+    runs # (N,3) as for `Draft.edit`; empty for no outline
 ):
-    "Outline pixels of the mask under work, until another one is opened; the key h hides and shows them"
+    "Outline pixels of the mask being edited, until another one is opened; the key h hides and shows them"
     self.region = dict(of=self._about['draft'], runs=np.ravel(runs).tolist())

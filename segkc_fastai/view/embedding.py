@@ -1,4 +1,4 @@
-"""All images of a run as points, near to each other if they are alike to the network; a lasso selects them for a list, for `suggest` and for other views
+"""All images of a run as points, close together if the network sees them alike; a lasso selects them for a list, for `suggest` and for other views
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/09_view/embedding.html.md"""
 
@@ -55,7 +55,7 @@ def share_layer(
 
 # %% ../../nbs/09_view/28_embedding.ipynb #17bd61b9
 def _layers_of(df, task, pair):
-    "The layers of a table as of `all_images`"
+    "The layers of a table from `all_images`"
     part = class_layer('part', df.part.map(PARTS_OF_A_RUN.index), PARTS_OF_A_RUN, _PART_HUES)
     by_class = lambda title,col,without: class_layer(title, df[col], task.classes, task.palette, without)
     layers = [part, by_class('predicted class', 'predicted', 'none')]
@@ -148,7 +148,7 @@ class MapState(anywidget.AnyWidget):
 # %% ../../nbs/09_view/28_embedding.ipynb #bb0cbddd
 @patch
 def figure(self:MapState, **kwargs):
-    "The map as of `map_figure`; returns the figure"
+    "The map, drawn by `map_figure`; returns the figure"
     layer = next(o for o in self._layers if o['title']==self.colour)
     xy = np.frombuffer(self._xy, np.float32).reshape(-1, 2)
     return map_figure(xy, layer, self.title, self.axes, self._chosen, **kwargs)
@@ -184,7 +184,7 @@ class EmbeddingMap(MapState):
 def write(self:EmbeddingMap,
     out:str|Path # text file
 )->Path:
-    "Write the selected images for `--labelled` and `segkc label`; raises `ValueError` if none is of the training part"
+    "Write the selected images for `--labelled` and `segkc label`; raises `ValueError` if none is of the training set"
     df = self.images.iloc[self._chosen]
     usable = df[df.part!='validation']
     if usable.empty: raise ValueError(f'selected: {len(df)} images, none of them labelled or unlabelled; select some')

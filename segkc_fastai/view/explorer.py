@@ -29,7 +29,7 @@ RECENT = 8 # images, each at one record, that an explorer keeps in memory
 # %% ../../nbs/09_view/12_explorer.ipynb #df8e23f4
 def moment(
     epoch:int, # from 0
-    step:int   # from 1; 0 before the first, None without a training
+    step:int   # from 1; 0 before the first, None without training
 )->str:
     "The time of a record, in words"
     return 'now' if step is None else f'epoch {epoch+1}, step {step}' if step else 'before the first step'
@@ -145,13 +145,13 @@ class HeadAndViewer(ProbeReader):
         self.widget = VBox(self.rows())
 
     def rows(self): return [o for o in (self.nav, self.viewer, self.seen, self.under) if o] # from top to bottom
-    def line(self): return '' # under the head, while nothing else is there
-    def why_not(self)->dict: # button or order → why it is of no use here
+    def line(self): return '' # under the head, while there is no other message
+    def why_not(self)->dict: # button or order → why it cannot be used here
         "The buttons and orders that the head disables"
         what,p,res = self.sorts|self.jumps,self.probe,{}
         if not any(p.has_truth): res |= {k:'no image here has a mask' for k,o in what.items() if o in self.of_truth}
         if len(main_pair(p.networks))<2: res |= {k:'only one network was recorded' for k,o in what.items() if o=='disagreement'}
-        return {k:'only a training records the loss' for k,o in what.items() if o=='loss' and isinstance(p, Readings)} | res
+        return {k:'the loss is recorded only in training' for k,o in what.items() if o=='loss' and isinstance(p, Readings)} | res
 
     def _head(self):
         p,(sprite,size) = self.probe,thumbnails(self.probe)
@@ -201,7 +201,7 @@ class Scrubber(HeadAndViewer):
         self.show()
 
     def note(self, text, image=None):
-        "Write a line under the head, until another image is shown if it describes this one, and until another view is"
+        "Write a line under the head, until another image is shown if it describes this one, or else until another view is shown"
         self.nav.note,self._noted = text,image
 
     def _sort(self, keep):

@@ -1,4 +1,4 @@
-"""The explorer that fits: a run, two runs, predicted masks or any learner, on recorded images or on a folder of one's own
+"""The right explorer for a run, two runs, predicted masks or any learner, on recorded images or on your own folder
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/09_view/exploring.html.md"""
 

@@ -1,4 +1,4 @@
-"""Labels against unlabelled images: the short trainings of a forecast in one picture
+"""Labels against unlabelled images: the short runs of a forecast in one picture
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/09_view/forecast_figure.html.md"""
 
@@ -26,13 +26,13 @@ def _draw_counts(ax, f):
     for i,(k,v) in enumerate(f.miou.items()):
         shift = np.array(f.labelled)*(1+.03*(2*i-1)) # beside each other
         _error_bars(ax, shift, v, color=sns.color_palette('colorblind')[i], label='labelled-only' if k=='supervised' else k)
-    ax.set(xscale='log', xlabel='labelled images', ylabel=f'mIoU, %, {f.val} validation images', title='short trainings')
+    ax.set(xscale='log', xlabel='labelled images', ylabel=f'mIoU, %, {f.val} validation images', title='short runs')
     ax.set_xticks(f.labelled, list(map(str, f.labelled)))
     ax.minorticks_off()
     ax.legend(loc='best')
 
 def _draw_gains(ax, f):
-    "Gains of the short trainings and of the forecast"
+    "Gains of the short runs and of the forecast"
     names = [*(f'short, {n} labels' for n in f.labelled), f'forecast, {f.labelled[1]}']
     for y,(o,c) in enumerate(zip([*f.short, f.gain], ('.5','.5','k'))): _error_bars(ax, [-y], [o], True, color=c)
     ax.axvline(0, color='.6', lw=.8, zorder=0)

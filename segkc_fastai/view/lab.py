@@ -71,8 +71,8 @@ if_possible(PseudoLabelExplorer, run)
 ---
 ## The disagreement
 
-Where the truth is known, red is wrong alike: there, neither network can correct the other. Click a cell of the matrix to
-see its pixels.
+With ground truth, red marks pixels that both networks get wrong alike: there, neither can correct the other. Click a cell
+of the matrix to see its pixels.
 ---
 if_possible(DisagreementExplorer, run)
 ---
@@ -92,8 +92,8 @@ if_possible(CompareExplorer, runs) if len(runs)>1 else Markdown('There is no oth
 ---
 ## All images
 
-Points near to each other are images that the network sees alike; a lasso selects some for a list. Before the first map the
-networks read every image, on a CPU several each second, and features.npz keeps what they found. To begin, set `read` to True.
+Points close together are images that the network sees alike; a lasso selects some for a list. Before the first map the
+networks read every image, several per second on a CPU, and features.npz stores the result. To start, set `read` to True.
 ---
 read = (run.path/'features.npz').is_file()
 if_possible(EmbeddingMap, run) if read else Markdown('The images have not been read yet.')
@@ -223,11 +223,11 @@ os.chdir({here!r}) # paths in the run's configuration start here
 labelling = Labeller({path!r}, {names!r}, masks={masks!r}, n={n})
 labelling
 ---
-# What was done
+# Saved masks
 ---
 labelling.done()
 ---
-# Train on
+# Continue training
 
 In a terminal in `{here}`:
 

@@ -1,4 +1,4 @@
-"""The queue: images to label one after the other, each with the proposals of a run's networks, and what it took
+"""The queue: images to label one after another, each with the proposals of a run's networks, and the time it took
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/09_view/labelling.html.md"""
 
@@ -68,7 +68,7 @@ def log_mask(
     name:str,      # of the image
     seconds:int    # in focus until now
 )->pd.DataFrame: # the log
-    "Note a saved mask in `labelling.csv`"
+    "Record a saved mask in `labelling.csv`"
     df = read_log(path)
     df = pd.concat([df[df.name!=name], pd.DataFrame(dict(name=[name], seconds=[seconds]))], ignore_index=True)
     with replacing(Path(path)/'labelling.csv') as f: df.to_csv(f, index=False)

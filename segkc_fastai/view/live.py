@@ -114,7 +114,7 @@ def _probe_figure(probe):
 def still_picture(
     chart:dict,   # of `panels`
     probe=None,   # `Probe`
-    status:str='',# how far the training is
+    status:str='',# how far training is
     warned=()     # findings of `TrainingGuards`
 )->str: # HTML, '' before there is anything to show
     "Curves, and probe images if there are any, as pictures"

@@ -1,4 +1,4 @@
-"""The weak and the strong view in which a training saw an image, and what the networks make of them now
+"""The weak and the strong view of an image in training, and the networks' current labels for them
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/09_view/loss_views.html.md"""
 
@@ -30,18 +30,18 @@ def _run_data(run):
 def is_probe(of): return not isinstance(of, Learner) and hasattr(of, 'maps') # rather than a run or a learner
 
 def why_no_views(
-    of # a run folder, a `Run`, a `Learner`, or a probe that is no part of a training
+    of # a run folder, a `Run`, a `Learner`, or a probe that is not part of a run
 )->str: # empty if there are views
     "Why the loss saw no views of the unlabelled images"
-    if is_probe(of): return 'these images were not part of a training, so there are no views of them'
+    if is_probe(of): return 'these images were not part of training, so there are no views of them'
     if isinstance(of, Learner): reads = any(isinstance(cb, UnlabelledBatch) for cb in of.cbs)
     else: reads = 'unlabelled' in as_run(of).facts.streams
-    return '' if reads else 'this training reads no unlabelled images, so there are no views of them'
+    return '' if reads else 'this run reads no unlabelled images, so there are no views of them'
 
 def unlabelled_loaders(
     of # a run folder, a `Run`, or a `Learner`
 ): # `SemiDataLoaders`
-    "The loaders of a training; raises `ValueError` if it reads no unlabelled images"
+    "The loaders of a run or learner; raises `ValueError` if it reads no unlabelled images"
     if why := why_no_views(of): raise ValueError(why)
     return of.dls if isinstance(of, Learner) else _run_data(as_run(of))
 
@@ -53,7 +53,7 @@ def _learner_outputs(learn, x, names):
 
 # %% ../../nbs/09_view/22_loss_views.ipynb #b7ebbd76
 class LossViews:
-    "The views that the loss sees of images, and what the networks make of them now"
+    "The views of images that the loss sees, and the networks' current outputs for them"
     def __init__(self,
         of # a run folder, a `Run`, or a `Learner`
     ): self.of,self.dls,self.nets = of,None,{}
@@ -63,7 +63,7 @@ class LossViews:
         self.dls = self.dls or unlabelled_loaders(self.of)
         ds = copy(self.dls.unlabelled.dataset)
         ds.epoch,names = epoch,[o.name for o in ds.pairs]
-        if name not in names: raise ValueError(f'{name}: not among the unlabelled images, and the loss sees views of these alone')
+        if name not in names: raise ValueError(f'{name}: not among the unlabelled images, and the loss sees views of these only')
         at = names.index(name)
         x,y = map(plain_tensor, ds[at])
         return x,self.dls.strong(x[None]/255)[0].mul(255).round().byte(),y==IGNORE

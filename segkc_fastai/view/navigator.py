@@ -15,7 +15,7 @@ from .assets import script, style
 
 # %% ../../nbs/09_view/11_navigator.ipynb #304c1527
 _TOGGLES = {'views':'the weak and strong views that the loss sees', 'features':'the features of both networks',
-    'agreement over epochs':'agreement on each class over epochs', 'precision by class':'how right the labels are, by class and confidence',
+    'agreement over epochs':'agreement on each class over epochs', 'precision by class':'how accurate the labels are, by class and confidence',
     'matrix of all images':'the matrix of all images; a cell leads to its images'}
 _SAVES = dict(figure='save the view as a picture (f)', csv='save the numbers of all images as a table')
 _COUNTS = {'whole probe set':'numbers of the whole probe set (hold Shift)'}

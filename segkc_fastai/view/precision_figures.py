@@ -1,4 +1,4 @@
-"""How right pseudo labels are, by class and confidence: what is certified, how calibrated they are, and how thresholds move
+"""How accurate pseudo labels are, by class and confidence: certificates, calibration, and thresholds over epochs
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/09_view/precision_figures.html.md"""
 
@@ -22,7 +22,7 @@ def probe_counts(
     record:int,  # index into `records`
     network:str  # one of `networks`
 )->np.ndarray: # (images,K,T,2) wrong and right pixels, as from `edge_counts`; only images with a mask
-    "Count the labels of a network by class, confidence and rightness"
+    "Count the labels of a network by class, confidence and correctness"
     k,every = len(probe.task),[]
     for i in np.flatnonzero(probe.has_truth):
         label,conf = probe.maps(record, network, i)

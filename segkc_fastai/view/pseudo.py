@@ -97,7 +97,7 @@ def taught_text(
     method,     # `Method`
     network:str # its name
 )->str:
-    "Whom a network teaches, and which of its labels"
+    "Which networks a network teaches, and with which of its labels"
     if not method.keeps: return f'{method.name} teaches no pseudo labels: these are predictions'
     if network not in method.keeps: return f'{network} teaches no network; {" and ".join(method.keeps)} {"do" if len(method.keeps)>1 else "does"}'
     least,drop = method.keeps[network]
@@ -125,7 +125,7 @@ def checked_then(
     of,       # a run folder, a `Run`, a `Learner`, or a probe
     epoch:int # from 0
 )->tuple: # curves up to this epoch, and the precision to be certified; None if thresholds were not checked by then
-    "The curves by which a training chose its thresholds"
+    "The curves by which a run chose its thresholds"
     if isinstance(of, Learner): found = (cb := getattr(of, 'checked', None)) and (cb.curves.assign(epoch=epoch),cb.target)
     else:
         try: found = as_run(of).checked()
@@ -192,7 +192,7 @@ class PrecisionByClass(PseudoLabelCounts):
         return (df[df.epoch==df.epoch.max()].reset_index(drop=True),df,target) if len(df) else None
 
     def taught(self, label, conf):
-        "A panel of the labels that each class teaches from a confidence of its own; none if one confidence is for all"
+        "A panel of the labels that are taught, with a confidence per class; none if one confidence is for all"
         if not (own := self.own_curves()): return {}
         least = certified_by(certificates(own[0], own[2]))[self.network]
         return dict(taught=Panel('label', label, np.where(conf>=255*least[label], 255, 0).astype(np.uint8)))

@@ -1,4 +1,4 @@
-"""Pseudo labels, disagreement and class flow: what the networks taught each other, and where they came to differ
+"""Pseudo labels, disagreement and class flow: what the networks taught each other, and where they differ
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/09_view/pseudo_figures.html.md"""
 

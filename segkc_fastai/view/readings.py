@@ -32,7 +32,7 @@ def recall(
     make,        # called without arguments if `key` is new
     size:int     # contents to keep
 ):
-    "Content of `key`, made once while it is among the last `size` that were used"
+    "Content of `key`, made only once while it is among the last `size` used"
     res = recent.pop(key) if key in recent else make()
     recent[key] = res # now the last
     while len(recent)>size: recent.pop(next(iter(recent)))
@@ -134,7 +134,7 @@ def photos(
     bad = {f:why for f in files if (why := _why_not_readable(f, task))}
     good,first = [f for f in files if f not in bad],next(iter(bad.values()), '')
     if not good: raise ValueError(first)
-    if bad: warnings.warn(f'{len(bad)} images are left out: {first}')
+    if bad: warnings.warn(f'{len(bad)} images are skipped: {first}')
     return [Pair(f) for f in good],[f.relative_to(folder).as_posix() for f in good]
 
 # %% ../../nbs/09_view/23_readings.ipynb #d4078e61

@@ -1,4 +1,4 @@
-"""Every figure that a run folder or a comparison allows
+"""Every figure that can be drawn from a run folder or a comparison
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/09_view/results.html.md"""
 
@@ -29,7 +29,7 @@ from .qualitative import at_quantiles, compare_predictions, predict_pairs, space
 # %% ../../nbs/09_view/08_results.ipynb #a14c9f85
 def run_grid_figure(
     run,     # `Run`
-    n:int=4  # images, evenly spaced over the names of the validation part
+    n:int=4  # images, evenly spaced over the names of the validation set
 ):
     "Predictions of a run's networks; returns the figure, raises `OSError` or `ValueError` if the data cannot be read"
     src = run.source()
@@ -149,7 +149,7 @@ def ablation_figures(
 # %% ../../nbs/09_view/08_results.ipynb #bdfdba3a
 def demo_grid(
     runs,   # name → `Run` of the same data
-    n:int=4 # images, evenly spaced over the names of the test part
+    n:int=4 # images, evenly spaced over the names of the test set
 ):
     "Image, ground truth and the deployed network of each run; returns the figure"
     src = next(iter(runs.values())).source()
@@ -158,7 +158,7 @@ def demo_grid(
 
 # %% ../../nbs/09_view/08_results.ipynb #57a2e862
 def demo_figures(
-    runs, # name → `Run`, evaluated on the test part
+    runs, # name → `Run`, evaluated on the test set
     out   # folder of the demo
 )->list: # paths of the figures
     "Draw `classes` and `grid` of a demo as PNG, and the figures of its runs"
@@ -169,7 +169,7 @@ def demo_figures(
 
 # %% ../../nbs/09_view/08_results.ipynb #90c1a91d
 class _Folder:
-    "Figures of one folder, and why others were left out"
+    "Figures of one folder, and why others are missing"
     def __init__(self, name, path, formats):
         self.name,self.path,self.formats = name,Path(path),formats
         self.files,self.left = [],{}

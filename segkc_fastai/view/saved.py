@@ -1,4 +1,4 @@
-"""Each widget leaves one picture for readers without a kernel, of the state when the notebook was saved
+"""Each widget leaves one picture for readers without a kernel, in its state when the notebook was saved
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/09_view/saved.html.md"""
 

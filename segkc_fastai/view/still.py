@@ -1,4 +1,4 @@
-"""The view of a `MaskViewer` as a picture: what stays in a notebook without its kernel, and what is saved
+"""The view of a `MaskViewer` as a picture, which remains in a notebook without its kernel, and can be saved
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/09_view/still.html.md"""
 
@@ -46,7 +46,7 @@ def _label_layer(v, p, at, base):
 def _both_keep(a, b, threshold): return kept_pixels(a, threshold)&kept_pixels(b, threshold)
 
 def _who_layer(v, p, at, base, k=1):
-    "Who of two networks is right, or where they disagree, over the grey `base`; `k` pixels per CSS pixel"
+    "Which of two networks is right, or where they disagree, over the grey `base`; `k` pixels per CSS pixel"
     a,b = (v.panels[o] for o in p.of)
     parts,known = _pair_parts(a, b, v.truth)[at],v.truth is not None
     if not all(v.classes):

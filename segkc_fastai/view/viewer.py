@@ -177,7 +177,7 @@ class ViewerState(anywidget.AnyWidget):
 class MaskViewer(ViewerState):
     "Linked panels of an image and its masks; `show` fills it"
     _esm,_css = script('viewer.js'),style('viewer.css')
-    _about = {} # what else a subclass tells about the image
+    _about = {} # what else a subclass shows about the image
     def __init__(self,
         task:Task,       # names and colours of the classes
         height:int=None, # of a panel, in CSS pixels; by default as large as the window allows
@@ -216,7 +216,7 @@ class MaskViewer(ViewerState):
 # %% ../../nbs/09_view/10_viewer.ipynb #ea5435ec
 @patch
 def ahead_of(self:MaskViewer,
-    image,     # as of `show`
+    image,     # as for `show`
     panels,
     truth=None
 ):

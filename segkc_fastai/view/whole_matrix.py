@@ -30,7 +30,7 @@ class WholeMatrix(anywidget.AnyWidget):
         count,  # (K,K) pixels
         about='' # the line under the matrix
     ):
-        "Show counts; a cell of other networks is let go"
+        "Show counts; a cell of other networks is cleared"
         with self.hold_sync():
             if self.cell and list(titles)!=list(self.cell[:2]): self.cell = None
             self.titles,self.about,self._count = list(titles),about,np.asarray(count, np.float64).tobytes()

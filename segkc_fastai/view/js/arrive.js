@@ -26,7 +26,7 @@ const lookUp = name => name ? held.get(name) : null
 
 const whenIdle = f => window.requestIdleCallback ? requestIdleCallback(f) : setTimeout(f, 50)
 
-// Counts what panels will need that are shown soon, one map at a time
+// Counts ahead for panels that will be shown soon, one map at a time
 function countAhead(model, {count, truth}) {
   const panels = count.map(p => ({...p, label: lookUp(p.label), confidence: lookUp(p.confidence)}))
   const todo = countsOf(panels, lookUp(truth), model.get('_names').length, model.get('_tables').ignore)

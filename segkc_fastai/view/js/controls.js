@@ -63,7 +63,7 @@ function buildTools(v, bar) {
   const last = group()
   v.ui.zoom = el(last, 'output', 'zoom')
   v.ui.zoom.title = 'zoom (+ − 0, or the wheel)'
-  presses(last, 'r', 'reset', 'zoom, classes, cell, colours, opacity and confidence as at the start (r)')
+  presses(last, 'r', 'reset', 'reset zoom, classes, cell, colours, opacity and confidence (r)')
   v.toggles.push({on: () => !v.ui.help.hidden, button: presses(last, '?', '? keys', 'the table of keys (?)')})
 }
 
@@ -79,7 +79,7 @@ function classButton(v, name, k) {
   const b = el(v.ui.legend, 'button', 'class')
   el(b, 'i')
   b.append(name)
-  b.title = 'click: on or off; double click: alone'
+  b.title = 'click: show or hide; double click: show only this class'
   const toggle = () => change(v, 'classes', v.model.get('classes').map((on, i) => i === k ? !on : on))
   b.onclick = ev => v.tool && !ev.shiftKey ? v.tool.choose(k) : toggle()
   b.ondblclick = () => {

@@ -17,7 +17,7 @@ export function svgEl(parent, tag, cls) {
   return e
 }
 
-// A button with a tooltip, which also names it for readers of screens
+// A button with a tooltip, which also names it for screen readers
 export function button(parent, text, about, act, cls) {
   const b = el(parent, 'button', cls, text)
   Object.assign(b, {type: 'button', title: about, onclick: act})

@@ -48,7 +48,7 @@ function ignoreButton(t) {
   const b = el(t.v.ui.legend, 'button', 'class ignore')
   el(b, 'i')
   b.append('ignored')
-  Object.assign(b, {title: 'paint pixels without a class (x)', onclick: () => t.choose(t.ignore)})
+  Object.assign(b, {title: 'paint ignored pixels (x)', onclick: () => t.choose(t.ignore)})
   t.ui.ignore = b
 }
 

@@ -41,7 +41,7 @@ function buildMap(m) {
   m.select = el(box, 'select', 'colour')
   for (const o of m.model.get('_layers')) el(m.select, 'option', '', o.title)
   m.select.onchange = () => setMap(m, 'colour', m.select.value)
-  const clear = Object.assign(el(bar, 'button', '', 'clear'), {title: 'select nothing (Esc)'})
+  const clear = Object.assign(el(bar, 'button', '', 'clear'), {title: 'clear the selection (Esc)'})
   clear.onclick = () => choosePoints(m, [])
   m.count = el(bar, 'output', 'count')
   m.plot = el(m.root, 'div', 'plot')

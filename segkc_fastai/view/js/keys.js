@@ -6,23 +6,23 @@ import {alone, change, say} from './traits.js'
 
 // Keys, and what they do
 export const HELP = [
-  ['← →', 'image before, next image'],
-  ['↑ ↓', 'later record, earlier record'],
+  ['← →', 'previous, next image'],
+  ['↑ ↓', 'later, earlier record'],
   ['1–9', 'mask of a panel on or off'],
-  ['m', 'one panel large, 1–9 add others; all'],
+  ['m', 'enlarge one panel, 1–9 add others; back'],
   ['double click', 'the same as m'],
   ['space', 'image without masks, and back'],
   ['g', 'ground truth in all label panels'],
   ['d', 'comparison in all label panels'],
-  ['c', 'next class alone, in the end all'],
+  ['c', 'only the next class; after the last, all'],
   ['[ ]', 'confidence'],
   ['+ − 0', 'zoom; also the wheel'],
-  ['drag', 'move, when zoomed'],
+  ['drag', 'move the image, when zoomed'],
   ['o', 'safe colours'],
-  ['r', 'reset to the start'],
+  ['r', 'reset'],
   ['f', 'save as a picture'],
-  ['Shift', 'held: numbers of all images'],
-  ['Esc', 'clear the cell, then zoom; leave'],
+  ['Shift', 'hold: numbers of all images'],
+  ['Esc', 'clear the cell, then the zoom; leave'],
   ['?', 'this table'],
 ]
 

@@ -129,7 +129,7 @@ function showState(n) {
   showThumbs(n, get('order'), get('values'), i)
 }
 
-// What is of no use here is disabled, and says why
+// Buttons and orders that do not apply are disabled, and say why
 function showReasons(elements, why) {
   for (const e of elements) {
     const name = e.textContent

@@ -1,4 +1,4 @@
-// The mask of an editor. All views of a page edit the same one, and other pages tell what they changed
+// The mask of an editor. All views of a page edit the same one, and other pages report what they changed
 import {recountLater} from './counted.js'
 import {u8} from './dom.js'
 import {applyTriples, boxOf, newHistory} from './edits.js'

@@ -4,11 +4,11 @@ import {polygonRuns, regionRuns, strokeRuns, whereRuns} from './runs.js'
 
 export const TOOLS = {
   brush: {key: 'b', text: 'brush', about: 'paint the class; [ and ] change the size'},
-  eraser: {key: 'e', text: 'eraser', about: 'take the class away'},
-  polygon: {key: 'p', text: 'polygon', about: 'click corners; double click or Enter fills it, Escape drops it'},
+  eraser: {key: 'e', text: 'eraser', about: 'remove the class'},
+  polygon: {key: 'p', text: 'polygon', about: 'click corners; double click or Enter fills them, Escape discards them'},
   lasso: {key: 'l', text: 'lasso', about: 'draw around an area to fill it'},
   fill: {key: 'f', text: 'fill', about: 'give a connected area of one class the chosen class'},
-  pick: {key: 'i', text: 'pick', about: 'choose the class under the pointer, of any panel'},
+  pick: {key: 'i', text: 'pick', about: 'choose the class under the pointer, in any panel'},
 }
 
 export const TOOL_HELP = [
@@ -16,19 +16,19 @@ export const TOOL_HELP = [
   ['1–9', 'class'],
   ['x', 'ignored'],
   ['a', 'accept agreed'],
-  [', .', 'confidence for it'],
+  [', .', 'confidence that a requires'],
   ['click', 'on a proposal: accept that area'],
   ['z y', 'undo, redo'],
   ['s', 'save the mask'],
   ['h', 'outline of the region in question'],
-  ['← →', 'image before, next image'],
+  ['← →', 'previous, next image'],
   ['+ − 0', 'zoom; also the wheel'],
-  ['Shift drag', 'move, when zoomed'],
-  ['m', 'the panel under the pointer large; all'],
+  ['Shift drag', 'move the image, when zoomed'],
+  ['m', 'enlarge the panel under the pointer; back'],
   ['space', 'image without masks, and back'],
   ['o', 'safe colours'],
-  ['r', 'reset to the start'],
-  ['Esc', 'drop the outline, then zoom; leave'],
+  ['r', 'reset'],
+  ['Esc', 'discard the outline, then the zoom; leave'],
   ['?', 'this table'],
 ]
 
@@ -76,7 +76,7 @@ export function acceptRegion(t, p, point) {
   t.commit()
 }
 
-// Pixels without a class, of which all proposals say the same with enough confidence
+// Pixels without a class that all proposals label alike, with enough confidence
 export function acceptAgreed(t, proposals, least) {
   const [first, ...others] = proposals
   const sure = (p, i) => !p.confidence || p.confidence[i] >= least

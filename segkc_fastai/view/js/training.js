@@ -1,4 +1,4 @@
-// The live view of a training: status, panels of curves, probe images
+// The live view of a run: status, panels of curves, probe images
 import {plotPanel, seriesNames} from './curve_panel.js'
 import {el, hideStill} from './dom.js'
 import {showProbe} from './training_probe.js'

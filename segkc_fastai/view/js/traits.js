@@ -30,7 +30,7 @@ export function tell(v, f) {
 // While the pointer is elsewhere
 export const idle = v => tell(v, () => cellLine(v) || 'click a panel, then press ? for the keys')
 
-// Errors are shown: a viewer that silently stopped would be believed
+// Errors are shown: a viewer that stopped silently would still be trusted
 export function guarded(v, f) {
   const bad = e => {
     say(v, `error: ${e.message}`, true)

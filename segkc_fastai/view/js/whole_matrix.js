@@ -1,4 +1,4 @@
-// The widget WholeMatrix: the classes of two networks crossed over all images, whose cells tell which images have them
+// The widget WholeMatrix: the classes of two networks crossed over all images; a cell leads to the images that have it
 import {el, put, u8} from './dom.js'
 import {cellAt, cellText, classOrder, drawMatrix} from './matrix.js'
 import {colours} from './pixels.js'
