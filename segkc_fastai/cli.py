@@ -10,7 +10,7 @@ __all__ = ['COMMANDS', 'command', 'parser', 'main']
 # %% ../nbs/10_cli.ipynb #c9dc2640
 import argparse, os, sys, warnings
 from pathlib import Path
-from .core.commands import Command, CommandHelp
+from .core.commands import Command, CommandHelp, CommandParser
 from .core.files import check_folder
 from .core.kinds import several
 from .core.lazy import check_installed
@@ -40,7 +40,7 @@ def parser(
     about = 'Semi-supervised semantic segmentation with a senior and a junior network'
     more = 'Run segkc COMMAND --help for options and an example.'
     p = argparse.ArgumentParser('segkc', description=about, epilog=more)
-    sub = p.add_subparsers(title='commands', dest='command', metavar='COMMAND', required=True)
+    sub = p.add_subparsers(title='commands', dest='command', metavar='COMMAND', required=True, parser_class=CommandParser)
     for k,c in COMMANDS.items():
         text = dict(help=c.f.__doc__.partition(';')[0], description=c.f.__doc__, epilog=f'example:\n  {c.example}')
         o = sub.add_parser(k, formatter_class=CommandHelp, **text)
@@ -61,7 +61,7 @@ def _check_launch(name):
 # %% ../nbs/10_cli.ipynb #7e90450b
 def main(argv=None):
     "Run `segkc`; on an error that the user can fix, print one line to standard error and exit with status 1"
-    argv = sys.argv[1:] if argv is None else argv
+    if argv is None: argv,warnings.formatwarning = sys.argv[1:],lambda text, *_: f'segkc: {text}\n'
     given = vars(parser(argv).parse_args(argv))
     name = given.pop('command')
     try:

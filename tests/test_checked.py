@@ -41,11 +41,11 @@ def drawn(rng, trials, images, rho):
 @pytest.mark.parametrize('images', [5,10,20,50])
 def test_the_bound_holds_in_19_of_20_cases(images):
     rng = np.random.default_rng(images)
-    for rho in (.02,.05,.1):
+    for rho,least in {.02:.95, .05:.95, .1:.95, .2:.9, .3:.83}.items(): # more alike than the bound assumes, it holds less often
         for p in (.8,.9,.95,.98):
             n = np.ceil(1000*rng.lognormal(0, .7, (1000,images)))
             right = rng.binomial(n.astype(int), rng.beta(p*(1/rho-1), (1-p)*(1/rho-1), n.shape))
-            assert (precision_bound(n, right)[1]<=p).mean()>=.95, (rho,p)
+            assert (precision_bound(n, right)[1]<=p).mean()>=least, (rho,p)
 
 @pytest.mark.parametrize('images', [5,10,20,50])
 def test_a_chosen_threshold_keeps_its_promise(images):

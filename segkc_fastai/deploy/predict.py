@@ -176,7 +176,7 @@ def list_images(
 )->list: # of paths, sorted
     "All image files below a folder but predicted ones; warns of other files, raises `FileNotFoundError` if it holds no images"
     folder = Path(folder)
-    if not folder.is_dir(): raise FileNotFoundError(f'{folder}: no such folder; pass a folder of images')
+    if not folder.is_dir(): raise FileNotFoundError(f'{folder}: {"a file" if folder.exists() else "no such folder"}; pass a folder of images')
     files,ends = [f for f in folder.rglob('*') if f.is_file() and not _hidden(f, folder)],', '.join(sorted(IMAGE_TYPES))
     ours = {f.parent for f in files if f.name=='predict.json' and _is_ours(f)}
     files = sorted(f for f in files if not ours or ours.isdisjoint(f.parents))

@@ -8,7 +8,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/04_methods/step.html.md"""
 __all__ = ['CERTAIN', 'WINDOW', 'ramp_up', 'PseudoLabel', 'pseudo_label', 'EpochMeans', 'SemiStep', 'StepCallback',
            'UnlabelledBatch', 'for_views', 'StrongViews', 'PseudoLabels', 'CutMix', 'with_certain', 'PasteLabelled',
            'split_outputs', 'OneForward', 'views_of_unlabelled', 'check_schedule', 'Term', 'SegLoss', 'decay_over',
-           'MoveEMA', 'Method']
+           'batches_a_step', 'MoveEMA', 'Method']
 
 # %% ../../nbs/04_methods/02_step.ipynb #0fc7ff91
 from copy import deepcopy
@@ -310,6 +310,12 @@ def decay_over(
     "Decay of an average over `WINDOW` of the steps, at most `most`"
     return min(max(1-1/(WINDOW*steps), 0), most)
 
+def batches_a_step(learn):
+    "Batches whose gradients make one step of the optimizer, with `Accumulate` or fastai's `GradientAccumulation`"
+    if hasattr(learn, 'accumulate'): return learn.accumulate.n
+    acc = getattr(learn, 'gradient_accumulation', None)
+    return math.ceil(acc.n_acc/learn.dls.train.bs) if acc else 1
+
 # %% ../../nbs/04_methods/02_step.ipynb #531a8504
 class MoveEMA(StepCallback):
     "Move the EMA copies of the cohort after each optimizer step, see `ema_decay`"
@@ -327,7 +333,7 @@ class MoveEMA(StepCallback):
     def late(self, cap):
         "Decay late in training: `cap`, or one that follows the number of steps"
         if cap is not None: return cap
-        batches = getattr(getattr(self.learn, 'accumulate', None), 'n', 1) # of a step
+        batches = batches_a_step(self.learn)
         return decay_over(self.learn.n_epoch*len(self.dls.train)/batches, self.most)
 
     @property

@@ -273,7 +273,7 @@ def look(
     path,images,other = (o and Path(o).resolve() for o in (run, images, other))
     for o in (path, other):
         if o and not (o/'predict.json').is_file(): Run(o)
-    if not images.is_dir(): raise FileNotFoundError(f'{images}: no such folder; pass a folder of images')
+    if not images.is_dir(): raise FileNotFoundError(f'{images}: {"a file" if images.exists() else "no such folder"}; pass a folder of images')
     at = dict(name=path.name, path=str(path), images=str(images), other=other and str(other), here=str(Path.cwd()))
     file = '-'.join(['look', *images.parts[-2:], *([other.name] if other else [])])
     return _serve(_write_notebook(path/f'{file}.ipynb', _LOOKING.format(**at)), browser, port, allow_root)
