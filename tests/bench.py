@@ -169,7 +169,7 @@ class Bare:
     def gta(self, x, y, u, pad):
         conf,label = read(self.ema['teacher'], u).logits.softmax(1).max(1)
         s,valid,box = self.views(u, pad)
-        (_,a),(z,_) = ([o.logits for o in self.both(k, x, s)] for k in ('assistant','junior'))
+        z,a = self.nets['junior'](x).logits,self.both('assistant', x, s)[1].logits
         return ce(z, y) + assistant_loss(a, cutmix(label, box), cutmix(conf, box), valid)
 
     def mkd(self, x, y, u, pad):
