@@ -34,6 +34,12 @@ def binary(d, **kw):
 # Changes that users make to a folder
 
 def nothing(d): pass
+def repainted(d):
+    "Masks with other colours than those of the task, the same in each"
+    for m in masks(d):
+        im = Image.open(m)
+        im.putpalette([255-v for v in im.getpalette()])
+        im.save(m)
 def no_folder(d): shutil.rmtree(d)
 def no_task(d): (d/'task.json').unlink()
 def no_task_binary(d):
@@ -82,6 +88,17 @@ def float_mask(d):
     Image.fromarray(np.full((64,96), .5, np.float32)).save(m.with_suffix('.tif'))
     m.unlink()
 
+def own_palettes(d):
+    "The same colours everywhere, numbered anew in each mask, as drawing programs do"
+    colours = np.uint8(json.loads((d/'task.json').read_text())['palette'])
+    for i,m in enumerate(masks(d)):
+        order = np.roll(np.arange(8), i)
+        p = Image.fromarray(order[np.asarray(Image.open(m))].astype(np.uint8), 'P')
+        p.putpalette(colours[order.argsort()].tobytes())
+        p.save(m)
+def two_codings(d):
+    binary(d)
+    recode(d, lambda a: a//np.uint8(255), masks(d)[::2])
 def binary_unknown(d): binary(d, ignore=[])
 def binary_ignored(d): binary(d, ignore=[255])
 def binary_128(d):
@@ -148,7 +165,9 @@ def film(d):
         shutil.copy(m, d/'val'/'masks'/f'scene_{900+i:05}.png')
 
 TRAPS = [ # what was done, arguments, level, words of the finding or its remedy, number of files if it counts them
-    (nothing,         {}, 'note', ['palette images'], 32),
+    (repainted,       {}, 'note', ['palette images'], 32),
+    (own_palettes,    {}, 'warning', ['palettes differ: one colour has several class numbers','set `"masks": "rgb"`'], 32),
+    (two_codings,     dict(labelled=4), 'warning', ['some masks hold 0 and 1, others 0 and 255','"masks": {"0": 0, "1": 1, "255": 1}, "ignore": []'], 16),
     (no_folder,       {}, 'error', ['no such folder'], 0),
     (no_task,         {}, 'error', ['no task.json'], 0),
     (no_task,         {}, 'note', ['masks contain 8 value(s): 0, 1, 2','task.json with the real names: `{"classes": ["class 0"'], 0),
@@ -280,7 +299,7 @@ def test_uniform_pictures_are_no_near_duplicates(folder):
 
 def test_nothing_is_drawn_that_is_not_there(folder):
     import matplotlib.pyplot as plt
-    for spoil,n in ((nothing, 2), (same_in_val, 3), (no_folder, 0)):
+    for spoil,n in ((nothing, 1), (same_in_val, 3), (no_folder, 0)):
         plt.close('all')
         spoil(folder)
         audit(folder, **ARGS).show()

@@ -1,10 +1,10 @@
 "Exports as tools write them, and folders as people have them, made from a known drawing: imported as drawn, pixel by pixel"
-import base64, errno, json, os, shutil, subprocess, sys, zipfile
+import base64, errno, json, os, shutil, subprocess, sys, unicodedata, zipfile
 import numpy as np, pytest, tifffile
 from PIL import Image, ImageDraw, ImageFilter
 from pycocotools import mask as coco
 from segkc_fastai.core.files import write_json
-from segkc_fastai.core.task import Task
+from segkc_fastai.core.task import Task, load_task
 from segkc_fastai.data.audit import audit
 from segkc_fastai.data.benchmarks import load_source
 from segkc_fastai.data.importing import import_data, recognised_format
@@ -202,6 +202,129 @@ def test_sequences_are_groups(tmp_path):
     sequences(tmp_path/'src')
     import_data(tmp_path/'src', tmp_path/'out')
     assert {p.name for p in load_source(tmp_path/'out').train}=={'drive0_001','drive1_001','drive2_001'}
+
+def again(d, name, source='Masks/im0.png'): save(d/name, np.asarray(Image.open(d/source)))
+DOUBTFUL = { # what lies in the folder as well → words of the refusal
+    'masks_old/im0.png':'2 masks of Images/im0.jpg: Masks/im0.png and masks_old/im0.png; keep the one that is meant',
+    'pred_masks/im0.png':'2 masks of Images/im0.jpg: Masks/im0.png and pred_masks/im0.png', 'Masks/im0_mask.png':'Masks/im0.png and Masks/im0_mask.png',
+    'gt_alt/im0.png':'Masks/im0.png and gt_alt/im0.png', 'Images/im0.png':'2 images for the mask Masks/im0.png: Images/im0.jpg and Images/im0.png',
+    'photos/im0.tif':'2 images for the mask Masks/im0.png: Images/im0.jpg and photos/im0.tif'}
+
+@pytest.mark.parametrize('name', DOUBTFUL)
+def test_no_mask_is_chosen_silently(tmp_path, name):
+    capitals(d := tmp_path/'src')
+    again(d, name)
+    with pytest.raises(ValueError, match=DOUBTFUL[name]): import_data(d, tmp_path/'out')
+    write_json(d/'task.json', Task(['background','car','road']).to_dict())
+    with pytest.raises(ValueError, match=DOUBTFUL[name]): load_source(d, layout='folder')
+    found = audit(d, layout='folder', size=(64,64)).findings
+    assert sum(DOUBTFUL[name] in o.what and o.level=='error' for o in found)==1
+
+def test_a_class_mask_of_two_images_is_refused(tmp_path):
+    class_folders(d := tmp_path/'src')
+    again(d, 'images/im0.png', 'images/im0.jpg')
+    with pytest.raises(ValueError, match='a mask of 2 images, .*im0.jpg and .*im0.png'): import_data(d, tmp_path/'out')
+
+def test_names_in_two_unicode_forms_are_one(tmp_path):
+    "Images from one system and masks from another; also in the names of folders"
+    d,(nfd,nfc) = tmp_path/'src',(unicodedata.normalize(k, 'Bäume') for k in ('NFD','NFC'))
+    photo(d/'images'/nfd/f'{nfd}.jpg')
+    photo(d/'images'/nfd/f'{nfd}2.jpg')
+    save(d/'masks'/nfc/f'{nfc}.png', drawing(0))
+    save(d/'masks'/nfc/f'{nfc}2_mask.png', drawing(0))
+    assert import_data(d, tmp_path/'out').parts['train']==2
+
+def test_a_png_beside_a_jpeg_is_its_mask_where_nothing_else_is(tmp_path):
+    d = tmp_path/'src'
+    for i,end in enumerate(('jpg','JPG')):
+        photo(d/f'im{i}.{end}', i)
+        save(d/f'im{i}.png', drawing(i))
+    assert import_data(d, tmp_path/'out').parts['train']==2
+
+def test_masks_that_are_not_used_are_listed(tmp_path):
+    "One of another name than its image, and all of them beside annotations"
+    capitals(d := tmp_path/'src')
+    (d/'Masks'/'im1.png').rename(d/'Masks'/'im1b.png')
+    r = import_data(d, tmp_path/'out')
+    assert r.notes[0]=='1 mask(s) are not used, because no image has their names: Masks/im1b.png'
+    assert r.notes[0] in (tmp_path/'out'/'import.md').read_text() and r.parts['unlabelled']==1
+    labelme(d := tmp_path/'annotated')
+    again(d, 'masks/im0.png', '../src/Masks/im0.png')
+    assert import_data(d, tmp_path/'other').notes==['1 mask(s) are not used, because labels are read as labelme: masks/im0.png']
+
+def test_annotations_of_two_kinds_are_refused(tmp_path):
+    labelme(d := tmp_path/'src')
+    coco_rle(d/'other')
+    with pytest.raises(ValueError, match=r'annotations of 2 kinds, labelme \(im0.json\) and coco \(other/.*json\); keep those'): import_data(d, tmp_path/'out')
+
+def test_yolo_is_refused_by_name(tmp_path):
+    photo(tmp_path/'src'/'images'/'im0.jpg')
+    text(tmp_path/'src'/'labels'/'im0.txt', '0 0.1 0.1 0.5 0.1 0.5 0.5 0.1 0.5\n')
+    with pytest.raises(ValueError, match='labels of YOLO .labels/im0.txt., which are not read; convert them to COCO'): import_data(tmp_path/'src', tmp_path/'out')
+    assert 'labels of YOLO (labels/im0.txt)' in audit(tmp_path/'src').markdown()
+
+def test_boxes_without_outlines_are_ignored_pixels(tmp_path):
+    "Not background: their classes are known to be there"
+    coco_counts(d := tmp_path/'src')
+    f = d/'annotations'/'instances_default.json'
+    o = json.loads(f.read_text())
+    for a in o['annotations']:
+        if a['category_id']==12: a |= dict(segmentation=[], bbox=[a['image_id']+49, 40, 40.5, 32.5])
+    text(f, o)
+    r = import_data(d, tmp_path/'out')
+    assert r.task.classes==('background','car') and r.notes==['3 object(s) of class road have a box but no outline; pixels in the box are ignored']
+    src = load_source(tmp_path/'out')
+    for p in src.train:
+        got,want = read_mask(p.mask, src.task),drawing(int(p.name[2]))
+        assert (got[want==2]==255).all() and np.array_equal(got==1, want==1) and (got==255).sum()==41*33
+    for a in o['annotations']: a['segmentation'] = []
+    text(f, o)
+    with pytest.raises(ValueError, match='boxes but no outlines; export polygons'): import_data(d, tmp_path/'all')
+
+def test_overlapping_classes_are_reported(tmp_path):
+    "A folder `background` is class 0, and the report names a class that others cover"
+    class_folders(d := tmp_path/'src')
+    for i in range(3):
+        save(d/'masks'/'Background'/f'im{i}.png', 255*(drawing(i)==0))
+        save(d/'masks'/'edge'/f'im{i}.png', 255*(drawing(i)==2))
+    r = import_data(d, tmp_path/'out')
+    n = 3*int((drawing(0)==2).sum())
+    assert r.task.classes==('background','car','edge','road')
+    assert r.notes==[f'{n:,} pixel(s) of edge belong to road as well and count as road', 'no mask shows edge']
+
+def test_palettes_of_their_own_are_read_by_colour(tmp_path):
+    "Numbered anew in each mask, as drawing programs do; the copies have one palette, and the audit says nothing of it"
+    capitals(d := tmp_path/'src')
+    for i,f in enumerate(sorted((d/'Masks').iterdir())):
+        order = np.roll(np.arange(3), i)
+        p = Image.fromarray(np.uint8(order)[drawing(i)])
+        p.putpalette(np.uint8(COLOURS)[order.argsort()].tobytes())
+        p.save(f)
+    r = import_data(d, tmp_path/'out')
+    src = load_source(tmp_path/'out')
+    assert r.notes==['palettes differ: one colour has several class numbers, each in another mask; colours were read']
+    number = np.array([r.task.palette.index(c) for c in COLOURS])
+    for p in src.train: assert np.array_equal(read_mask(p.mask, src.task), number[drawing(int(p.name[2]))])
+    assert not any('palette images' in o.what or 'palettes differ' in o.what for o in audit(tmp_path/'out', size=(64,64)).findings)
+    proposal = audit(d, size=(64,64))
+    assert '"masks": "rgb"' in proposal.markdown()
+    assert load_task(proposal.write_task().parent).palette==r.task.palette
+
+def test_two_codings_in_one_folder_are_reported(tmp_path):
+    for i in range(2):
+        photo(tmp_path/'src'/'Images'/f'im{i}.jpg')
+        save(tmp_path/'src'/'Masks'/f'im{i}.png', (drawing(0)==1)*(1,255)[i])
+    (note,) = import_data(tmp_path/'src', tmp_path/'out').notes
+    assert note.startswith('some masks hold 0 and 1, others 0 and 255') and '"masks": {"0": 0, "1": 1, "255": 1}' in note
+    write_json(tmp_path/'src'/'task.json', dict(classes=['a','b'], masks={0:0, 1:1, 255:1}, ignore=[]))
+    assert not import_data(tmp_path/'src', tmp_path/'other').notes
+
+def test_the_audit_knows_labels_from_other_files(tmp_path):
+    labelme(tmp_path/'annotated')
+    assert '.json' not in audit(tmp_path/'annotated', size=(64,64)).markdown()
+    class_folders(tmp_path/'classes')
+    (hit,) = (o for o in audit(tmp_path/'classes', size=(64,64)).findings if 'in a folder below' in o.what)
+    assert hit.files==['masks/car','masks/road']
 
 def smooth(d, end):
     for i in range(3):

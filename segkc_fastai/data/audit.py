@@ -22,14 +22,14 @@ from ..core.kinds import Size, Whole
 from ..core.markdown import markdown_table
 from ..core.task import Task, load_task
 from .labels import read_image, read_mask
-from .sources import IMAGE_TYPES, Source
+from .sources import IMAGE_TYPES, Pair, Source, stem_of
 from .benchmarks import load_source
 from .duplicates import NEAR, distinct, nearest_hash
 from .findings import LEVELS, PARTS, Finding, Inspected, import_line, known_values, message_kind, task_line
 from .findings import mask_values_found, missing_classes, rejected_files, unfit_sizes, unused_files
 from .findings import smoothed_masks, turned_images, value_order
 from .importing import recognised_format
-from .inspection import find_pairs, hearing, look
+from .inspection import find_pairs, hearing, images_and_masks, look
 from .splits import hold_out, split_source
 
 # %% ../../nbs/02_data/17_audit.ipynb #0df294c9
@@ -49,15 +49,13 @@ def _most(counts):
     return first_few([f'{k}' if len(counts)==1 else f'{k} ({v})' for k,v in counts.most_common()]) or '–'
 
 # %% ../../nbs/02_data/17_audit.ipynb #7f24b533
-def _misplaced(path, pairs, alone):
-    "Findings about files that are not where loaders look; `pairs` and `alone` come from `find_pairs`"
+def _misplaced(path, kind, pairs, alone):
+    "Findings about files that are not where loaders look; `pairs` and `alone` come from `find_pairs`, `kind` from `recognised_format`"
     images = [p for o in pairs.values() for p in o]
     both = [p for p in images if p.mask]
     expected = IMAGE_TYPES|{'.json','.txt'}
     other = Counter(f.suffix for f in path.rglob('*.*') if f.suffix.lower() not in expected and f.is_file())
     found = f'{len(images)} image(s) and {len(both)+len(alone)} mask(s) found in all subfolders'
-    try: kind = recognised_format(path)
-    except ValueError as e: return (yield Finding('error', str(e).removeprefix(f'{path}: ')))
     how = f'their names form {len(both)} pair(s)' if kind in ('pairs',None) else f'labels: {kind}'
     what = f'{found}; {how}' + (f'; other files: {_most(other)}' if other else '')
     if images or alone or other: yield Finding('note', what, _arrange_files(path, kind))
@@ -66,6 +64,11 @@ def _misplaced(path, pairs, alone):
     if lone: yield Finding('warning', 'no image of the same name; the mask is ignored', files=lone)
 
 # %% ../../nbs/02_data/17_audit.ipynb #53bae84a
+def _unpaired(path):
+    "The images and masks of a folder as `find_pairs` returns them, without pairs"
+    images,masks = images_and_masks(path)
+    return {k:[Pair(f) for part,_,f in images if part==k] for k in ('train','val','test')},[f for *_,f in masks]
+
 def _open_source(path, task, layout, said):
     "A source, whatever happens, and findings about misplaced files"
     with hearing(said, 'folder'): return load_source(path, task, layout),[]
@@ -77,9 +80,13 @@ def _open_source(path, task, layout, said):
             src = load_source(path, Task(['?']), layout) # only to find the files
             src.task = None
             return src,[]
-    pairs,alone = find_pairs(path)
-    train,extra = ([p for p in pairs['train'] if bool(p.mask)==b] for b in (True,False))
-    return Source(path, task, train, extra, pairs['val'], pairs['test']),list(_misplaced(path, pairs, alone))
+    with hearing(said, 'folder'):
+        kind = recognised_format(path)
+        pairs,alone = find_pairs(path) if kind in ('pairs',None) else _unpaired(path)
+        train,extra = ([p for p in pairs['train'] if bool(p.mask)==b] for b in (True,False))
+        return Source(path, task, train, extra, pairs['val'], pairs['test']),list(_misplaced(path, kind, pairs, alone))
+    pairs = _unpaired(path)[0]
+    return Source(path, task, [], pairs['train'], pairs['val'], pairs['test']),[]
 
 # %% ../../nbs/02_data/17_audit.ipynb #e4c81553
 def _training_parts(src, labelled, seed, said, val=None, **kwargs):
@@ -97,8 +104,8 @@ def _training_parts(src, labelled, seed, said, val=None, **kwargs):
 def _orphans(d):
     "Images without a mask, or masks without an image, in a folder that a warning names"
     part,one,other = (d.parent,'masks','images') if d.name=='masks' else (d,'images','masks')
-    stems = {f.stem for f in (part/other).glob('*')}
-    return [f for f in sorted((part/one).glob('*')) if f.suffix.lower() in IMAGE_TYPES and f.stem not in stems]
+    stems = {stem_of(f) for f in (part/other).glob('*')}
+    return [f for f in sorted((part/one).glob('*')) if f.suffix.lower() in IMAGE_TYPES and stem_of(f) not in stems]
 
 # %% ../../nbs/02_data/17_audit.ipynb #8f27b186
 def _warned(a, heard):
@@ -107,9 +114,10 @@ def _warned(a, heard):
     for text in dict.fromkeys(str(o.message) for o in heard if issubclass(o.category, (UserWarning,RuntimeWarning))):
         f,_,rest = text.partition(': ')
         if not os.path.exists(f): f,rest = '',text
-        kinds.setdefault(f if os.path.isdir(f) else message_kind(rest), []).append((f, rest))
+        lone = _orphans(Path(f)) if os.path.isdir(f) else []
+        kinds.setdefault(f if lone else message_kind(rest), []).append((lone or [f]*bool(f), rest))
     for said in kinds.values():
-        files = [o for f,_ in said for o in (_orphans(Path(f)) if os.path.isdir(f) else [f]*bool(f))]
+        files = [o for fs,_ in said for o in fs]
         yield Finding('warning', a.rel(said[0][1]), '', [a.rel(o) for o in files])
 
 # %% ../../nbs/02_data/17_audit.ipynb #231237cc

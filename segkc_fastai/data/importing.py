@@ -17,16 +17,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from fastcore.parallel import num_cpus, parallel
-from ..core.console import is_watched
+from ..core.console import first_few, is_watched
 from ..core.files import replacing, write_json, write_text
 from ..core.kinds import Count, Stretch, several
 from ..core.markdown import markdown_table
 from ..core.task import IGNORE, Task
-from .annotations import Annotated, annotation_files, joined_names
+from .annotations import Annotated, annotation_files, is_background, joined_names
 from .annotations import read_coco, read_label_studio, read_labelme
 from .bands import read_picture
-from .findings import known_values
-from .inspection import find_pairs, images_and_masks, mask_values, part_of, suggest_task
+from .findings import MIXED, RECOLOURED, UNMIX, known_values
+from .inspection import codings_differ, find_pairs, images_and_masks, mask_values
+from .inspection import palette_colours, palettes_differ, part_of, suggest_task
 from .labels import SMOOTHED, TURNS, decode_mask, load_mask, looks_smoothed
 from .labels import odd_bands, one_band, open_image, orientation, united_masks
 from .sources import IMAGE_TYPES, stated_task, stem_of, task_of_values
@@ -63,11 +64,12 @@ class _Cleaning:
         return Image.fromarray(nearest_classes(m, task) if self.nearest else decode_mask(m, task, file))
 
 # %% ../../nbs/02_data/16_importing.ipynb #50b74a1d
-def _values_of(pair):
-    "Values or colours in a mask, none if it cannot be read"
-    try: vals = mask_values(one_band(load_mask(pair.mask)))[0]
-    except (OSError,ValueError): return set()
-    return {tuple(v) if isinstance(v, list) else v for v in vals[:1000].tolist()}
+def _codes_of(pair):
+    "Values or colours in a mask, and the colours of its palette; none if it cannot be read"
+    try: m = one_band(load_mask(pair.mask))
+    except (OSError,ValueError): return set(),{}
+    found = {tuple(v) if isinstance(v, list) else v for v in mask_values(m)[0][:1000].tolist()}
+    return found,palette_colours(m, found)
 
 # %% ../../nbs/02_data/16_importing.ipynb #f5a25e24
 def _line_numbers(file):
@@ -78,19 +80,31 @@ def _line_numbers(file):
     return task_of_values({i:o for i,o in values.items() if i not in void}, void or [IGNORE], file.name)
 
 # %% ../../nbs/02_data/16_importing.ipynb #18ca43f3
-def _task_of_pairs(src, pairs, clean):
-    "The task that the folder states, or one that the values of its masks suggest"
-    for d in (src, *sorted(o for o in src.iterdir() if o.is_dir())):
-        if t := stated_task(d, pairs[0].mask): return t
-    if (f := src/'codes.txt').is_file(): return _line_numbers(f)
-    if clean.threshold is not None: return Task(['background','object'], name=src.name)
-    if clean.nearest: raise ValueError(f'{src}: nearest=True needs a task.json there with the values or colours of the classes')
-    seen = set().union(*parallel(_values_of, pairs, threadpool=True, n_workers=num_cpus(), progress=False))
+def _stated_by(src, mask):
+    "The task that the folder or one in it states, or None"
+    found = (stated_task(d, mask) for d in (src, *sorted(o for o in src.iterdir() if o.is_dir())))
+    return next(filter(None, found), None) or (_line_numbers(f) if (f := src/'codes.txt').is_file() else None)
+
+def _suggested_by(src, pairs, seen):
+    "The task that the values of masks suggest"
     sharp = not looks_smoothed(load_mask(p.mask) for p in pairs[:20])
     if sharp and (t := suggest_task(seen)): return replace(t, name=src.name)
     why = f'masks hold {len(seen)} values, too many for classes' if sharp else SMOOTHED
     fix = 'pass threshold=128 for masks of two classes, or write a task.json there with the values or colours of more, and pass nearest=True'
     raise ValueError(f'{src}: {why}; {fix}')
+
+def _task_of_pairs(src, pairs, clean):
+    "The task that the folder states, or one that its masks suggest, and sentences about what is doubtful"
+    t = _stated_by(src, pairs[0].mask)
+    if t and (t.masks=='rgb' or clean.lossy): return t,[]
+    if clean.threshold is not None: return Task(['background','object'], name=src.name),[]
+    if clean.nearest: raise ValueError(f'{src}: nearest=True needs a task.json there with the values or colours of the classes')
+    values,colours = zip(*parallel(_codes_of, pairs, threadpool=True, n_workers=num_cpus(), progress=False))
+    mixed,differ = codings_differ(values) and not (t and isinstance(t.masks, dict)),palettes_differ(colours)
+    notes = [f'{MIXED}; {UNMIX} (in {src}/task.json, then import again)']*mixed
+    if t: return t,notes+[f'{RECOLOURED}; numbers were read, as the folder states; set `"masks": "rgb"` there to read colours']*differ
+    seen = set().union(*([c.values() or v for v,c in zip(values, colours)] if differ else values))
+    return _suggested_by(src, pairs, seen),notes+[f'{RECOLOURED}; colours were read']*differ
 
 # %% ../../nbs/02_data/16_importing.ipynb #dd7117aa
 def _listed_parts(src):
@@ -101,18 +115,18 @@ def _listed_parts(src):
 def read_pairs(
     src:Path,   # folder in any state
     clean=None  # `_Cleaning`
-)->tuple: # `Task`, list of `Annotated`
+)->tuple: # `Task`, list of `Annotated`, and sentences about what is doubtful
     "Images and masks from anywhere in a folder; raises `ValueError` without any mask, or if the values of masks are not those of classes"
     found,clean = find_pairs(src)[0],clean or _Cleaning()
     pairs = [(k,p) for k,ps in found.items() for p in ps]
     masked = [p for _,p in pairs if p.mask]
     if not masked: raise ValueError(f'{src}: {len(pairs)} image(s) and no mask of theirs; nothing to import')
-    task = _task_of_pairs(src, masked, clean)
+    task,notes = _task_of_pairs(src, masked, clean)
     parts,names = _listed_parts(src),joined_names([p.image.relative_to(src) for _,p in pairs])
     def item(k, p):
         draw = p.mask and partial(clean.read, p.mask, task)
         return Annotated(parts.get(p.name, k), names[p.image.relative_to(src)], p.image, draw)
-    return task,[item(*o) for o in pairs]
+    return task,[item(*o) for o in pairs],notes
 
 # %% ../../nbs/02_data/16_importing.ipynb #289892f9
 def _one_per_object(src):
@@ -132,58 +146,113 @@ def _class_of(f, place, stems):
     rest = stem[len(at)+1:] if at else ''
     return at,rest or (place[-1] if place else None)
 
+def _one_image(mask, place, images):
+    "The image of a mask among namesakes, (place, file) each, by its place; raises `ValueError` unless one fits"
+    fit = [f for at,f in images if at in (place,place[:-1])] if len(images)>1 else [f for _,f in images]
+    if len(fit)==1: return fit[0]
+    names = ' and '.join(str(f) for _,f in images)
+    raise ValueError(f'{mask}: a mask of {len(images)} images, {names}; keep the one that is meant, and move the rest elsewhere')
+
+# %% ../../nbs/02_data/16_importing.ipynb #686b3f47
 def _one_per_class(src):
     "Image → masks of its classes, by folders named after classes, or by the ends of names"
     images,masks = images_and_masks(src)
-    stems,folders,res = defaultdict(dict),{o for _,place,_ in images for o in place},defaultdict(list)
-    for part,_,f in images: stems[part][stem_of(f)] = f
-    for part,place,f in masks:
-        at,kind = _class_of(f, place, stems[part])
-        if at is None or kind is None or kind in folders or kind.lower() in ('mask','label','gt','seg'): return {}
-        res[stems[part][at]].append((f, kind))
+    stems,folders,res = defaultdict(lambda: defaultdict(list)),{o for _,place,_ in images for o in place},defaultdict(list)
+    for part,place,f in images: stems[part][stem_of(f)].append((place, f))
+    found = [(f, place, stems[part], *_class_of(f, place, stems[part])) for part,place,f in masks]
+    if any(at is None or kind is None or kind in folders or kind.lower() in ('mask','label','gt','seg') for *_,at,kind in found): return {}
+    for f,place,images,at,kind in found: res[_one_image(f, place, images[at])].append((f, kind))
     return res if any(len(fs)>1 for fs in res.values()) else {}
 
 # %% ../../nbs/02_data/16_importing.ipynb #aa5236ba
+def _stack_classes(
+    files,     # pairs of mask file and class number
+    classes,   # names
+    threshold, # see `united_masks`
+    notes      # counter of pixels that a later class covers; is added to
+)->Image.Image: # mode L
+    "Unite the masks of an image, class by class"
+    mask,like = 0,None
+    for k in sorted({k for _,k in files}):
+        fs = [o for o in files if o[1]==k]
+        a = np.asarray(united_masks(fs, threshold, like))
+        like = like or (fs[0][0], a.shape[::-1])
+        under = np.bincount(np.where(a, mask, 0).ravel())
+        for j in under[1:].nonzero()[0]+1: notes[f'pixel(s) of {classes[j]} belong to {classes[k]} as well and count as {classes[k]}'] += int(under[j])
+        mask = np.where(a, a, mask)
+    return Image.fromarray(mask.astype(np.uint8))
+
 def read_files_of_parts(
     src:Path,      # folder
     files,         # image → pairs of mask and class
     threshold=None # grey from which on a pixel counts; by default all that are not black
 )->tuple: # `Task`, list of `Annotated`
     "Images with several black and white masks each; numbers in place of classes are objects of one class"
-    classes = sorted({c for fs in files.values() for _,c in fs})
-    if all(re.fullmatch(r'\d+', c) for c in classes): classes = ['object']
-    number = {c:i for i,c in enumerate(classes, 1)}
-    images = {f:None for ps in find_pairs(src)[0].values() for f in (p.image for p in ps)} | files
+    found = {c for fs in files.values() for _,c in fs}
+    rest = {c for c in found if not is_background(c)}
+    classes = ['object'] if all(re.fullmatch(r'\d+', c) for c in rest) else sorted(rest)
+    number = {c:0 if c not in rest else 1 if classes==['object'] else 1+classes.index(c) for c in found}
+    images = {f:None for *_,f in images_and_masks(src)[0]} | files
     names = joined_names([f.relative_to(src) for f in images])
     if classes==['object']: names = {k:stem_of(k) for k in names} if len({stem_of(k) for k in names})==len(names) else names
-    def draw(fs): return partial(united_masks, [(f, number.get(c, 1)) for f,c in sorted(fs, key=lambda o: o[1])], threshold)
-    rows = [Annotated(part_of(f.relative_to(src).parts[:-1]), names[f.relative_to(src)], f, fs and draw(fs)) for f,fs in images.items()]
-    return Task(['background', *classes], name=src.name),rows
+    task,rows = Task(['background', *classes], name=src.name),[]
+    for f,fs in images.items():
+        o = Annotated(part_of(f.relative_to(src).parts[:-1]), names[f.relative_to(src)], f)
+        if fs: o.draw = partial(_stack_classes, [(m, number[c]) for m,c in fs], task.classes, threshold, o.notes)
+        rows.append(o)
+    return task,rows
 
 # %% ../../nbs/02_data/16_importing.ipynb #11964ba1
 READERS = dict(labelme=read_labelme, coco=read_coco, label_studio=read_label_studio)
 _SEVERAL = {'files per object':_one_per_object, 'files per class':_one_per_class}
 FORMATS = (*READERS,*_SEVERAL,'pairs')
+_YOLO = re.compile(r'\d+( ([01]|[01]?\.\d+|\d(\.\d+)?e-\d+)){4,}\s*$') # a line: class number, and a box or an outline, from 0 to 1
 
+def _annotations(src):
+    "The kind of annotations in a folder, or None; raises `ValueError` for two kinds"
+    first = {}
+    for kind,f,_ in annotation_files(src): first.setdefault(kind, f.relative_to(src))
+    if len(first)<2: return next(iter(first), None)
+    found = ' and '.join(f'{k} ({f})' for k,f in first.items())
+    raise ValueError(f'{src}: annotations of {len(first)} kinds, {found}; keep those that are meant, and move the rest out of {src}')
+
+def _refuse_yolo(src):
+    "Raise `ValueError` for a folder with labels of YOLO"
+    for f in sorted(o for o in src.rglob('*.txt') if o.is_file()):
+        if not _YOLO.match(f.read_text(encoding='utf-8', errors='replace').split('\n')[0]): continue
+        fix = 'convert them to COCO, for example with datumaro, and import that'
+        raise ValueError(f'{src}: labels of YOLO ({f.relative_to(src)}), which are not read; {fix}')
+
+# %% ../../nbs/02_data/16_importing.ipynb #1e2d97a3
 def _kind_and_files(src):
     "The kind of labels in a folder, and the files of each image if it has several"
-    for kind,*_ in annotation_files(src): return kind,None
+    if kind := _annotations(src): return kind,None
     if next(src.rglob('task-*-annotation-*-by-*.png'), None):
         fix = 'export JSON as well, into the same folder'
         raise ValueError(f"{src}: Label Studio's PNG export, in which no name shows the image of a mask; {fix}")
     for kind,find in _SEVERAL.items():
         if files := find(src): return kind,files
-    return 'pairs' if any(p.mask for ps in find_pairs(src)[0].values() for p in ps) else None,None
+    if any(p.mask for ps in find_pairs(src)[0].values() for p in ps): return 'pairs',None
+    _refuse_yolo(src)
+    return None,None
 
 def recognised_format(
     src:Path # folder
 )->str|None: # one of `FORMATS`; None without images and masks
-    "Which of the known kinds of labels a folder holds; raises `ValueError` for masks whose images cannot be identified"
+    "Which of the known kinds of labels a folder holds; raises `ValueError` for labels that are not clear or not read"
     return _kind_and_files(src)[0]
 
 def _read(src, kind, files, clean):
-    if files: return read_files_of_parts(src, files, clean.threshold)
-    return READERS[kind](src) if kind in READERS else read_pairs(src, clean)
+    if kind=='pairs': return read_pairs(src, clean)
+    return *(read_files_of_parts(src, files, clean.threshold) if files else READERS[kind](src)),[]
+
+# %% ../../nbs/02_data/16_importing.ipynb #779e3f55
+def _unused_masks(src, kind, files):
+    "Sentences about the masks that are not used"
+    used = {f for fs in (files or {}).values() for f,_ in fs}
+    lost = find_pairs(src)[1] if kind=='pairs' else [f for *_,f in images_and_masks(src)[1] if f not in used]
+    why = 'no image has their names' if kind=='pairs' else f'labels are read as {kind}'
+    return [f'{len(lost)} mask(s) are not used, because {why}: {first_few([f.relative_to(src) for f in lost], 20)}'] if lost else []
 
 # %% ../../nbs/02_data/16_importing.ipynb #1f892bf1
 def _fitting(mask, image, file):
@@ -231,6 +300,7 @@ class Imported:
     parts: dict  # train, val, test, unlabelled → number of images
     pixels: list # of each class
     left: list = field(default_factory=list) # (file, why) of images that were skipped
+    notes: list = field(default_factory=list) # sentences about labels that are not used, or not as they were
 
     def markdown(self)->str:
         "The report, as in `import.md`"
@@ -239,6 +309,7 @@ class Imported:
         images = ', '.join(f'{n} {k}' for k,n in self.parts.items() if n)
         lines = [f'# Import of {self.src}\n', f'Read as {self.kind}: {images}.\n', shares+'\n']
         if self.task.classes[-1].startswith('class '): lines.append('The names of the classes are placeholders; edit `task.json`.\n')
+        if self.notes: lines.append('\n'.join(['Please check:\n', *(f'- {o}' for o in self.notes)])+'\n')
         if self.left: lines.append('\n'.join([f'{len(self.left)} skipped:\n', *(f'- {f}: {why}' for f,why in self.left)])+'\n')
         return '\n'.join(lines)
 
@@ -278,8 +349,9 @@ def import_data(
     if threshold is not None and nearest: raise ValueError('threshold and nearest exclude each other; pass one')
     kind,files = _kind_and_files(src)
     if kind is None: raise ValueError(f'{src}: no images with masks or annotations; see the table of kinds in the documentation')
-    task,items = _read(src, kind, files, _Cleaning(threshold, nearest))
+    task,items,notes = _read(src, kind, files, _Cleaning(threshold, nearest))
     items,left = _first_of_name(items)
+    notes += _unused_masks(src, kind, files)
     pictures = {k:v for k,v in dict(bands=bands, range=range).items() if v}
     task = replace(task, masks='index', ignore=(IGNORE,), **pictures)
     with replacing(out) as tmp:
@@ -287,12 +359,15 @@ def import_data(
         bar = is_watched() and len(items)>500
         args = dict(out=tmp, task=task, link=link, threadpool=True, n_workers=num_cpus(), progress=bar)
         done = parallel(_copy, items, **args)
+        notes += [f'{n:,} {o}' for o,n in sum((o.notes for o in items), Counter()).items()]
         left += [(o.image, d) for o,d in zip(items, done) if isinstance(d, str)]
         counts = [d for d in done if isinstance(d, list)]
         if not counts: raise ValueError(f'{src}: no image could be imported; {left[0][0]}: {left[0][1]}' if left else f'{src}: no image has a mask')
         n = Counter('unlabelled' if d is None else o.part for o,d in zip(items, done) if not isinstance(d, str))
         parts = {k:n[k] for k in ('train','val','test','unlabelled')}
-        res = Imported(src, out, kind, task, parts, np.sum(counts, 0)[:len(task)].tolist(), left)
+        pixels = np.sum(counts, 0)[:len(task)].tolist()
+        if never := [c for c,n in zip(task.classes, pixels) if not n]: notes.append(f'no mask shows {", ".join(never)}')
+        res = Imported(src, out, kind, task, parts, pixels, left, notes)
         write_json(tmp/'task.json', task.to_dict())
         write_text(tmp/'import.md', res.markdown())
     return res

@@ -123,7 +123,11 @@ def _pairs_only(folder):
     return pairs
 
 # %% ../../nbs/02_data/02_sources.ipynb #7da38198
-def _val_folder(path): return next((path/k for k in ('val','valid','validation') if (path/k).is_dir()), path/'val')
+def _one_of(path, *names):
+    "The folder of the first of these names that is there; raises `ValueError` for two of them"
+    found = [k for k in names if (path/k).is_dir()]
+    if len(found)>1: raise ValueError(f'{path}: contains {found[0]} and {found[1]}, two names of one part; put their files into one of them')
+    return path/(found or names)[0]
 
 # %% ../../nbs/02_data/02_sources.ipynb #2348e3fb
 def folder_source(
@@ -137,9 +141,9 @@ def folder_source(
     top = _train_folder(path)
     src = Source(path, task or load_task(path))
     src.train,src.extra = pair_up(path/f'{top}images', path/f'{top}masks')
-    src.val,src.test = _pairs_only(_val_folder(path)),_pairs_only(path/'test')
+    src.val,src.test = _pairs_only(_one_of(path, 'val', 'valid', 'validation')),_pairs_only(path/'test')
     if not src.train: raise ValueError(f'{path}: no pairs; {top}masks must contain a mask for an image in {top}images')
-    labelled,rest = pair_up(*(path/'unlabelled'/k for k in ('images','masks'))) # masks that were made since
+    labelled,rest = pair_up(*(_one_of(path, 'unlabelled', 'unlabeled')/k for k in ('images','masks'))) # masks that were made since
     twice = {p.name for p in src.train}&{p.name for p in labelled}
     if twice: raise ValueError(f'{path}: {top}images and unlabelled/images both have a mask for {some_names(twice)}; rename one')
     src.train += labelled
