@@ -68,31 +68,12 @@ class Checked(StepCallback):
         found = f'found {len(self.unseen(dls))}; label more, or pass a number'
         raise ValueError(f'threshold={self}: needs two labelled images{apart} that no network has learned, {found}')
 
-    def before_fit(self):
-        if not self.learn.fitting: return
-        ds = self.dls.train_ds
-        self.pairs,self.out = list(dict.fromkeys(ds.pairs)),self.choose(self.dls)
-        self.on,n = bool(self.out),len(self.out)
-        if not self.on: return
-        if self.n_epoch<2: warnings.warn(f'threshold={self}: networks are judged after an epoch, so that training for one keeps no pseudo label; train for more, or pass a number')
-        self.views = min(max(len(ds)//(10*n), 1), VIEWS) # a training step reads at least ten times as many images
-        self.counts = torch.zeros(len(self.labellers), n, self.dls.c, len(EDGES), 2, dtype=torch.long)
-        self.estimate()
-
     @property
     def due(self): return self.on and self.epoch<RELEASE*self.n_epoch # are the networks still without the images left out?
     @property
     def witnesses(self):
         out = set(self.out)
         return [o for o in self.pairs if o.name in out]
-    def before_train(self):
-        if not self.on: return
-        held = set(self.witnesses) if self.due else ()
-        self.dls.train_ds.replace([o for o in self.pairs if o not in held])
-        self.learned = sorted({*self.learned, *(o.name for o in self.dls.train_ds.pairs)})
-    def after_resume(self):
-        if self.counts is not None: self.estimate()
-        self.before_train()
     def after_train(self):
         if self.due: self.judge()
     def after_fit(self):
@@ -101,6 +82,31 @@ class Checked(StepCallback):
         self.on = False
     @property
     def curves(self): return precision_curves(self.counts, self.labellers, self.dls.task.classes)
+
+# %% ../../nbs/04_methods/02a_checked.ipynb #66a58d82
+@patch
+def before_fit(self:Checked):
+    if not self.learn.fitting: return
+    ds = self.dls.train_ds
+    self.pairs,self.out = list(dict.fromkeys(ds.pairs)),self.choose(self.dls)
+    self.on,n = bool(self.out),len(self.out)
+    if not self.on: return
+    one = 'networks are judged after an epoch, so training for one keeps no pseudo label; train for more, or pass a number'
+    if self.n_epoch<2: warnings.warn(f'threshold={self}: {one}')
+    self.views = min(max(len(ds)//(10*n), 1), VIEWS) # a training step reads at least ten times as many images
+    self.counts = torch.zeros(len(self.labellers), n, self.dls.c, len(EDGES), 2, dtype=torch.long)
+    self.estimate()
+
+@patch
+def before_train(self:Checked):
+    if not self.on: return
+    held = set(self.witnesses) if self.due else ()
+    self.dls.train_ds.replace([o for o in self.pairs if o not in held])
+    self.learned = sorted({*self.learned, *(o.name for o in self.dls.train_ds.pairs)})
+@patch
+def after_resume(self:Checked):
+    if self.counts is not None: self.estimate()
+    self.before_train()
 
 # %% ../../nbs/04_methods/02a_checked.ipynb #3d7967c3
 @patch
