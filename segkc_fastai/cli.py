@@ -130,14 +130,15 @@ def _split(data, /,
     "Choose the labelled images and write lists of their names"
     from segkc_fastai.data.benchmarks import load_source
     from segkc_fastai.data.sources import count_classes
-    from segkc_fastai.data.splits import hold_out, split_source, write_list
+    from segkc_fastai.data.splits import check_list, hold_out, split_source, write_list
     src = hold_out(load_source(data, layout=layout), val, group, stratified)
     s = split_source(src, labelled, seed, group, stratified)
     count_classes(s.labelled, src.task)
+    lists = dict(labelled=s.labelled, unlabelled=s.unlabelled) | (dict(val=src.val) if val is not None else {})
+    for k,o in lists.items(): check_list(Path(out)/f'{k}.txt', o)
     s.write(out)
     if val is not None: write_list(Path(out)/'val.txt', src.val, f'held out for validation: {val}')
-    images = f'{len(s.labelled)} labelled, {len(s.unlabelled)} unlabelled, {len(src.val)} for validation'
-    print(f'{images}; {s.how}; {s.family}; hash {s.hash}')
+    print(f'{len(s.labelled)} labelled, {len(s.unlabelled)} unlabelled, {len(src.val)} for validation; {s.how}; {s.family}; hash {s.hash}')
     print(f'Train with: --labelled {out}/labelled.txt' + f' --val {out}/val.txt'*(val is not None))
 
 # %% ../nbs/10_cli.ipynb #687ae6aa

@@ -1,14 +1,17 @@
 "Runs that go on from the weights of others, and the chain of them"
 import json, shutil
 from dataclasses import replace
+from pathlib import Path
 import numpy as np, pytest, torch
 from fastai.callback.core import Callback
 from fastai.torch_core import get_model
 from segkc_fastai.cli import main
+from segkc_fastai.data.benchmarks import load_source
 from segkc_fastai.data.scenes import write_scenes
+from segkc_fastai.data.splits import write_list
 from segkc_fastai.runs.config import FORMAT, RunConfig, read_config
 from segkc_fastai.runs.evaluating import evaluate_run
-from segkc_fastai.runs.folder import Run, conditions, continued, lineage, not_comparable, run_chain
+from segkc_fastai.runs.folder import Run, conditions, continued, lineage, not_comparable, run_chain, source_of
 from segkc_fastai.runs.grid import check_run
 from segkc_fastai.runs.training import resume_run, train_run
 from segkc_fastai.train.checkpoint import Checkpoint
@@ -141,6 +144,51 @@ def test_validation_with_images_that_were_learned(runs, tmp_path):
     (tmp_path/'new.txt').write_text('\n'.join(rest[:9]))
     with pytest.warns(UserWarning, match='labelled: 8 images that .* learned from are not labelled now'):
         train_run(tmp_path/'new', replace(continued(run), labelled=str(tmp_path/'new.txt')))
+
+def test_it_holds_out_what_its_parent_held_out(runs, tmp_path):
+    data = tmp_path/'flat'
+    for k in ('images','masks'): shutil.copytree(Path(runs['one'].config.data)/'train'/k, data/k)
+    shutil.copy(Path(runs['one'].config.data)/'task.json', data)
+    masks = sorted((data/'masks').iterdir())
+    (tmp_path/'kept').mkdir()
+    for f in masks[1::2]: shutil.move(f, tmp_path/'kept')
+    run = train_run(tmp_path/'first', RunConfig(data, **SMALL | EACH['one'] | dict(labelled='1/1', val='0.25')))
+    for f in masks[1:9:2]: shutil.move(tmp_path/'kept'/f.name, data/'masks')
+    (run.path/'labels.txt').write_text((run.path/'labelled.txt').read_text()+'\n'.join(f.stem for f in masks[1:9:2]))
+    main(f'train --from {run.path} --labelled {run.path}/labels.txt --out {tmp_path}/next'.split())
+    child = Run(tmp_path/'next')
+    assert child.facts.val_hash==run.facts.val_hash and child.facts.images['labelled']==run.facts.images['labelled']+4
+    shutil.rmtree(run.path)
+    assert child.config.val==continued(child).val and child.source().val and source_of(child.config).val==child.source().val
+
+def test_relative_paths_lead_from_where_the_run_was_started(tmp_path, monkeypatch, capsys):
+    "Also for a namesake of the data in another folder, for a moved run, and for a run that does not know where it was started"
+    for k,seed in (('a',0),('b',9)): write_scenes(tmp_path/k/'scenes', n_train=8, n_val=2, n_test=2, size=(32,64), seed=seed)
+    monkeypatch.chdir(tmp_path/'a')
+    write_list('few.txt', load_source('scenes').train[:4], 'few')
+    train_run('runs/one', RunConfig('scenes', **SMALL | EACH['one'] | dict(labelled='few.txt', checkpoint=10.)))
+    want = evaluate_run(Run('runs/one')).miou
+    assert Run('runs/one').located()==Run('runs/one').config and str(tmp_path) not in (Path('runs/one')/'card.json').read_text()
+    monkeypatch.chdir(tmp_path/'b')
+    run = Run('../a/runs/one')
+    assert (run.config.data, run.source().path)==('scenes', tmp_path/'a'/'scenes') and evaluate_run(run).miou==want
+    for k in ('card.md','card.json'): (run.path/k).unlink() # as if it had been killed in its first epoch
+    done = resume_run(run.path)
+    assert (done.config, done.source().path)==(run.config, tmp_path/'a'/'scenes')
+    main('train --from ../a/runs/one --labelled 6 --out two'.split())
+    assert load_source(Run('two').config.data).path==tmp_path/'a'/'scenes' and len(lineage(Run('two'))[0])==2
+    moved = Run(shutil.move(run.path, tmp_path/'moved'))
+    assert moved.source().path==tmp_path/'a'/'scenes'
+    (tmp_path/'a').rename(tmp_path/'c')
+    together = Run(shutil.move(moved.path, tmp_path/'c'/'moved'))
+    assert together.source().path==tmp_path/'c'/'scenes'
+    d = json.loads((together.path/'config.json').read_text())
+    (together.path/'config.json').write_text(json.dumps({k:v for k,v in d.items() if k!='started'}))
+    assert Run(together.path).source().path==tmp_path/'c'/'scenes'
+    shutil.rmtree(tmp_path/'c'/'scenes')
+    shutil.rmtree('scenes')
+    with pytest.raises(FileNotFoundError) as e: Run(together.path).source()
+    assert all(o in str(e.value) for o in (f'{together.path}: no such folder: scenes', str(tmp_path/'c'), str(tmp_path/'b')))
 
 def test_another_method_keeps_its_arguments_apart(runs, tmp_path):
     main(f'train --from {runs["pair"].path} --labelled 12 --method supervised --out {tmp_path}/alone'.split())

@@ -122,6 +122,14 @@ def test_runs_on_files_that_have_changed_are_not_reused(scenes, tmp_path):
     with pytest.raises(ValueError, match=f'a-8-seed0: 1 of 28 images or their masks differ: {image.stem}; restore'): grid_of(ONE, scenes, tmp_path, seeds=(0,1))
     assert not (tmp_path/'a-8-seed1').exists()
 
+def test_rows_are_measured_on_the_same_files(scenes, tmp_path):
+    grid_of(ONE, scenes, tmp_path)
+    mask = next((scenes/'test'/'masks').iterdir())
+    mask.write_bytes(mask.read_bytes()+b'x')
+    with pytest.raises(ValueError, match=f'images or their masks differ: {mask.stem} from those of test that it was measured on'): grid_of(ONE, scenes, tmp_path, seeds=(0,1))
+    assert not (tmp_path/'a-8-seed1').exists()
+    assert len(grid_of(ONE, scenes, tmp_path, split='val'))==1
+
 def test_a_failed_run_is_recorded_and_tried_again(scenes, tmp_path, capsys):
     image = next((scenes/'train'/'images').iterdir())
     whole = image.read_bytes()

@@ -105,7 +105,13 @@ def test_a_selection_is_a_list_for_the_rest(run, tmp_path):
     assert set(among.name)<=set(m.selected) and len(among)==2
     m.write(tmp_path/'some.txt')
     assert list(suggest(run, 2, among=tmp_path/'some.txt').name)==list(among.name)
+    assert set(suggest(run, 2, among=m.selected+parts['labelled'][:1]+parts['validation'], bs=2).name)==set(among.name)
     with pytest.raises(ValueError, match='among: none of 1 names'): suggest(run, among=parts['labelled'][:1])
+    with pytest.raises(ValueError, match="among: no image of .* is called 'nowhere'"): suggest(run, among=[*m.selected, 'nowhere'])
+    (tmp_path/'typed.txt').write_text('\n'.join(f'{o}.jpg' for o in m.selected))
+    assert list(suggest(run, 2, among=tmp_path/'typed.txt').name)==list(among.name)
+    (tmp_path/'typed.txt').write_text(f'{m.selected[0]}\n{m.selected[1]}x\n')
+    with pytest.raises(ValueError, match='typed.txt, line 2: no image of this run is called'): suggest(run, among=tmp_path/'typed.txt')
     m.selected = parts['validation']
     with pytest.raises(ValueError, match='none of them labelled or unlabelled'): m.write(tmp_path/'no.txt')
     assert not (tmp_path/'no.txt').exists()

@@ -204,9 +204,9 @@ def capsys_of(capsys): return capsys
 
 # ---- lists
 
-LISTS = ['', '\n\n', '# nothing', 'scene_00099', '../scene_00000', '/etc/passwd', 'scene_00000\0', 'scene_00000\nscene_00099', 'nan', 'inf\n-inf', '1e999', '9'*5000, 'scene 00000', '--out', 'scene_00000.jpg.png.exe',
+LISTS = ['', 'scene_00002\nscene_00003 '+'x'*3000, '\n\n', '# nothing', 'scene_00099', '../scene_00000', '/etc/passwd', 'scene_00000\0', 'scene_00000\nscene_00099', 'nan', 'inf\n-inf', '1e999', '9'*5000, 'scene 00000', '--out', 'scene_00000.jpg.png.exe',
     '{"a": 1}', '<html>', 'scene_00000;rm -rf /', '$(touch x)', '%s%n', '..', '.', '/', '\\', 'C:\\x', '\ufeff', '\u2028', '# list 99: newer\nscene_00000']
-GOOD_LISTS = ['scene_00000\r\nscene_00001\r\n', '\ufeffscene_00000', 'train/images/scene_00000.jpg train/masks/scene_00000.png', ' scene_00000 ', 'scene_00000\n'*50, 'scene_00002\nscene_00003 '+'x'*3000, '# comment\n\nscene_00001']
+GOOD_LISTS = ['scene_00000\r\nscene_00001\r\n', '\ufeffscene_00000', 'train/images/scene_00000.jpg train/masks/scene_00000.png', ' scene_00000 ', 'scene_00000\n'*50, 'scene_00002\nscene_00003', '# comment\n\nscene_00001']
 
 def with_list(d, text, kind, line, capsys):
     (d/'odd.txt').write_bytes(text if isinstance(text, bytes) else text.encode())

@@ -6,9 +6,10 @@ from PIL import Image
 from conftest import CNN, SMALL, train
 from fastai.callback.core import Callback
 from segkc_fastai.cli import main
+from segkc_fastai.data.loaders import SemiDataLoaders
 from segkc_fastai.data.sources import Pair
 from segkc_fastai.data.splits import read_names, stated_names, write_list
-from segkc_fastai.runs.contents import fingerprints
+from segkc_fastai.runs.contents import check_contents, fingerprints
 from segkc_fastai.runs.evaluating import evaluate_run, result
 from segkc_fastai.runs.folder import not_comparable, run_row
 from segkc_fastai.runs.tables import results_table
@@ -47,6 +48,25 @@ def test_split_command_and_training_on_it(scenes, tmp_path, capsys):
     assert {o.name for o in run.source().val}=={o for o in (tmp_path/'s'/'val.txt').read_text().split('\n')[1:] if o}
     assert evaluate_run(run, 'val').images==4
     with pytest.raises(SystemExit, match='--val 0.2'): main(f'train --data {scenes} --out {tmp_path}/q {ARGS}'.split())
+
+def test_a_split_does_not_replace_another(scenes, tmp_path):
+    line = f'split {scenes} --labelled 4 --out {tmp_path}/s'
+    for _ in range(2): main(line.split())
+    kept = [(tmp_path/'s'/f'{k}.txt').read_text() for k in ('labelled','unlabelled')]
+    with pytest.raises(SystemExit, match='labelled.txt: holds another list, of 4 names; pass another folder, or remove it'): main(f'{line} --seed 1'.split())
+    assert [(tmp_path/'s'/f'{k}.txt').read_text() for k in ('labelled','unlabelled')]==kept
+
+def test_home_is_expanded(scenes, tmp_path, monkeypatch):
+    "Where a shell leaves it to the program: after =, and in Python"
+    assert scenes==tmp_path/'scenes'
+    for k in ('HOME','USERPROFILE'): monkeypatch.setenv(k, str(tmp_path)) # the second on Windows
+    (tmp_path/'here').mkdir()
+    monkeypatch.chdir(tmp_path/'here')
+    main('split ~/scenes --labelled 4 --out=~/lists'.split())
+    run = train('~/run', '~/scenes', **ONE|dict(labelled='~/lists/labelled.txt'))
+    assert run.path==tmp_path/'run' and run.facts.images['labelled']==4 and Run('~/run').source().path==tmp_path/'scenes'
+    assert len(SemiDataLoaders.from_folder('~/scenes', '~/lists/labelled.txt', size=(32,64), bs=2).split.labelled)==4
+    assert not [*Path().iterdir()]
 
 def test_groups_do_not_straddle(scenes, tmp_path):
     "Scenes are renamed as frames of six drives; whole drives are held out, labelled or unlabelled"
@@ -156,6 +176,23 @@ def test_files_that_have_changed_are_found(scenes, tmp_path, capsys):
     mask, = [o.mask for o in whole.source().val if o.name==whole.source().val[0].name]
     blacken(mask)
     with pytest.warns(UserWarning, match=f'a: 1 of 4 images or their masks differ: {mask.stem}'): evaluate_run(whole, 'val')
+
+def test_masks_of_test_that_have_changed_are_found(scenes, tmp_path):
+    "Promised: Rows of a comparison are measured on the same masks. Attacked: Masks replaced between two methods"
+    a,b = (train(tmp_path/k, scenes, **ONE) for k in 'ab')
+    first = evaluate_run(a, 'test')
+    mask = a.source().test[0].mask
+    blacken(mask)
+    with pytest.warns(UserWarning, match=f'a: 1 of 4 images or their masks differ: {mask.stem}'): evaluate_run(a, 'test', mode='resize')
+    said = f'a: 1 of 4 images or their masks differ: {mask.stem} from those of test that it was measured on; restore them, or run segkc eval'
+    with pytest.raises(ValueError, match=said): check_contents([a.path], a.source())
+    evaluate_run(b, 'test')
+    assert not_comparable(a, b)==[f'different data: 1 of 32 images or their masks differ: {mask.stem}']
+    with pytest.warns(UserWarning): assert evaluate_run(a, 'test').miou!=first.miou
+    check_contents([a.path], a.source())
+    assert not not_comparable(a, b)
+    (a.path/'files.json').unlink() # as of an earlier version
+    with warnings.catch_warnings(action='error'): evaluate_run(a, 'test')
 
 def test_other_names_of_classes_are_other_data(scenes, tmp_path):
     a = train(tmp_path/'a', scenes, **ONE)

@@ -9,9 +9,10 @@ __all__ = ['Whole', 'Count', 'Above0', 'Minutes', 'Size', 'Range', 'Stretch', 'S
            'without_none', 'described', 'fits', 'read_text', 'several']
 
 # %% ../../nbs/01_core/04_kinds.ipynb #8cec9ce0
-import json, math, re
+import json, math, os, re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from types import NoneType, UnionType
 
@@ -118,6 +119,7 @@ def read_text(
     if s=='none' and NoneType in _options(hint) and str not in _options(hint): return None
     hint = without_none(hint)
     kind = kind_of(hint)
+    if hint in (str,Path): s = os.path.expanduser(s) # a shell leaves the ~ of --out=~/x to the program
     try: v = kind.read(s) if kind else s if get_origin(hint) is Literal else hint(s)
     except (TypeError, ValueError): v = None
     if v is None or not fits(v, hint): raise ValueError(f'{s!r}: must be {described(hint)}')

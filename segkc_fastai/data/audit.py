@@ -319,7 +319,7 @@ def audit(
     **kwargs           # `val`, `group` and `stratified`, see `hold_out` and `split_source`
 )->Audit: # `ok` is False if training would fail
     "Open every file of a data folder and report its problems; raises nothing, whatever it finds"
-    path,said = Path(path),[]
+    path,said = Path(path).expanduser(),[]
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter('always')
         src,found = _open_source(path, task, layout, said)

@@ -371,7 +371,7 @@ def load_source(
     layout:str=None     # a key of `LAYOUTS`; recognised if None. folder: a layout without marks, see `loose_source`
 )->Source:
     "Read a data set of any layout; `FileNotFoundError` and `ValueError` name the folder and the remedy"
-    path = Path(path)
+    path = Path(path).expanduser()
     if layout is None: return _load_recognised(path, task, _recognised(path))
     if layout not in LAYOUTS: raise ValueError(f'layout={layout!r}: unknown layout; choose from {", ".join(LAYOUTS)}')
     if layout=='folder': return (folder_source if is_general(path) else loose_source)(path, task)

@@ -343,7 +343,7 @@ def import_data(
     link:bool=False            # link images instead of copying them; both folders must be on one disk
 )->Imported:
     "Copy a folder of any of `FORMATS` into the general layout; raises `ValueError` or `OSError`, and then writes nothing"
-    src,out = Path(src),Path(out)
+    src,out = Path(src).expanduser(),Path(out).expanduser()
     _check_new(src, out)
     if threshold is not None and not 1<=threshold<=255: raise ValueError(f'{threshold=}: must be a grey from 1 to 255')
     if threshold is not None and nearest: raise ValueError('threshold and nearest exclude each other; pass one')

@@ -129,6 +129,17 @@ def _one_of(path, *names):
     if len(found)>1: raise ValueError(f'{path}: contains {found[0]} and {found[1]}, two names of one part; put their files into one of them')
     return path/(found or names)[0]
 
+# %% ../../nbs/02_data/02_sources.ipynb #69e0667f
+def _check_namesakes(pairs, more):
+    "Raise `ValueError` if one of `more` pairs has the name of one of `pairs`"
+    if not more: return
+    images = {o.name:o.image for o in pairs}
+    both = [o for o in more if o.name in images]
+    if not both: return
+    first,others = both[0],f' (and {len(both)-1} more pairs)'*(len(both)>1)
+    why = f'has the same name as {images[first.name]}{others}; lists could not tell them apart'
+    raise ValueError(f'{first.image}: {why}; rename one with its mask, or remove one if both are the same picture')
+
 # %% ../../nbs/02_data/02_sources.ipynb #2348e3fb
 def folder_source(
     path:str|Path,   # the folder `DIR` above
@@ -144,8 +155,7 @@ def folder_source(
     src.val,src.test = _pairs_only(_one_of(path, 'val', 'valid', 'validation')),_pairs_only(path/'test')
     if not src.train: raise ValueError(f'{path}: no pairs; {top}masks must contain a mask for an image in {top}images')
     labelled,rest = pair_up(*(_one_of(path, 'unlabelled', 'unlabeled')/k for k in ('images','masks'))) # masks that were made since
-    twice = {p.name for p in src.train}&{p.name for p in labelled}
-    if twice: raise ValueError(f'{path}: {top}images and unlabelled/images both have a mask for {some_names(twice)}; rename one')
+    _check_namesakes(src.train+src.extra, labelled+rest)
     src.train += labelled
     src.extra += rest
     return src

@@ -175,7 +175,7 @@ def list_images(
     folder:str|Path
 )->list: # of paths, sorted
     "All image files below a folder but predicted ones; warns of other files, raises `FileNotFoundError` if it holds no images"
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     if not folder.is_dir(): raise FileNotFoundError(f'{folder}: {"a file" if folder.exists() else "no such folder"}; pass a folder of images')
     files,ends = [f for f in folder.rglob('*') if f.is_file() and not _hidden(f, folder)],', '.join(sorted(IMAGE_TYPES))
     ours = {f.parent for f in files if f.name=='predict.json' and _is_ours(f)}
@@ -192,7 +192,7 @@ def network_file(
     path:str|Path # a file, a run folder, or a folder from the hub
 )->Path:
     "The file of the deployed network; raises `FileNotFoundError` if it is missing"
-    path,file = Path(path),Path(path)
+    path = file = Path(path).expanduser()
     if path.is_dir() and not (file := path/'model.safetensors').is_file():
         why = 'neither a run folder nor one from the hub; pass a .safetensors or .onnx file'
         if not (path/'config.json').is_file(): raise FileNotFoundError(f'{path}: {why}')

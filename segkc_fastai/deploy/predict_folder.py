@@ -126,7 +126,7 @@ def predict_folder(
     workers:Count=2        # images in memory at once: the network reads one, the others are decoded and encoded
 )->Done: # numbers of images written and skipped, and a list of (path, reason) of failures
     "Predict masks for a folder; raises if it holds no images, or if `out` holds other files or another network's masks"
-    folder,out,(i,n) = Path(folder),Path(out),shard or (0,1)
+    folder,out,(i,n) = Path(folder).expanduser(),Path(out).expanduser(),shard or (0,1)
     if not 0<=i<n: raise ValueError(f'shard={i}/{n}: must be i/n with i from 0 to n-1')
     files = list_images(folder)
     wanted = dict(masks=True, confidence=confidence, overlay=overlay)

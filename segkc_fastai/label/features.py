@@ -6,7 +6,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/08_label/features.html.md"""
 
 # %% auto #0
 __all__ = ['PARTS_OF_A_RUN', 'NUMBERS_OF_IMAGES', 'stacked', 'encoded', 'image_features', 'unit_length', 'run_images',
-           'read_images', 'all_images', 'principal_plane', 'umap_plane']
+           'read_images', 'name_in_run', 'all_images', 'principal_plane', 'umap_plane']
 
 # %% ../../nbs/08_label/04_features.ipynb #92645710
 import hashlib, math, zlib
@@ -156,7 +156,7 @@ def _kept_reading(file, key, n):
     whole = features.ndim==2 and {len(features), *map(len, numbers.values())}=={n}
     return (features.astype(np.float32),pd.DataFrame(numbers)) if whole else None
 
-def _name_in_run(pair, part): return f'val/{pair.name}' if part=='validation' else pair.name
+def name_in_run(pair, part): return f'val/{pair.name}' if part=='validation' else pair.name
 
 def all_images(
     run:Run,
@@ -170,7 +170,7 @@ def all_images(
     if (kept := _kept_reading(file, key, len(pairs))) is None:
         kept = read_images(run, pairs, bs, device)
         with replacing(file) as tmp, open(tmp, 'wb') as o: np.savez(o, key=key, features=kept[0].astype(np.float16), **kept[1])
-    where = dict(name=[_name_in_run(*o) for o in found], image=[str(p.image) for p in pairs], part=[k for _,k in found])
+    where = dict(name=[name_in_run(*o) for o in found], image=[str(p.image) for p in pairs], part=[k for _,k in found])
     return kept[0],pd.DataFrame(where).join(kept[1])
 
 # %% ../../nbs/08_label/04_features.ipynb #661a0f01

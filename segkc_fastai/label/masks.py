@@ -38,8 +38,9 @@ def encode_mask(
     for c in np.unique(label).tolist():
         if values.get(c) is not None: continue
         if c!=IGNORE: raise ValueError(f'class {c}: task {task.name!r} has no value for it; choose from {", ".join(task.classes)}')
-        n = int((label==IGNORE).sum())
-        raise ValueError(f'{n:,} pixels have no class, and the task ignores no value; label them, or add one to "ignore" in task.json')
+        n,free = int((label==IGNORE).sum()),next(v for v in range(IGNORE, -1, -1) if v not in values.values())
+        fix = f'later runs can leave them open with {"a colour" if task.masks=="rgb" else free} in "ignore" of task.json'
+        raise ValueError(f'{n:,} pixels have no class, and the task has no value for such pixels; label them all; {fix}')
     known = {c:v for c,v in values.items() if v is not None}
     wide = task.masks=='rgb' or max(known.values())<256
     lut = np.zeros((256,3) if task.masks=='rgb' else 256, np.uint8 if wide else np.uint16)

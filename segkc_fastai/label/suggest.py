@@ -21,9 +21,9 @@ from ..core.files import replacing
 from ..core.kinds import Count, Whole
 from ..data.labels import open_image
 from ..data.sources import Pair, count_classes
-from ..data.splits import stated_names, write_list
+from ..data.splits import read_names, write_list
 from ..evaluate.inference import batches, probabilities
-from .features import image_features, run_images, stacked, unit_length
+from .features import image_features, name_in_run, run_images, stacked, unit_length
 from ..models.cohort import main_pair
 from ..runs.folder import Run
 
@@ -166,7 +166,9 @@ def _labelled_and_not(run, among):
     labelled,rest = parts['labelled'],parts['unlabelled']
     if not rest: raise ValueError(f'{run.path}: every image of its training set is labelled; put more into unlabelled/images')
     if among is None: return labelled,rest
-    names = set(stated_names(among) if isinstance(among, (str,Path)) else among)
+    known = {name_in_run(p, k) for k,o in parts.items() for p in o}
+    names = set(read_names(among, known, 'image of this run') if isinstance(among, (str,Path)) else among)
+    if lost := sorted(names-known): raise ValueError(f'among: no image of {run.path} is called {lost[0]!r:.80}; pass names of its images')
     some = [p for p in rest if p.name in names]
     if not some: raise ValueError(f'among: none of {len(names)} names is that of an unlabelled image of {run.path}; pass some')
     return labelled,some

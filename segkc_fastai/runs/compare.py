@@ -55,7 +55,7 @@ def compare(
     **how             # launcher, its arguments, and how data are loaded, as for `run_grid`
 )->pd.DataFrame|None: # see `run_grid`
     "Run methods × labelled × seeds and write `results.csv` and `table.md`; `labelled` is that of `config` by default"
-    arms = method_arms(methods, config)
+    arms,out = method_arms(methods, config),Path(out).expanduser()
     return _write(run_grid(arms, config, out, seeds, labelled, split, **how), out)
 
 # %% ../../nbs/07_runs/09_compare.ipynb #d17b7516
@@ -85,4 +85,5 @@ def ablate(
     **how             # launcher, its arguments, and how data are loaded, as for `run_grid`
 )->pd.DataFrame|None: # see `run_grid`
     "Run the arms of SegKC's ablation and write `results.csv` and `table.md`; `labelled` is that of `config` by default"
+    out = Path(out).expanduser()
     return _write(run_grid(ablation_arms(config), config, out, seeds, labelled, split, **how), out)

@@ -17,7 +17,7 @@ from ..data.benchmarks import load_source
 from typing import Literal
 from ..evaluate.inference import evaluate_folder
 from ..evaluate.report import Report, make_report, reading
-from .contents import fingerprints, other_files, read_contents
+from .contents import fingerprints, other_files, read_contents, write_contents
 from .folder import Run
 
 # %% ../../nbs/07_runs/06_evaluating.ipynb #c09e077f
@@ -43,7 +43,7 @@ def report_stem(
 
 # %% ../../nbs/07_runs/06_evaluating.ipynb #e531b94d
 def _warn_of_other_files(run, split, pairs):
-    "Warn if images or masks have changed since the training"
+    "Warn if images or masks have changed since the training, or those of `test` since an evaluation"
     known = read_contents(run.path).get(split, {})
     other = other_files({split:known}, {split:fingerprints(p for p in pairs if p.name in known)})
     if other: warnings.warn(f'{run.path}: {other}; the result is not comparable with those of the original files')
@@ -70,7 +70,10 @@ def evaluate_run(
     e = evaluate_folder(run.network(name), src, split, mode=m, window=window, **how)
     what = f'{name} of {run.path} on {split}'
     rep = make_report(e, run.task, what, name, split, reading(m, window, scales, flip))
-    return _write_report(rep, run.path, report_stem(split, name, data, None if m==own else m, scales, flip))
+    stem = report_stem(split, name, data, None if m==own else m, scales, flip)
+    _write_report(rep, run.path, stem)
+    if stem==report_stem('test', run.deployed): write_contents(run.path, test=fingerprints(src.test))
+    return rep
 
 # %% ../../nbs/07_runs/06_evaluating.ipynb #b284547f
 def result(

@@ -16,7 +16,7 @@ from pathlib import Path
 from fastcore.basics import patch
 from ..core.files import STATE, damaged, read_json, whole_lines
 from ..core.task import LEAST_IMAGES, Task, as_task
-from .config import RunConfig, read_config
+from .config import RunConfig, located, read_config, started_in
 from .contents import other_files, read_contents
 
 # %% ../../nbs/07_runs/02_folder.ipynb #409a7248
@@ -47,7 +47,7 @@ def has_checkpoint(path:str|Path)->bool:
 class _Records:
     "Settings, facts and history of a run; none of it needs torch"
     def __init__(self, path:str|Path):
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         self.config,self.facts = read_config(self.path)
 
     @property
@@ -74,8 +74,15 @@ class Run(_Records):
         "The `Source` of the run's data, with its validation images; raises as `load_source` does"
         from segkc_fastai.data.benchmarks import load_source
         from segkc_fastai.data.splits import hold_out
-        src,held = load_source(self.config.data, self.task, self.facts.source_layout),self.path/'val.txt'
+        data,held = self.located().data,self.path/'val.txt'
+        if not Path(data).is_dir():
+            where = [*filter(None, [started_in(self.path)]), 'the folders above the run', Path.cwd()]
+            looked = '' if Path(data).is_absolute() else f'; looked in {", ".join(map(str, where))}'
+            raise FileNotFoundError(f'{self.path}: no such folder: {data}, the data of this run{looked}; move it there again')
+        src = load_source(data, self.task, self.facts.source_layout)
         return hold_out(src, held) if held.is_file() else src
+
+    def located(self)->RunConfig: return located(self.config, self.path) # with paths that lead from here
 
     def network(self, name:str=None):
         "A `Segmenter` by name, in eval mode; the deployed one by default"
@@ -145,7 +152,7 @@ def pairs(self:Run,
     from segkc_fastai.data.splits import read_names
     src = self.source()
     known = {p.name:p for p in [*src.train, *src.extra]}
-    if isinstance(names, (str,Path)): names = read_names(names, known)
+    if isinstance(names, (str,Path)): names = read_names(names, known, 'training or unlabelled image')
     if lost := [k for k in names if k not in known]:
         fix = 'pass names of its training or unlabelled images'
         raise ValueError(f'{lost[0]}: no such image among {len(known)} of {src.path}; {fix}')
@@ -312,8 +319,10 @@ def continued(
     run:Run # parent
 )->RunConfig:
     "Settings of a run that continues from the weights of another; `labelled` is still that of the parent"
-    known = any(v['pretrained'] for v in run.facts.networks.values())
-    return replace(run.config, parent=str(run.path), lr_ratio=run.config.lr_ratio or (None if known else 1))
+    from segkc_fastai.data.splits import stated_names
+    known,held = any(v['pretrained'] for v in run.facts.networks.values()),run.path/'val.txt'
+    val = tuple(stated_names(held)) if held.is_file() else None
+    return replace(run.located(), val=val, parent=str(run.path), lr_ratio=run.config.lr_ratio or (None if known else 1))
 
 # %% ../../nbs/07_runs/02_folder.ipynb #8526cf2d
 @patch
@@ -329,7 +338,7 @@ def lineage(
 )->tuple: # the runs from the first one to `run`, and why no earlier one is known: empty if the first has no parent
     "A run with the runs from whose weights it continues"
     runs,seen = [run],{run.path.resolve()}
-    while parent := runs[0].config.parent:
+    while parent := runs[0].located().parent:
         try: before = Run(parent)
         except (OSError, ValueError) as e: return runs,str(e)
         if before.path.resolve() in seen: return runs,f'{before.path}: descends from itself'

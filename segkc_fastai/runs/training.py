@@ -30,7 +30,7 @@ from ..methods.registry import make_method
 from ..methods.step import UnlabelledBatch
 from ..models.cohort import load_cohort, save_cohort, take_weights
 from ..models.segmenter import count_params, spec_of
-from .config import SENIOR, RunConfig, RunFacts, write_config
+from .config import PLACES, SENIOR, RunConfig, RunFacts, located, write_config
 from .contents import other_files, read_contents, split_contents, write_contents
 from .folder import Run, has_checkpoint, lineage, run_loaders, weights_of
 from .run_card import card, card_facts
@@ -250,7 +250,7 @@ def _learned(run):
 
 def _check_images(run, data, labelled, held):
     "Raise `ValueError` if a run or a parent of it learned from an image held out; warn if a label of the run is lost"
-    same = [o for o in lineage(run)[0] if Path(o.config.data).resolve()==Path(data).resolve()] # else names mean little
+    same = [o for o in lineage(run)[0] if Path(o.located().data).resolve()==Path(data).resolve()] # else names mean little
     for o in same:
         why = f'are among those that {o.path} learned from; hold out the same as that run'
         if seen := sorted(_learned(o) & held): raise ValueError(f'val: {len(seen)} images held out, such as {seen[0]}, {why}')
@@ -309,8 +309,9 @@ def _fit(learn, c, cbs=()):
 def _begin(path, c, facts, dls):
     write_config(path, c, facts)
     dls.split.write(path)
-    write_contents(path, dls)
-    if c.val is not None: write_list(path/'val.txt', dls.source.val, f'held out for validation: {c.val}')
+    write_contents(path, **split_contents(dls))
+    held = f'{len(c.val)} names' if isinstance(c.val, tuple) else c.val
+    if held: write_list(path/'val.txt', dls.source.val, f'held out for validation: {held}')
 
 # %% ../../nbs/07_runs/04_training.ipynb #19478fb5
 @contextmanager
@@ -337,16 +338,14 @@ def _fit_and_write(path, c, learn, facts, begun, resume):
     _end(path, c, learn)
 
 # %% ../../nbs/07_runs/04_training.ipynb #eb4297d4
-_PLACES = ('data','labelled','val','parent') # may be different paths to the same
-
 def _in_common(c, facts):
     "Everything that must be the same in processes that train together"
-    return {k:v for k,v in asdict(c).items() if k not in _PLACES} | {k:getattr(facts, k) for k in _SAME}
+    return {k:v for k,v in asdict(c).items() if k not in PLACES} | {k:getattr(facts, k) for k in _SAME} # paths may differ
 
 def _run(path, c, cbs, how, resume=False):
     c,writes,how = settled(c),not rank_distrib(),how | dict(device=join_launch(how.get('device')))
     begun = Run(path).facts.networks if resume and has_checkpoint(path) else {}
-    learn = _learner(path, c, begun, cbs, how)
+    learn = _learner(path, located(c, path) if resume else c, begun, cbs, how)
     if c.labelled is None: c = replace(c, labelled=default_share(learn.dls.source)) # a resumed run repeats it
     facts = run_facts(learn)
     folder = nullcontext() if not writes else old_run(path, facts, learn.dls) if resume else new_run(path)
@@ -368,7 +367,7 @@ def train_run(
     **loaders         # how data are loaded: further arguments of `SemiDataLoaders.from_folder`
 )->Run: # None in all processes but the first
     "Train a run into a new folder, which is removed if training fails before its first epoch and checkpoint"
-    return _run(Path(out), config, cbs, loaders)
+    return _run(Path(out).expanduser(), config, cbs, loaders)
 
 # %% ../../nbs/07_runs/04_training.ipynb #6ead947d
 def resume_run(
