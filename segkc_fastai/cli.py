@@ -68,7 +68,7 @@ def main(argv=None):
         _check_launch(name)
         COMMANDS[name](given)
     except (ValueError, OSError, MemoryError) as e: sys.exit(f'segkc: {_why(e)}')
-    except KeyboardInterrupt: sys.exit('segkc: interrupted')
+    except KeyboardInterrupt as e: sys.exit('; '.join(['segkc: interrupted', *map(str, e.args)]))
 
 # %% ../nbs/10_cli.ipynb #58c5c5f2
 def _print_files(title, files): print('\n'.join([f'{title}:', *(f'  {o}' for o in files)]))

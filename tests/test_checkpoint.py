@@ -338,3 +338,7 @@ def test_killed(tmp_path):
     "Promised: The same if it is killed. Attacked: Killed and suspended at random moments, also while it writes a checkpoint"
     n = soak(tmp_path, 3, seed=0, net=CNN)
     assert n['kills']==3 and n['runs']
+
+def test_an_interrupted_run_says_how_it_continues(scenes, tmp_path):
+    with pytest.raises(KeyboardInterrupt, match=f"^continue with segkc train --resume '{tmp_path}/my run'$"):
+        train(tmp_path/'my run', scenes, cbs=[Stop(2)], **SMALL, checkpoint=0)

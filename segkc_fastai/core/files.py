@@ -45,14 +45,17 @@ def replacing(
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     tmp = path.with_name(f'.{_shortened(path.name)}.{os.getpid()}.part')
-    tmp.touch()
-    mode = tmp.stat().st_mode # as the umask allows
-    tmp.unlink()
     try:
+        tmp.touch()
+        mode = tmp.stat().st_mode # as the umask allows
+        tmp.unlink()
         yield tmp
         if tmp.is_file() and tmp.stat().st_mode!=mode: tmp.chmod(mode)
         may_write(path)
         os.replace(tmp, path)
+    except OSError as e:
+        if str(e.filename)==str(tmp): e.filename = str(path) # what is temporary is nobody's concern
+        raise
     finally:
         if tmp.is_dir(): shutil.rmtree(tmp)
         else: tmp.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ __all__ = ['new_run', 'reset_peak', 'peak_memory', 'RunHistory', 'CheckedHistory
 # %% ../../nbs/07_runs/04_training.ipynb #28a3444e
 import csv, ctypes, gc, io, math, os, platform, re, shutil, sys, time, warnings
 from contextlib import contextmanager, nullcontext, suppress
+from shlex import quote
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -316,11 +317,12 @@ def _begin(path, c, facts, dls):
 # %% ../../nbs/07_runs/04_training.ipynb #19478fb5
 @contextmanager
 def _noted(path):
-    "Note on the card why the block failed, if an epoch has been written"
+    "Note on the card why the block failed, if an epoch has been written; an interrupt states how to continue"
     try: yield
     except BaseException as e:
         with suppress(OSError):
             if (path/'history.csv').exists(): write_card(path, f'Stopped early: {type(e).__name__} {e}'.strip())
+        if isinstance(e, KeyboardInterrupt) and has_checkpoint(path): e.args = (f'continue with segkc train --resume {quote(str(path))}',)
         raise
 
 # %% ../../nbs/07_runs/04_training.ipynb #aea2decb
