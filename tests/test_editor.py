@@ -1,7 +1,7 @@
 "The mask editor in a real browser: each tool, by the pixels of the PNG on disk"
 import re, statistics
 import numpy as np, pytest
-from lab import canvases, change_theme, faint, pressed
+from lab import canvases, change_theme, faint, pressed, quiet
 from PIL import Image
 
 SETUP = '''
@@ -308,8 +308,8 @@ def test_the_next_image_of_a_queue_is_there(lab):
         page.wait_for_selector('.segkc[data-arrived]', timeout=90000)
         page.click('.box canvas[data-title=mask]', position=dict(x=3, y=3), modifiers=['Shift'])
         page.keyboard.press('2')
-        page.wait_for_timeout(4000)
-        ms,size = pressed(nb, 'ArrowRight', 3, 4000)
+        quiet(nb, 2500)
+        ms,size = pressed(nb, 'ArrowRight', 3, 2500)
         print(f'next image: median {ms:.0f} ms, {size:.0f} bytes')
         page.click('.box canvas[data-title=mask]')
         page.wait_for_function('document.querySelector(".segkc .state").innerText.includes("not saved")')
