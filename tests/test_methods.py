@@ -1,16 +1,17 @@
 "Every method: gradients of its terms, moves of its teachers, the deployed network"
 from types import SimpleNamespace
-import pytest, torch
+import numpy as np, pytest, torch
 from conftest import CNN, SENIOR, Gradients, learner, one_step, vit, train
 from fastai.callback.core import Callback, CancelStepException
 from fastai.callback.fp16 import MixedPrecision
 from segkc_fastai.core.task import IGNORE
 from segkc_fastai.data.views import cutmix
+from segkc_fastai.methods.checked import as_threshold
 from segkc_fastai.methods.gta import gta
 from segkc_fastai.methods.losses import CRITERIA, OHEM, cross_entropy
 from segkc_fastai.methods.mean_teacher import mean_teacher
-from segkc_fastai.methods.mkd import ClassCovariance, augmented, mkd
-from segkc_fastai.methods.step import CutMix, MoveEMA, Term
+from segkc_fastai.methods.mkd import ClassCovariance, augmented, cross_losses, mkd
+from segkc_fastai.methods.step import CutMix, MoveEMA, PseudoLabel, Term
 from segkc_fastai.methods.supervised import Supervised
 from segkc_fastai.methods.registry import METHODS, make_method
 from segkc_fastai.methods.unimatch import unimatch
@@ -289,3 +290,14 @@ def test_hard_examples_are_those_of_the_release_for_any_number_and_size_of_image
 def test_mistakes_are_named(scenes, what, words):
     with pytest.raises(ValueError) as e: what(scenes)
     for w in words: assert w in str(e.value), str(e.value)
+
+def test_a_threshold_is_that_of_the_class_that_was_confident():
+    "Not that of the class which MKD's augmentation makes of it"
+    z,seen = torch.tensor([0.,1.]).view(1,2,1,1),torch.ones(1,1,1, dtype=torch.bool)
+    teachers = dict(senior='senior_teacher', junior='junior_teacher')
+    labels = {k:PseudoLabel(torch.zeros(1,1,1, dtype=torch.long), torch.full((1,1,1), .525), seen) for k in (*teachers, *teachers.values())}
+    def by_teachers(*least):
+        tau = as_threshold('checked:0.9', *teachers.values())
+        tau.use({k:np.array(least) for k in teachers.values()})
+        return float(cross_losses(dict.fromkeys(labels, z), labels, seen, teachers, tau)[0])
+    assert by_teachers(.99, .5)==0<by_teachers(.5, .99)
