@@ -115,20 +115,19 @@ def test_a_run_with_other_settings_is_not_reused(scenes, tmp_path):
     with pytest.raises(ValueError) as e: grid_of(ONE, scenes, tmp_path)
     assert 'lr=0.01, not 0.001' in str(e.value)
 
-def test_runs_on_files_that_have_changed_are_not_reused(scenes, tmp_path):
-    grid_of(ONE, scenes, tmp_path)
-    image = next((scenes/'val'/'images').iterdir())
-    image.write_bytes(image.read_bytes()+b'x')
-    with pytest.raises(ValueError, match=f'a-8-seed0: 1 of 28 images or their masks differ: {image.stem}; restore'): grid_of(ONE, scenes, tmp_path, seeds=(0,1))
-    assert not (tmp_path/'a-8-seed1').exists()
+def changed(folder):
+    "Change the first file of a folder, and return its stem"
+    f = next(folder.iterdir())
+    f.write_bytes(f.read_bytes()+b'x')
+    return f.stem
 
-def test_rows_are_measured_on_the_same_files(scenes, tmp_path):
+@pytest.mark.parametrize('folder, words', [('val/images','a-8-seed0: 1 of 28 images or their masks differ: {}; restore'),
+    ('test/masks','images or their masks differ: {} from those of test that it was measured on')])
+def test_runs_on_files_that_have_changed_are_not_reused(scenes, tmp_path, folder, words):
     grid_of(ONE, scenes, tmp_path)
-    mask = next((scenes/'test'/'masks').iterdir())
-    mask.write_bytes(mask.read_bytes()+b'x')
-    with pytest.raises(ValueError, match=f'images or their masks differ: {mask.stem} from those of test that it was measured on'): grid_of(ONE, scenes, tmp_path, seeds=(0,1))
+    with pytest.raises(ValueError, match=words.format(changed(scenes/folder))): grid_of(ONE, scenes, tmp_path, seeds=(0,1))
     assert not (tmp_path/'a-8-seed1').exists()
-    assert len(grid_of(ONE, scenes, tmp_path, split='val'))==1
+    if folder=='test/masks': assert len(grid_of(ONE, scenes, tmp_path, split='val'))==1
 
 def test_a_failed_run_is_recorded_and_tried_again(scenes, tmp_path, capsys):
     image = next((scenes/'train'/'images').iterdir())

@@ -6,15 +6,15 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/splits.html.md"""
 
 # %% auto #0
 __all__ = ['KNOWN_LISTS', 'labelled_count', 'stated_names', 'read_names', 'list_hash', 'split_family', 'write_list', 'check_list',
-           'Split', 'group_name', 'default_share', 'split_source', 'hold_out', 'divide']
+           'Split', 'group_name', 'grouped', 'default_share', 'split_source', 'hold_out', 'divide']
 
 # %% ../../nbs/02_data/05_splits.ipynb #00be602d
 import hashlib, json, re, unicodedata, warnings
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import groupby
 from pathlib import Path
 import numpy as np
+from fastcore.basics import groupby
 from ..core.console import progress, some_names
 from ..core.files import check_format, write_text
 from ..core.kinds import Whole
@@ -209,11 +209,17 @@ def group_name(
         raise ValueError(f'group={group!r}: does not match {name!r}; {example}')
     return m[1] if m.re.groups else m[0]
 
+def grouped(
+    names,
+    group:str=None # regular expression, or None: each name is a group
+)->dict: # group → its names, in their order
+    "Names by `group_name`"
+    return groupby(names, lambda o: group_name(o, group) if group else o)
+
 # %% ../../nbs/02_data/05_splits.ipynb #a5d5c343
 def _order(names, seed, group):
     "Lists of names, one per group, in the order of the seed"
-    key = (lambda o: group_name(o, group)) if group else lambda o: o
-    units = [list(o) for _,o in groupby(sorted(names, key=lambda o: (key(o), o)), key)]
+    units = [o for _,o in sorted(grouped(sorted(names), group).items())]
     return [units[i] for i in np.random.default_rng(seed).permutation(len(units))]
 
 # %% ../../nbs/02_data/05_splits.ipynb #a1bfc30c
@@ -329,8 +335,7 @@ def divide(
 )->list: # of `folds` lists of names
     "Divide names into folds; raises `ValueError` if there are fewer names, or groups, than folds"
     if folds<2: raise ValueError(f'folds={folds}: must be at least 2, one to train on and one to check')
-    units = {}
-    for o in sorted(names): units.setdefault(group_name(o, group) if group else o, []).append(o)
+    units = grouped(sorted(names), group)
     if len(units)<folds:
         what = 'groups of labelled images' if group else 'labelled images'
         raise ValueError(f'folds={folds}: there are only {len(units)} {what}; pass fewer folds, or label more images')

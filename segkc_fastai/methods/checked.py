@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from ..core.certify import EDGES, NOTHING, certified, class_bounds, kept_and_right, precision_curves, stated_target
 from ..core.task import IGNORE
 from ..core.tensors import plain_tensor
-from ..data.splits import group_name
+from ..data.splits import grouped
 from .step import SemiStep, StepCallback, pseudo_label
 
 # %% ../../nbs/04_methods/02a_checked.ipynb #6dd95446
@@ -40,10 +40,8 @@ def left_out(
     group:str=None # regular expression on names: images with the same match stay together
 )->list: # some of the names, at most half; empty if the smallest group has more
     "The images that are left out of the training"
-    half,units,out = len(names)//2,{},[]
+    half,units,out = len(names)//2,list(grouped(names, group).values()),[]
     enough = min(max(round(SHARE*len(names)), LEAST), half)
-    for o in names: units.setdefault(group_name(o, group) if group else o, []).append(o)
-    units = list(units.values())
     for i in np.random.default_rng(seed).permutation(len(units)):
         if len(out)<enough and len(out)+len(units[i])<=half: out += units[i]
     return out
