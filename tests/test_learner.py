@@ -32,6 +32,7 @@ from segkc_fastai.train.learner import dual_learner
 from segkc_fastai.train.probe import Probe
 from segkc_fastai.train.tracking import TrackClasses
 from segkc_fastai.view.interpretation import SegInterpretation
+from segkc_fastai.view.live import TrainingMonitor
 
 NETS = {k:SMALL[k] for k in ('junior','senior','pretrained')}
 
@@ -251,7 +252,7 @@ def test_out_of_memory_with_loaders_put_together_by_hand(scenes):
 def test_a_validation_is_no_training(scenes, tmp_path):
     "Promised: Validation and prediction change nothing. Attacked: Callbacks that begin and end with a fit"
     ends = []
-    learn = learner(scenes, cbs=[TrackClasses(lambda *o: ends.append('log'), end=lambda: ends.append('end'))])
+    learn = learner(scenes, cbs=[TrackClasses(lambda *o: ends.append('log'), end=lambda: ends.append('end')), monitor := TrainingMonitor()])
     fit(learn)
     rows,ends[:] = learn.training_guards.rows,[]
     with learn.no_bar(), learn.no_logging():
@@ -259,6 +260,7 @@ def test_a_validation_is_no_training(scenes, tmp_path):
         learn.get_preds()
         learn.predict(learn.dls.valid_ds.pairs[0].image)
     assert learn.training_guards.rows is rows and len(rows)==1 and not ends and not learn.fitting
+    assert len(monitor.rows)==1 and monitor.widget.status=='ended after 1 epochs'
 
 def test_searching_for_a_rate_has_one_objective(scenes):
     "That of the start, without stages; and the views of the next epoch are those that it would have had"

@@ -302,7 +302,8 @@ class TrainingMonitor(StepCurves):
     def before_fit(self):
         watches = self.source is not None and f'TrainingMonitor({str(self.source.path)!r}) watches a folder'
         if watches: raise ValueError(f'{watches}; pass cbs=TrainingMonitor() to a learner')
-        self.off = hasattr(self.learn, 'lr_finder') or hasattr(self.learn, 'gather_preds') or rank_distrib()>0
+        fits = not (hasattr(self.learn, 'lr_finder') or hasattr(self.learn, 'gather_preds')) # as far as a plain `Learner` shows
+        self.off = not getattr(self.learn, 'fitting', fits) or rank_distrib()>0
         if self.off: return
         with self._errors_shown():
             self.rows = self.learn.__dict__.setdefault('epoch_rows', []) # the next monitor continues them
