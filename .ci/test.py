@@ -1,7 +1,7 @@
 """Run notebooks and tests. Importing takes longer than most of them, so each file runs in a copy (fork) of one process that has imported everything
 
 The arguments are notebooks and test files; the default is all of them. Tests that measure response times run last and alone."""
-import gc, json, os, pkgutil, sys, tempfile, time, traceback
+import gc, json, os, pkgutil, re, sys, tempfile, time, traceback
 from importlib import import_module
 from pathlib import Path
 sys.dont_write_bytecode = False # otherwise each process that a test starts compiles thousands of files
@@ -14,8 +14,8 @@ from nbdev.config import get_config
 from nbdev.doclinks import nbglob
 from nbdev.test import test_nb
 
-AT_ONCE = os.cpu_count()+1 # one more than the number of cores, to use the time in which a test waits
-LONG = 'browser training_monitor editor checkpoint strangers distributed fuzz export figures methods deploy probe numerics compare'.split() # started first, so that none of them runs alone at the end
+AT_ONCE = os.cpu_count()+2 # more than the number of cores, to use the time in which a test waits
+LONG = 'checkpoint strangers distributed fuzz export figures methods deploy probe numerics compare'.split() # started first, so that none of them runs alone at the end
 SLOWEST = 40
 
 def import_all():
@@ -25,6 +25,8 @@ def import_all():
 
 def notebooks(): return sorted(map(Path, nbglob(root/'nbs')))
 def test_files(): return sorted((root/'tests').glob('test_*.py'))
+
+def in_jupyterlab(path): return path.suffix=='.py' and re.search(r'^def .*\blab\b.*:$', path.read_text(), re.M)
 
 def long_first(path): return next((i for i,k in enumerate(LONG) if k in path.stem), len(LONG))
 
@@ -100,7 +102,10 @@ def main(*args):
     print(f'Everything imported in {time.time()-began:.0f} s', flush=True)
     with tempfile.TemporaryDirectory() as d:
         r = Runner(Path(d))
-        for o in chosen: r.start(name_of(o), *((run_tests, [o], 'not timed') if o.suffix=='.py' else (run_notebook, o)))
+        lab = [o for o in chosen if in_jupyterlab(o)] # one process for all, since JupyterLab and its kernel start slowly
+        if lab: r.start('jupyterlab', run_tests, lab, 'not timed')
+        for o in chosen:
+            if o not in lab: r.start(name_of(o), *((run_tests, [o], 'not timed') if o.suffix=='.py' else (run_notebook, o)))
         r.finish()
         tests = [o for o in chosen if o.suffix=='.py']
         if tests:
