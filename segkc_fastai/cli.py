@@ -362,7 +362,7 @@ def _look(run, images, /, **kw):
 @command('segkc predict runs/first photos --out masks --overlay',
     'deploy.predict:Predictor.load', 'deploy.predict_folder:predict_folder', but='p')
 def _predict(path, folder, /, out, device, tile, **kw):
-    "Predict masks for all images below a folder; run again to resume; exit status 1 if an image could not be read"
+    "Predict masks for all images below a folder; run again to resume; exit status 1 if an image could not be predicted"
     from segkc_fastai.deploy.predict import Predictor, list_images, network_file
     from segkc_fastai.deploy.predict_folder import check_free, predict_folder
     network_file(path)

@@ -315,3 +315,7 @@ def test_camvid():
     assert test.level=='note' and '62 are from sequences that are also in train: 0001TP' in test.what
     assert a.distinct['val']<40 and a.distinct['test']>150
     assert not [o for o in a.duplicates if o['part']=='test']
+
+@pytest.mark.parametrize('kw, words', [(dict(seed=-1), 'seed=-1: must be a whole number'), (dict(size=(40,)), r'size=\(40,\): must be')])
+def test_impossible_arguments_are_named(tmp_path, kw, words):
+    with pytest.raises(ValueError, match=words): audit(tmp_path, **kw)

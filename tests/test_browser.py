@@ -127,6 +127,7 @@ def test_keys(stripes, opened):
     assert np.array_equal(key(' ')['senior'], full['senior'])
     now = key('2')
     assert np.array_equal(now['senior'], full['image']) and np.array_equal(now['junior'], full['junior'])
+    assert page.locator('figure.off').count()==1 and not faint(page, 'figure.off *')
     key('2')
     assert is_colour(key('g')['junior'][85:155,8:], ROAD).all(), 'ground truth instead of the junior'
     key('g')

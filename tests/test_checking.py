@@ -182,6 +182,8 @@ def test_pixels_of_a_region():
     assert region_runs(label, seen, (30,16,42,17), 0, 1).tolist()==[[1,16*48+30,12]]
     assert len(region_runs(label, seen, (0,0,48,32), 1, 2))==0, 'one network is not enough'
     assert region_runs(0*label[:2], [1+0*label[:2]], (0,0,48,2), 0, 1).tolist()==[[1,0,96]]
+    seen = np.uint8([[1]*7+[0]*2, [1]+[0]*8, [1]+[0]*3+[1]*5])
+    assert region_runs(0*seen, [seen], (0,0,7,3), 0, 1).tolist()==[[1,0,7],[1,9,1],[1,18,1]], 'another region reaches into the box'
 
 @pytest.mark.parametrize('box, size, want', [((92,42,108,58),(100,200),[.5/.32,.5,.5]), ((0,0,48,32),(32,48),[1,.5,.5]),
     ((0,0,4,4),(1000,2000),[25,.001,.002])])

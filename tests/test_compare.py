@@ -129,6 +129,25 @@ def test_runs_on_files_that_have_changed_are_not_reused(scenes, tmp_path, folder
     assert not (tmp_path/'a-8-seed1').exists()
     if folder=='test/masks': assert len(grid_of(ONE, scenes, tmp_path, split='val'))==1
 
+def listed(file, names):
+    file.write_text('\n'.join(names))
+    return str(file)
+
+def test_runs_on_images_that_were_others_are_not_reused(scenes, tmp_path):
+    "Promised: The runs of a table saw the same images. Attacked: Other names in the list, then an image more, then as before"
+    names = sorted(o.stem for o in (scenes/'train'/'images').iterdir())
+    again = lambda seeds=(0,): grid_of(ONE, scenes, tmp_path/'c', seeds, listed(tmp_path/'l.txt', names[:4]))
+    def stops():
+        with pytest.raises(ValueError, match='l-seed0: holds a run with other training images than its settings name now; restore'): again((0,1))
+    assert len(again())==len(again())==1
+    names = names[::-1]
+    stops()
+    names = names[::-1]
+    shutil.copy(scenes/'val/images'/(o := next((scenes/'val/images').iterdir())).name, scenes/f'train/images/more{o.suffix}')
+    stops()
+    (scenes/f'train/images/more{o.suffix}').unlink()
+    assert len(again())==1 and len(list((tmp_path/'c').glob('*/config.json')))==1
+
 def test_a_failed_run_is_recorded_and_tried_again(scenes, tmp_path, capsys):
     image = next((scenes/'train'/'images').iterdir())
     whole = image.read_bytes()

@@ -1,5 +1,5 @@
 "The deployed network predicts the same in every format and in bounded memory; reading a folder survives interruptions; no file can run code"
-import os, pickle, shutil, subprocess, sys, time, zlib
+import json, os, pickle, shutil, subprocess, sys, time, zlib
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -219,6 +219,49 @@ def test_a_replaced_image_is_predicted_again(weights, tmp_path, moved):
     assert f.stat().st_size==size and predict_folder(p, folder, folder/'out')==(1, 2, [])
     assert (np.asarray(load_mask(folder/'out'/'masks'/'01.png'))==p.predict(f).mask).all()
     assert predict_folder(p, folder, folder/'out')==(0, 3, []) and predict_folder(p, folder, folder/'out', confidence=True)==(1, 2, [])
+
+def test_masks_of_one_folder_are_not_replaced_by_those_of_another(weights, tmp_path):
+    "Promised: Nothing is overwritten. Attacked: The same names in two folders, one output; folders moved; files of earlier versions"
+    p,days,out = Predictor.load(weights, 'cpu'),[photos(tmp_path/o, 2) for o in ('day1','day2')],tmp_path/'out'
+    assert predict_folder(p, days[0], out)==(2, 0, [])
+    with pytest.raises(ValueError, match='out: holds masks of the images in .*day1, not in .*day2; pass .* set "images" in .*predict.json to "../day2"$'): predict_folder(p, days[1], out)
+    assert predict_folder(p, days[0], out)==(0, 2, [])
+    shutil.move(days[0], tmp_path/'elsewhere')
+    file = out/'predict.json'
+    file.write_text(file.read_text().replace('../day1', '../elsewhere'))
+    assert predict_folder(p, tmp_path/'elsewhere', out)==(0, 2, [])
+    file.write_text(json.dumps({k:v for k,v in json.loads(file.read_text()).items() if k!='images'}))
+    assert predict_folder(p, days[1], out)==(0, 2, []) and json.loads(file.read_text())['images']=='../day2'
+
+def net_for(larger):
+    "A network that fails for images of a height below `larger`, in the form of `OnnxNet`"
+    def net(x):
+        if x.shape[2]<larger: raise RuntimeError('kernel size\ncannot be larger')
+        return x[:,0]//128,x[:,1]
+    return net
+
+def test_an_image_that_the_network_cannot_read_does_not_stop_the_others(tmp_path):
+    (tmp_path/'w').write_bytes(b'')
+    (tmp_path/'in').mkdir()
+    for s in (4,20,30): Image.new('RGB', (9,s)).save(tmp_path/'in'/f'{s}.png')
+    p = Predictor(net_for(8), TASK, path=tmp_path/'w')
+    assert predict_folder(p, tmp_path/'in', tmp_path/'out')==(2, 0, [(tmp_path/'in'/'4.png', 'RuntimeError: kernel size cannot be larger')])
+    def full(x): raise RuntimeError('CUDA out of memory. Tried to allocate')
+    with pytest.raises(MemoryError, match='out of memory in tiles of 1024 pixels; pass a smaller tile'): predict_folder(Predictor(full, TASK, path=tmp_path/'w'), tmp_path/'in', tmp_path/'out2')
+
+def test_no_picture_of_an_earlier_image_is_left(tmp_path):
+    "Promised: Overlay and mask are of the same image. Attacked: An image that changes in a few rows of an uncompressed file, predicted without its overlay"
+    (tmp_path/'w').write_bytes(b'')
+    (tmp_path/'in').mkdir()
+    a = np.random.default_rng(0).integers(128, 255, (256,256,3), dtype=np.uint8)
+    image,overlay = tmp_path/'in'/'a.bmp',tmp_path/'out'/'overlay'/'a.jpg'
+    def predicted(**kw):
+        Image.fromarray(a).save(image)
+        return predict_folder(Predictor(net_for(0), TASK, path=tmp_path/'w'), tmp_path/'in', tmp_path/'out', **kw)
+    assert predicted(overlay=True)==(1, 0, []) and overlay.exists() and predicted()==(0, 1, []) and overlay.exists()
+    a[221:248] = 0
+    assert predicted()==(1, 0, []) and not overlay.exists()
+    assert (np.asarray(load_mask(tmp_path/'out'/'masks'/'a.png'))==a[...,0]//128).all()
 
 def test_images_in_memory_are_checked_like_files(weights, tmp_path):
     "Promised: Arrays and tensors are predicted like the file. Attacked: Values outside 0…1, NaN, 16 bits, rotated photographs"

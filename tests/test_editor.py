@@ -21,6 +21,7 @@ image = np.full((H,W,3), 120, np.uint8)
 OPEN = '''
 number = time.time_ns()
 v = MaskEditor(task, height=240).edit(image, f'masks/a{number}.png', dict(senior=(senior,sure), junior=(junior,sure)), f'a{number}')
+v.on_msg(lambda w, msg, buffers: (time.sleep(.8), w._say('the only image')) if 'key' in msg else None)
 v'''
 SENIOR = np.repeat(np.uint8([2,0,1]), 80)[:,None].repeat(320, 1)
 JUNIOR = np.roll(SENIOR, 20, 0)
@@ -150,6 +151,37 @@ def test_undo_and_redo_a_hundred_strokes(editing):
     assert (e.file.with_name(f'{e.file.name}.bak')).is_file(), 'the first mask is kept'
     assert e.nb.cells==2, 'no key reached the notebook'
 
+CAPS = "k => document.querySelector('.segkc').dispatchEvent(new KeyboardEvent('keydown', {bubbles: true, ...k}))"
+
+def test_one_finger_paints(editing):
+    "A second one does nothing, and neither does Caps Lock"
+    e = editing
+    finger = e.page.context.new_cdp_session(e.page)
+    touch = lambda kind,*points: finger.send('Input.dispatchTouchEvent', dict(type=f'touch{kind}', touchPoints=[dict(x=e.at(*p)[0], y=e.at(*p)[1], id=i) for i,p in enumerate(points)]))
+    e.page.evaluate(CAPS, dict(key='B'))
+    e.key('2')
+    for kind,*points in (('Start',(50,60)), ('Start',(50,60),(250,200)), ('Move',(120,60),(200,150)), ('End',)): touch(kind, *points)
+    e.told('edits: 1')
+    assert np.array_equal(e.saved(), np.where(capsule((50,60), (120,60), 7.5), 1, OPEN_PIXEL))
+    e.page.evaluate(CAPS, dict(key='Z', ctrlKey=True))
+    e.told('edits: 0, undone: 1')
+    e.page.evaluate(CAPS, dict(key='z', ctrlKey=True, shiftKey=True))
+    e.told('edits: 1, undone: 0')
+
+def test_names_and_states_for_screen_readers(editing):
+    page = editing.page
+    role = page.get_by_role('group', name='mask editor').get_by_role
+    pressed = lambda: [o for o in ('road','car','sky','ignored') if role('button', name=o, pressed=True).count()]
+    assert pressed()==['road']
+    editing.key('3')
+    assert pressed()==['sky']
+    editing.key('x')
+    assert pressed()==['ignored'] and page.inner_text('.state [role=status]')=='no mask yet'
+    role('button', name='sky').click(modifiers=['Shift'])
+    assert page.evaluate("[...document.querySelectorAll('.legend button.off')].map(e => `${e.title}, ${e.ariaDescription}`)")==['paint sky; shift and click: show or hide, hidden']
+    role('button', name='sky').click(modifiers=['Shift'])
+    assert not page.locator('.legend button.off').count()
+
 def test_strokes_are_exact_at_any_zoom(editing):
     e = editing
     e.key('2', *'[['*10)
@@ -164,6 +196,25 @@ def test_strokes_are_exact_at_any_zoom(editing):
         assert np.argwhere(m==1).tolist()==[[int(at[2]),int(at[1])]], 'the pixel that the line under the panels names'
         e.key('z')
     e.key('0')
+
+def test_nothing_is_painted_between_two_images(editing):
+    "After an arrow key, until the kernel has answered; a key that is held saves once"
+    e = editing
+    e.key('2', 'ArrowRight')
+    e.stroke((50,60), (120,60))
+    e.key('a')
+    e.told('the only image')
+    e.page.wait_for_timeout(100) # the answer comes after the status
+    e.stroke((50,150), (120,150))
+    assert np.array_equal(e.saved(), np.where(capsule((50,150), (120,150), 7.5), 1, OPEN_PIXEL))
+    Image.fromarray(np.full((240,320), 2, np.uint8)).save(e.file)
+    e.page.keyboard.down('s')
+    e.page.wait_for_selector('.box canvas[data-title="on disk"]')
+    for _ in range(3): e.page.keyboard.down('s')
+    e.page.keyboard.up('s')
+    e.page.wait_for_timeout(200)
+    assert (np.array(Image.open(e.file))==2).all()
+    assert (e.saved()==1).any()
 
 def test_two_pages_edit_one_mask(editing, lab):
     e = editing

@@ -177,8 +177,23 @@ def test_map_in_the_browser(points):
     page.mouse.move(box['x']+box['width']*.3, box['y']+box['height']*.3)
     page.mouse.move(box['x']+box['width']/2-.2*box['height'], box['y']+box['height']*.28)
     page.wait_for_selector('.segkc-map .tip img')
-    says(page, '.segkc-map .tip', 'image ', 'class: ')
+    says(page, '.segkc-map .tip', 'image ', 'class: ', re.compile(r'error: \d+ %'))
+    tip = page.locator('.segkc-map .tip').bounding_box()
+    page.mouse.wheel(0, -400)
+    page.wait_for_function("x => document.querySelector('.segkc-map .tip').getBoundingClientRect().x!==x", arg=tip['x'])
+    page.focus('.segkc-map')
+    page.keyboard.press('0')
+    finger = page.context.new_cdp_session(page)
+    for kind,x,y in (('Start',.1,.1), ('Move',.9,.1), ('Move',.9,.9), ('Move',.1,.9)):
+        at = dict(x=box['x']+x*box['width'], y=box['y']+y*box['height'], id=1)
+        finger.send('Input.dispatchTouchEvent', dict(type=f'touch{kind}', touchPoints=[at]))
+    finger.send('Input.dispatchTouchEvent', dict(type='touchCancel', touchPoints=[]))
+    page.mouse.move(box['x']+box['width']*.5, box['y']+box['height']*.5)
+    page.mouse.move(box['x']+box['width']*.6, box['y']+box['height']*.5)
+    assert page.evaluate("document.querySelector('canvas.over').getContext('2d').getImageData(0, 0, 2000, 600).data.every(v => v === 0)"), 'no lasso is left'
+    says(page, '.segkc-map .count', re.compile('^2500 of 10000'))
     cells = nb.cells
+    assert page.get_by_role('group', name='map of images: made up').count()==1
     page.focus('.segkc-map')
     page.keyboard.press('Escape')
     says(page, '.segkc-map .count', re.compile('^0 of'))

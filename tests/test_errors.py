@@ -1,5 +1,6 @@
 "Wrong labels: regions of arrays, folds, decisions, and a label that was changed, found by small networks"
 import json, shutil
+from concurrent.futures import ThreadPoolExecutor
 import numpy as np, pandas as pd, pytest
 from PIL import Image
 from segkc_fastai.cli import main
@@ -7,7 +8,8 @@ from segkc_fastai.core.task import IGNORE, Task
 from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.data.sources import Pair
 from segkc_fastai.data.splits import read_names
-from segkc_fastai.label.errors import COLUMNS, decide, divide, image_errors, kind_of_error, label_errors, suspicion, suspicious_regions, undecided
+from segkc_fastai.label.errors import (COLUMNS, decide, divide, image_errors, kind_of_error, label_errors, read_decisions,
+    suspicion, suspicious_regions, undecided)
 from segkc_fastai.runs.config import RunConfig
 from segkc_fastai.runs.folder import Run
 
@@ -76,6 +78,11 @@ def test_rows_name_classes_and_files(tmp_path):
     Image.fromarray(0*box()).save(tmp_path/'a.png')
     r, = image_errors([sure(box())]*2, Pair(tmp_path/'x'/'a.jpg', tmp_path/'a.png'), Task(['road','car','tree']))
     assert (r['name'], r['label'], r['other'], r['kind'])==('a','road','car','missing object') and set(r)==set(COLUMNS)
+
+def test_a_mask_of_another_size_than_its_image(tmp_path):
+    Image.fromarray(0*box(8, 6)).save(tmp_path/'a.png')
+    with pytest.raises(ValueError, match='a.png: 6×8 pixels, but its image has 48×32; create it again'):
+        image_errors([sure(box())]*2, Pair(tmp_path/'a.jpg', tmp_path/'a.png'), Task(['road','car','tree']))
 
 # ---- folds
 
@@ -164,6 +171,11 @@ def test_a_corrupted_mask_is_found_and_its_decision_remembered(checked, monkeypa
     assert len(certain(d, config, monkeypatch, masks))==len(df)
     file.write_bytes(before)
     (d/'out'/'decisions.json').unlink()
+
+def test_verdicts_of_two_notebooks(tmp_path):
+    def judge(k): decide(tmp_path, dict(name='a', kind='wrong class', box=(0,0,1,1), key=str(k)), 'keep')
+    with ThreadPoolExecutor(4) as pool: list(pool.map(judge, range(60)))
+    assert len(read_decisions(tmp_path))==60
 
 def test_a_damaged_file_of_decisions(tmp_path):
     (tmp_path/'decisions.json').write_text('{"decisions": 3}')

@@ -207,6 +207,16 @@ def test_all_members_and_other_readings(run):
     assert ms.mode=='sliding 64×96, scales 0.75 1, flip' and (run.path/'eval-test-junior-sliding-x0.75-x1-flip.csv').is_file()
     assert result(run).mode=='whole'
 
+def test_other_folders_have_reports_of_their_own(run):
+    "Promised: No report replaces another. Attacked: Folders of one name, and one called like an option"
+    data = [run.path.parent/o for o in ('day/street','night/street','flip')]
+    for o in data: shutil.copytree(run.path.parent/'scenes', o)
+    kinds = [*(dict(data=str(o)) for o in data), dict(flip=True), {}]
+    reports = [evaluate_run(run, 'val', **o) for o in kinds]
+    found = [json.loads(f.read_text(encoding='utf-8')) for f in run.path.glob('eval-val-junior*.json')]
+    assert sorted(o['what'] for o in found)==sorted(o.what for o in reports) and [o['mode'] for o in found].count('whole, flip')==1
+    assert [o.what for o in reports[:3]]==[f'junior of {run.path} on val of {o}' for o in data]
+
 def test_reports_of_earlier_versions_load(run):
     old = dict(what='junior of r on val', images=2, miou=50., accuracy=60., iou={'a':50.,'b':None})
     (run.path/'eval-val-junior.json').write_text(json.dumps(old))

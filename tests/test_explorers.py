@@ -3,6 +3,7 @@
 The pages at the end are those of a browser.
 """
 import shutil
+from pathlib import Path
 import numpy as np, pytest, torch
 from conftest import CNN, SENIOR, SMALL, train
 from fastai.data.all import DataBlock, Normalize, RandomSplitter, get_image_files
@@ -11,10 +12,12 @@ from fastai.losses import CrossEntropyLossFlat
 from fastai.vision.all import ImageBlock, MaskBlock
 from lab import canvases, says, settle
 from PIL import Image
-from segkc_fastai.core.task import Task, load_task
+from segkc_fastai.core.certify import EDGES, NOTHING
+from segkc_fastai.core.task import IGNORE, Task, load_task
 from segkc_fastai.data.labels import read_mask
 from segkc_fastai.data.loaders import SemiDataLoaders
 from segkc_fastai.data.sources import Pair
+from segkc_fastai.methods.checked import Checked
 from segkc_fastai.methods.registry import make_method
 from segkc_fastai.runs.folder import Run
 from segkc_fastai.train.learner import dual_learner
@@ -22,8 +25,10 @@ from segkc_fastai.view.comparing import CompareExplorer
 from segkc_fastai.view.disagreement import DisagreementExplorer
 from segkc_fastai.view.exploring import explore
 from segkc_fastai.view.linking import link
+from segkc_fastai.view.precision_figures import probe_counts
 from segkc_fastai.view.pseudo import PseudoLabelExplorer
 from segkc_fastai.view.readings import FolderReadings, Readings
+from segkc_fastai.view.viewer import byte_threshold
 
 ONE = SMALL | dict(senior=None, epochs=1)
 
@@ -89,10 +94,13 @@ def test_precision_by_class(own):
     df = run.certificates()
     assert 0<df.certified.sum()<8 and df.images.max()<=4
     assert e.nav.note.startswith(f'teacher teaches junior: labels of {df.certified.sum()} of 8 classes, each from its own confidence on')
-    assert e.viewer.threshold==np.float32(df.threshold[df.certified].min())
+    assert e.viewer.threshold==df.threshold[df.certified].min()
     label,conf = e.probe.maps(-1, 'teacher', 0)
-    least = np.where(df.certified, df.threshold, 2)
-    assert np.array_equal(e.viewer.panels['taught'].confidence>0, conf>=255*least[label])
+    rule = next(o for o in e.method.cbs if isinstance(o, Checked))
+    for o in (NOTHING,.3):
+        rule.otherwise,first = o,np.array([byte_threshold(t) for t in df.threshold.where(df.certified, o)])
+        e.show()
+        assert np.array_equal(e.viewer.panels['taught'].label, np.where(conf>=first[label], label, IGNORE)) and e.viewer.panels['taught'].confidence is None
     e.toggle_precision()
     assert 'labelled images that were left out of training' in e.under.value and e.under.value.count('<li>')==8 and 'precision at least 15 % in 19 of 20, from ' in e.under.value
     e.nav.network = 'junior'
@@ -128,9 +136,10 @@ def test_a_note_about_an_image_ends_with_it(own):
     assert e.nav.note==line
     e.go(0)
     click('views')
-    assert e.nav.pressed==['views'] and e.seen
+    assert e.nav.pressed==['views'] and (seen := e.seen)
     e.go(3)
-    assert (e.seen,e.nav.pressed,e.nav.error)==(None,[],'') and e.nav.note.startswith(f'views closed: {e.probe.names[3]}: not among the unlabelled images')
+    e.viewer.opacity = .1
+    assert seen.opacity!=.1 and (e.seen,e.nav.pressed,e.nav.error)==(None,[],'') and e.nav.note.startswith(f'views closed: {e.probe.names[3]}: not among the unlabelled images')
     e.go(1)
     assert e.nav.note==line
 
@@ -140,6 +149,8 @@ def test_a_cell_lists_its_images(own):
     assert (n.sum((1,2))==e.parts().pixels).all() and e.crossed() is n
     i,j = np.unravel_index(np.where(np.eye(8), 0, n.sum(0)).argmax(), (8,8))
     e.toggle_matrix()
+    e.viewer.safe = True
+    assert e.matrix.safe
     e.matrix.cell = ['senior','junior',int(i),int(j)]
     there = n[:,i,j]/n.sum((1,2))
     assert e.nav.error=='' and e.nav.order[0]==there.argmax()==e.image and e.viewer.cell[2:]==[i,j] and e.BY_CELL not in e.nav.why_not
@@ -186,6 +197,55 @@ def test_a_learner_after_a_plain_fit(scenes):
         fit()
         e.refresh()
         assert e.nav.records==['epoch 1, step 4','epoch 2, step 8'] and e.record==(1,8) and e.viewer.name.endswith('epoch 2, step 8')
+
+class Made(Readings):
+    "Images of 64 pixels, image i with 16·(i+1) sure ones; what the network says, and the records, may change"
+    def __init__(self):
+        super().__init__([f'image {i}' for i in range(4)], Task(['a','b','c']), ['network'], [True]*4)
+        self.records,self.says = [(0,4),(1,8),(2,12)],0
+    def pixels(self, i): return np.full((8,8,3), 30*i, np.uint8)
+    def mask(self, i): return np.where(np.arange(64)<i, 1, 0).astype(np.uint8).reshape(8, 8)
+    def labels(self, network, i): return np.full((8,8), self.says, np.uint8),np.where(np.arange(64)<16*(i+1), 255, 128).astype(np.uint8).reshape(8, 8)
+
+def test_what_is_read_again_is_shown():
+    "New labels of the same record, in pictures and in numbers; a record that is gone"
+    e = PseudoLabelExplorer(Made())
+    e.nav.sort = 'most errors'
+    e.go(record=2)
+    assert e.image==3 and e.kept()[0].tolist()==[64]*3
+    e.probe.says = 1
+    e.refresh()
+    assert (e.viewer.panels['network'].label==1).all() and e.kept()[0,2]==0 and e.nav.order==[0,1,2,3] and e.image==3
+    e.go(record=1)
+    del e.probe.records[1:]
+    e._clicked(None, {'do':'look again'}, [])
+    assert (e.nav.error,e.nav.record,e.nav.records)==('',0,['epoch 1, step 4']) and e.viewer.name=='image 3 · epoch 1, step 4'
+
+def test_a_thumbnail_names_its_image():
+    "A click that was made before the page knew of another order"
+    e = PseudoLabelExplorer(Made())
+    e.nav.set_state(dict(sort='most errors'))
+    e._clicked(None, dict(go=1), [])
+    assert e.nav.order==[3,2,1,0] and e.viewer.name.startswith('image 1')
+
+def test_least_kept_follows_the_slider():
+    e = PseudoLabelExplorer(Made())
+    e.nav.sort = 'least kept'
+    assert e.nav.values==['100.0 %']*4
+    e.go(2)
+    e.viewer.threshold = .9
+    assert e.nav.values==['25.0 %','50.0 %','75.0 %','100.0 %'] and e.image==2
+    d = DisagreementExplorer(Path(__file__).parent/'runs_of_0_1'/'finished', threshold=.3)
+    d.nav.sort = 'least kept'
+    assert d.scores('kept').tolist()==[(d.probe.maps(1, 'junior', i)[1]>=byte_threshold(.3)).mean() for i in range(2)]
+
+def test_one_rule_for_bytes_of_confidence():
+    "The slider, the panel of taught labels and the figures keep the same pixels"
+    class Edges(Made):
+        def labels(self, network, i): return np.zeros((4,4), np.uint8),np.uint8([byte_threshold(o) for o in EDGES]).reshape(4, 4)
+        def mask(self, i): return np.zeros((4,4), np.uint8)
+        def pixels(self, i): return np.zeros((4,4,3), np.uint8)
+    assert (probe_counts(Edges(), 0, 'network')[0,0,:,1]==1).all()
 
 class Dots(torch.nn.Module):
     def __init__(self, k):
@@ -262,9 +322,11 @@ def test_in_a_browser(lab, own):
         choice.locator('select').nth(1).press('b')
         page.wait_for_timeout(100)
         assert nb.cells==cells, 'no key reaches the notebook'
-        page.locator(f'{nb.cell(1)} .segkc-whole canvas').click(position=dict(x=78+30, y=78+10)) # second column, first row
+        page.locator(f'{nb.cell(1)} .segkc-whole').get_by_role('img', name='classes of alone crossed with those of teacher').click(position=dict(x=78+30, y=78+10)) # second column, first row
         page.wait_for_function(f"document.querySelector('{nb.cell(1)} .segkc-nav select.sort').value==='most of the cell'")
         says(page, f'{nb.cell(1)} .segkc-nav .note', 'alone ', ' × teacher ', ' of 6 images')
+        thumb = page.locator(f'{nb.cell(1)} .thumb').first
+        assert thumb.get_attribute('aria-label').startswith(thumb.get_attribute('title')+', ')
         button,figure = page.locator(f'{nb.cell(2)} .segkc-nav').get_by_role('button', name='precision by class'),page.locator(f'{nb.cell(2)} .widget-html svg')
         assert [*canvases(page, f'{nb.cell(2)} .segkc[data-arrived]')][-1]=='taught' and not figure.count()
         button.click()

@@ -14,7 +14,8 @@ from segkc_fastai.runs.evaluating import evaluate_run
 from segkc_fastai.runs.folder import Run
 from segkc_fastai.view.charts import arm_bars, class_bars, confusion_map, reliability_diagram, size_scatter
 from segkc_fastai.view.curves import curves
-from segkc_fastai.view.figures import COLUMN, FORMATS, PAGE, error_grid, prediction_grid, save_figure
+from segkc_fastai.view.disagreement import draw_agreement
+from segkc_fastai.view.figures import COLUMN, FORMATS, PAGE, error_grid, figure_svg, prediction_grid, save_figure
 from segkc_fastai.view.overlay import cross_counts
 from segkc_fastai.view.pseudo_figures import class_flow, disagreement_grid, pseudo_curves
 from segkc_fastai.view.qualitative import difference_boxes, qualitative_grid
@@ -87,6 +88,14 @@ def test_any_number_of_epochs(n, tmp_path):
         ticks = [t.get_text() for ax in fig.axes if ax.axison for t in ax.get_xticklabels() if t.get_text()]
         assert ticks and all(re.fullmatch(r'−?\d+', t) for t in ticks), ticks
         assert pixels(save_figure(fig, tmp_path/f'{i}.png')).std()>5
+
+def test_names_are_not_markup(monkeypatch):
+    "A name may begin with an underscore, and dollars are no formula"
+    names = ['_background_','$_$']
+    monkeypatch.setitem(globals(), 'task_of', lambda k: Task(names))
+    agreement = draw_agreement(pd.DataFrame([[.5,.6]], pd.MultiIndex.from_tuples([(0,4)]), names), task_of(2).palette)
+    assert [o.get_text() for o in agreement.legends[0].get_texts()]==names
+    for fig in [agreement, pseudo_curves(pseudo(1)), *(fig for _,fig in drawn(2))]: assert figure_svg(fig)
 
 def test_only_ignored_pixels():
     none = [np.full(s, IGNORE, np.uint8) for s in SIZES]

@@ -1,9 +1,9 @@
 "Forecasts: mistakes before anything is trained, the command and its files, and statistics on invented counts"
-import json, os, shutil
+import json, math, os, shutil
 import pytest, torch
 from segkc_fastai.cli import main
 from segkc_fastai.core.files import read_json, write_json
-from segkc_fastai.runs.forecast import LEVEL, resampled
+from segkc_fastai.runs.forecast import INTERVAL_LEVEL, Forecast, resampled
 
 NETS = '--junior test_efficientnet+fpn:32 --senior test_resnet+fpn:32 --random --size 64,96 --bs 4 --probe 2'
 
@@ -55,6 +55,11 @@ def test_a_list_is_halved(scenes, tmp_path):
     half = (tmp_path/'out'/'1-steps'/'supervised-3-names-seed0'/'labelled.txt').read_text().splitlines()[1:]
     assert half==names[::2]
 
+@pytest.mark.filterwarnings('ignore:group')
+def test_whole_groups_may_leave_no_half(scenes, tmp_path):
+    with pytest.raises(SystemExit, match='whole groups of [0-9]+ labelled images are those of [0-9]+; label more groups'):
+        forecast(scenes, tmp_path/'out', f'--labelled 8 --group ^.{{10}} --method mean_teacher --seeds 0 --steps 1 {NETS}')
+
 def test_too_few_minutes_say_how_many_are_needed(scenes, tmp_path):
     with pytest.raises(SystemExit, match='a forecast needs 600; pass minutes='):
         forecast(scenes, tmp_path/'out', f'--labelled 4 --method mean_teacher --seeds 0 --minutes .001 {NETS}')
@@ -69,7 +74,7 @@ def invented(images, better, seed):
 
 def interval(counts):
     draws = resampled(counts)[...,-1]
-    return (draws[:,1]-draws[:,0]).quantile(torch.tensor([.5-LEVEL/2,.5+LEVEL/2]).double())
+    return (draws[:,1]-draws[:,0]).quantile(torch.tensor([.5-INTERVAL_LEVEL/2,.5+INTERVAL_LEVEL/2]).double())
 
 def test_pairs_find_a_difference_that_single_intervals_hide():
     counts = invented(40, 25., 0)
@@ -78,7 +83,24 @@ def test_pairs_find_a_difference_that_single_intervals_hide():
     assert 0<low<high and high-low<alone.min()
 
 def test_intervals_hold_what_they_promise():
-    "The difference over very many images lies inside in about LEVEL of the samples"
+    "The difference over very many images lies inside in about INTERVAL_LEVEL of the samples"
     at = resampled(invented(20000, 15., 1), 0)[0,:,-1]
     inside = [bool(low<=at[1]-at[0]<=high) for low,high in (interval(invented(50, 15., s)) for s in range(100))]
     assert .78<=sum(inside)/100<=.98
+
+def test_a_class_that_the_ground_truth_lacks_is_left_out_of_every_arm():
+    "Promised: A gain compares the same classes. Attacked: Five wrong pixels of a class that no mask shows, or only one of four"
+    c = torch.zeros(2, 1, 4, 3, 2).double()
+    c[...,0] = 10
+    c[0,0,0,1,1] = 5
+    assert (resampled(c, 0)[...,-1]==100).all() and (resampled(c)[...,-1]==100).all()
+    c[:,:,3,:,1] = 2
+    draws = resampled(c)
+    assert torch.equal(draws[...,1].isnan()[:,0], draws[...,1].isnan()[:,1]) and (draws[draws[...,1].isnan()][:,-1]==100).all()
+
+@pytest.mark.parametrize('labelled, worth', [([4,8], 8), ([2,5], 7.5), ([3,5], 5*(5/3-1))])
+def test_a_doubling_is_twice_the_labels(labelled, worth):
+    "Promised: The method is worth as many labels as bring as much. Attacked: Half of five labels; the method brings as much as all labels over half"
+    f = Forecast('d', 'segkc', labelled, 95, 10, [0], 600, {}, [[2.,0,4], [3.,1,5]], [3,0,6], dict(supervised=[3.,1,5], segkc=[4.,1,5]), None, [], [], '', '')
+    per = 3/math.log2(labelled[1]/labelled[0])
+    assert f.worth==pytest.approx(worth) and f'Twice the labels: {per:+.1f} for' in f.markdown()

@@ -1,11 +1,12 @@
 "Exports as tools write them, and folders as people have them, made from a known drawing: imported as drawn, pixel by pixel"
-import base64, errno, json, os, shutil, subprocess, sys, unicodedata, zipfile
+import base64, errno, json, math, os, shutil, subprocess, sys, unicodedata, zipfile
 import numpy as np, pytest, tifffile
 from PIL import Image, ImageDraw, ImageFilter
 from pycocotools import mask as coco
 from segkc_fastai.core.files import write_json
 from segkc_fastai.core.task import Task, load_task
 from segkc_fastai.data.audit import audit
+from segkc_fastai.data.bands import read_picture
 from segkc_fastai.data.benchmarks import load_source
 from segkc_fastai.data.importing import import_data, recognised_format
 from segkc_fastai.data.labels import read_image, read_mask
@@ -434,6 +435,62 @@ def test_annotations_in_another_form_raise_nothing_else(tmp_path, writer):
         try: import_data(d, tmp_path/f'out{i}')
         except (ValueError,OSError) as e: assert str(tmp_path) in str(e), e
 
+def coco_one(d, size=(20,20), category=1, name='cat', file='c', seg=[[0,0,10,0,10,10]], **more):
+    d.mkdir(exist_ok=True)
+    Image.new('RGB', (20,20)).save(d/'a.png')
+    o = dict(id=1, image_id=1, category_id=category, segmentation=seg) | more
+    text(d/f'{file}.json', dict(images=[dict(id=1, file_name='a.png', height=size[0], width=size[1])], categories=[dict(id=1, name=name)], annotations=[o]))
+
+def labelme_one(d, points=((0,0),(5,0),(5,5)), label='cat', kind='polygon', size=(20,20), **more):
+    d.mkdir()
+    Image.new('RGB', (20,20)).save(d/'a.png')
+    text(d/'a.json', dict(imagePath='a.png', imageWidth=size[0], imageHeight=size[1], shapes=[dict(label=label, points=points, shape_type=kind) | more]))
+
+NAN,FAR = ((math.nan,0),(5,0),(5,5)),((1e300,0),(5,0),(5,5))
+
+@pytest.mark.parametrize('write, kw, words', [
+    (coco_one, dict(category=7), 'category 7 is not among its categories'),
+    (coco_one, dict(size=('20',20)), "an image of 20 × '20' pixels; must be whole numbers"),
+    (coco_one, dict(size=(-20,20)), 'an image of 20 × -20 pixels'),
+    (coco_one, dict(size=(10**6,10**6)), r'an image of 1000000 × 1000000 pixels; must be whole numbers above 0, of at most 268,435,456 pixels in all'),
+    (coco_one, dict(seg=[[math.nan,0,10,0,10,10]]), 'cannot draw .a point at'),
+    (coco_one, dict(seg=dict(size=[10**6,10**6], counts=[10**12])), 'run lengths of .1000000, 1000000. pixels in an image of .20, 20.'),
+    (labelme_one, dict(points=NAN), 'a point at .nan, 0.; must be two numbers'),
+    (labelme_one, dict(points=FAR), 'a point at .1e.300, 0.; must be two numbers'),
+    (labelme_one, dict(points=((1,1),), kind='circle'), 'a circle of 1 point.s.; must have 2'),
+    (labelme_one, dict(points=(), kind='rectangle'), 'a rectangle of 0 point.s.; must have 2'),
+    (labelme_one, dict(kind='mask', mask='!!!'), 'a shape of kind mask whose bitmap cannot be read'),
+    (labelme_one, dict(size=(10**7,10**7)), 'an image of 10000000 × 10000000 pixels'),
+    (labelme_one, dict(size=(-5,20)), 'an image of -5 × 20 pixels'),
+    (labelme_one, dict(label=' '), 'an empty label; name the class'),
+])
+def test_faults_of_annotations_are_named(tmp_path, write, kw, words):
+    write(tmp_path/'src', **kw)
+    with pytest.raises(ValueError, match=f'{"c" if write is coco_one else "a"}.json: .*{words}'): import_data(tmp_path/'src', tmp_path/'out')
+
+def test_blanks_around_a_label_do_not_matter(tmp_path):
+    labelme_one(tmp_path/'src', label=' cat ')
+    assert import_data(tmp_path/'src', tmp_path/'out').task.classes==('background','cat')
+
+def test_an_image_that_is_annotated_twice_is_left_out(tmp_path):
+    "Promised: No object becomes background unseen. Attacked: A COCO file per class; then one of them annotates nothing"
+    for k in ('cat','dog'): coco_one(tmp_path/'src', name=k, file=k)
+    with pytest.raises(ValueError, match='a.png: annotated 2 times, in several files or tasks; join them, or keep one'): import_data(tmp_path/'src', tmp_path/'out')
+    Image.new('RGB', (20,20)).save(tmp_path/'src'/'b.png')
+    coco = json.loads((tmp_path/'src'/'dog.json').read_text())
+    text(tmp_path/'src'/'dog.json', coco | dict(images=[*coco['images'], dict(id=2, file_name='b.png', height=20, width=20)], annotations=[o | dict(image_id=2) for o in coco['annotations']]))
+    r = import_data(tmp_path/'src', tmp_path/'out')
+    assert r.parts['train']==2 and not r.left and r.task.classes==('background','cat','dog')
+
+def test_rectangles_of_label_studio_have_the_size_that_is_stated(tmp_path):
+    photo(tmp_path/'src'/'a.png')
+    box = dict(type='rectanglelabels', original_width=100, original_height=50, value=dict(x=10, y=10, width=20, height=20, rectanglelabels=['cat']))
+    Image.new('RGB', (100,50)).save(tmp_path/'src'/'a.png')
+    text(tmp_path/'src'/'p.json', [dict(id=1, data=dict(image='a.png'), annotations=[dict(result=[box])])])
+    import_data(tmp_path/'src', tmp_path/'out')
+    ys,xs = np.nonzero(np.asarray(Image.open(tmp_path/'out'/'train'/'masks'/'a.png')))
+    assert (ys.min(), ys.max(), xs.min(), xs.max(), len(ys))==(5, 14, 10, 29, 200)
+
 def test_the_new_folder_must_be_new_and_elsewhere(tmp_path):
     capitals(tmp_path/'src')
     with pytest.raises(ValueError, match='pass a folder outside it'): import_data(tmp_path/'src', tmp_path/'src'/'out')
@@ -462,6 +519,29 @@ def test_exported_labels_come_back(tmp_path, to, name):
     assert r.task.classes==('background','car','road') and len(src.train)==3 and not r.left
     for p in src.train: assert np.array_equal(read_mask(p.mask, src.task), drawing(int(p.name[2]))), p.name
 
+def test_cvat_keeps_classes_and_ignored_pixels_apart(tmp_path):
+    "Promised: Exported masks come back. Attacked: A palette that repeats a colour, and the one of ignored pixels"
+    photos,masks = tmp_path/'photos',tmp_path/'masks'
+    for i in range(3):
+        photo(photos/f'im{i}.jpg', i)
+        save(masks/f'im{i}.png', a := np.where(drawing(i)==2, 255, drawing(i)+2*(drawing(i)==0)*(np.arange(96)<5)).astype(np.uint8))
+    write_json(masks/'task.json', Task(['background','cell','dish'], [(0,0,0), (255,255,255), (255,255,255)]).to_dict())
+    export_labels(masks, photos, tmp_path/'labels.zip', 'cvat')
+    with zipfile.ZipFile(tmp_path/'labels.zip') as z: z.extractall(photos)
+    import_data(photos, tmp_path/'out')
+    src = load_source(tmp_path/'out')
+    assert src.task.classes==('background','cell','dish') and set(np.unique(a))=={0,1,2,255}
+    assert all(np.array_equal(read_mask(p.mask, src.task), np.asarray(Image.open(masks/f'{p.name}.png'))) for p in src.train)
+
+@pytest.mark.parametrize('to', ['coco','cvat'])
+def test_photos_that_would_share_a_mask_are_refused(tmp_path, to):
+    for end in ('jpg','png'): photo(tmp_path/'photos'/f'im0.{end}')
+    save(tmp_path/'masks'/'im0.png', drawing(0))
+    write_json(tmp_path/'masks'/'task.json', Task(['background','car','road']).to_dict())
+    out = tmp_path/dict(coco='a.json', cvat='a.zip')[to]
+    with pytest.raises(ValueError, match='im0.jpg: another image differs only in its ending, so both would share .*im0.png; move'): export_labels(tmp_path/'masks', tmp_path/'photos', out, to)
+    assert not out.exists()
+
 def bands(d, kind, end):
     "Pictures of a satellite: blue, green, red and infrared, or one band, of 11 bits"
     for i in range(3):
@@ -489,6 +569,20 @@ def test_many_bands_and_bits(tmp_path, kind, end):
         assert np.array_equal(a[...,0], ((want*900+3)*255/1803).round()) and np.array_equal(read_mask(p.mask, src.task), want)
         raw = next(f for f in (d/'images').iterdir() if f.stem==p.name)
         assert np.array_equal(np.asarray(as_image(raw, src.task)), a)
+
+@pytest.mark.parametrize('end, more', [('png', {}), ('tif', dict(extrasamples=['unassalpha'])), ('tif', dict(extrasamples=['unspecified']))])
+def test_a_fourth_band_of_8_bits_is_no_transparency(tmp_path, end, more):
+    "Promised: Stated bands are read. Attacked: A fourth channel that the file calls transparency, or nothing"
+    a,d = np.full((80,96,4), (10,20,30,40), np.uint8),tmp_path/'src'
+    (d/'images').mkdir(parents=True)
+    for i in range(3):
+        f = d/'images'/f'im{i}.{end}'
+        Image.fromarray(a).save(f) if end=='png' else tifffile.imwrite(f, a, photometric='rgb', **more)
+        save(d/'masks'/f'im{i}.png', drawing(i))
+    for bands,want in (((3,2,1), [40,30,20]), ((0,1,2), [10,20,30])):
+        import_data(d, out := tmp_path/f'out{bands[0]}', bands=bands)
+        src = load_source(out)
+        assert len(src.train)==3 and all(np.asarray(read_picture(p.image, src.task))[0,0].tolist()==want for p in src.train)
 
 def test_bits_that_no_reader_keeps_are_refused(tmp_path):
     for k in ('images','masks'): (tmp_path/'src'/k).mkdir(parents=True)

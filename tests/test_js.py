@@ -49,6 +49,8 @@ def test_lines(file):
         assert line==line.rstrip() and '\t' not in line, f'{file.name}:{i}: white space'
         if file.suffix!='.css': assert ';' not in re.sub(r'for \(.*?;.*?;.*?\)', '', code(line)), f'{file.name}:{i}: more than one statement'
 
+def test_widgets_have_a_role_and_a_name(): assert [f.name for f in FILES if 'el(host,' in read(f.name)]==['dom.js'], 'call widgetRoot'
+
 def test_units():
     "The pure functions"
     run('--test', *(o for o in TESTS if o.name.endswith('.test.mjs')))

@@ -6,7 +6,7 @@ from segkc_fastai.cli import main
 from segkc_fastai.core.files import read_json, write_json
 from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.data.splits import read_names
-from segkc_fastai.label.suggest import Doubt, doubt_maps, image_features, image_scores, region_boxes, suggest
+from segkc_fastai.label.suggest import Doubt, doubt_maps, image_features, region_boxes, score_rows, suggest
 from segkc_fastai.runs.config import RunConfig
 from segkc_fastai.runs.training import train_run
 from segkc_fastai.view.suggestions import suggestion_figure
@@ -20,6 +20,7 @@ def runs(tmp_path_factory):
     each = dict(pair=pair, teacher=dict(method='mean_teacher', method_args=dict(warmup=0, ramp=0, cap=.9)), one=dict(method='supervised'))
     return {k:train_run(d/k, RunConfig(str(d/'data'), **small | kw)) for k,kw in each.items()}
 
+def scores(run, pairs, regions=False, **kwargs): return pd.DataFrame(score_rows(doubt_maps(run, pairs, **kwargs), run.task, regions))
 def unlabelled(run): return {o.strip() for o in (run.path/'unlabelled.txt').read_text().splitlines() if o[:1]!='#'}
 
 @pytest.mark.parametrize('name', ['pair','teacher','one'])
@@ -33,13 +34,13 @@ def test_without_coverage_the_highest_scores_come_first(runs):
     run = runs['pair']
     df = suggest(run, 4, rarity=False, coverage=False)
     pairs = [p for p in run.source().train if p.name in unlabelled(run)]
-    all_of_them = image_scores(run, pairs).sort_values('score', ascending=False, kind='stable')
+    all_of_them = scores(run, pairs).sort_values('score', ascending=False, kind='stable')
     assert list(df.name)==list(all_of_them.name[:4]) and (df.score==df.doubt).all() and df.score.max()<=np.log(2)
 
 def test_scores_do_not_depend_on_the_batch(runs):
     run = runs['pair']
     pairs = run.source().train[:5]
-    a,b = (image_scores(run, pairs, bs=n) for n in (1,4))
+    a,b = (scores(run, pairs, bs=n) for n in (1,4))
     pd.testing.assert_frame_equal(a, b, rtol=1e-3)
     assert np.allclose(*(image_features(run, pairs, bs=n) for n in (1,4)), rtol=1e-3, atol=1e-5)
 
@@ -87,7 +88,7 @@ def test_the_region_of_the_highest_score_comes_first(runs, monkeypatch):
 def test_scores_of_regions_add_up_to_those_of_the_image(runs):
     run = runs['pair']
     pairs = run.source().train[:2]
-    whole,parts = (image_scores(run, pairs, regions=o) for o in (False,True))
+    whole,parts = (scores(run, pairs, regions=o) for o in (False,True))
     area = parts.box.map(lambda o: (o[2]-o[0])*(o[3]-o[1]))
     assert np.allclose((parts.score*area).groupby(parts.name).sum()/(32*64), whole.set_index('name').score, rtol=1e-4)
 

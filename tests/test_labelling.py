@@ -1,5 +1,6 @@
 "Masks under work and the queue, without a browser: crashes, full disks, other programs, bad input"
-import errno, os, subprocess, sys
+import errno, json, os, subprocess, sys
+from concurrent.futures import ThreadPoolExecutor
 import numpy as np, pytest
 from PIL import Image
 from segkc_fastai.core.task import IGNORE, Task
@@ -9,7 +10,8 @@ from segkc_fastai.data.splits import read_names
 from segkc_fastai.label.masks import Draft, MaskChanged, apply_runs, as_runs, encode_mask
 from segkc_fastai.runs.config import RunConfig
 from segkc_fastai.runs.training import train_run
-from segkc_fastai.view.labelling import Labeller, queue_of, read_log
+from segkc_fastai.view.editor import MaskEditor
+from segkc_fastai.view.labelling import Labeller, log_mask, queue_of, read_log
 
 TASK,RGB = Task(['a','b','c']),Task(['a','b'], [(9,9,9),(7,200,3)], masks='rgb', ignore=[(0,0,0)])
 CODINGS = dict(index=TASK, rgb=RGB, binary=Task(['no','yes'], masks={0:0, 255:1}, ignore=[7]), wide=Task(['a','b'], masks={1000:0, 65535:1}, ignore=[3]))
@@ -58,6 +60,69 @@ def test_a_journal_that_was_cut_short_loses_its_last_edit_alone(tmp_path, cut):
     again.close()
     assert Draft(tmp_path/'a.png', TASK, (4,4)).label[3].tolist()==[2]*4, 'edits after the recovery follow the last complete one'
 
+@pytest.mark.parametrize('damage', [lambda head, rest: head+bytes(len(rest)), lambda head, rest: head+rest[:10], lambda head, rest: head])
+def test_a_journal_without_its_mask_replaces_nothing(tmp_path, damage):
+    Image.fromarray(np.ones((4,4), np.uint8)).save(tmp_path/'a.png')
+    d = Draft(tmp_path/'a.png', TASK, (4,4))
+    d.edit(row(2, 0, 1))
+    d.close()
+    head,_,rest = d.journal.read_bytes().partition(b'\n')
+    d.journal.write_bytes(damage(head+b'\n', rest))
+    with pytest.raises(ValueError, match='a.png.strokes: no complete mask at its beginning'): Draft(tmp_path/'a.png', TASK, (4,4))
+
+def test_zeros_after_the_last_edit(tmp_path):
+    d = Draft(tmp_path/'a.png', TASK, (1,2))
+    d.edit(row(2, 0, 1))
+    d.edit(np.zeros((0,3), np.int32))
+    d.close()
+    d.journal.write_bytes(d.journal.read_bytes()+bytes(40))
+    assert Draft(tmp_path/'a.png', TASK, (1,2)).recovered==1
+
+@pytest.mark.parametrize('size, said', [([4],'strokes for 4 pixels'), ([3,4],'strokes for 4×3 pixels')])
+def test_a_journal_of_another_size(tmp_path, size, said):
+    (tmp_path/'.a.png.strokes').write_text(json.dumps(dict(size=size, mask=''))+'\n')
+    with pytest.raises(ValueError, match=said): Draft(tmp_path/'a.png', TASK, (4,4))
+
+def test_edits_are_for_the_classes_that_were_painted(tmp_path):
+    d = Draft(tmp_path/'a.png', TASK, (1,2))
+    d.edit(row(1, 0, 2))
+    d.close()
+    with pytest.raises(ValueError, match="strokes .edits that were not saved. has 3 classes, a, b, c, but the task has 4.*number 1 is 'b' and 'person'"):
+        Draft(tmp_path/'a.png', Task(['a','person','b','c']), (1,2))
+    head,_,rest = d.journal.read_bytes().partition(b'\n')
+    d.journal.write_bytes(json.dumps({k:v for k,v in json.loads(head).items() if k!='classes'}).encode()+b'\n'+rest)
+    assert Draft(tmp_path/'a.png', TASK, (1,2)).recovered==1, 'a journal of an earlier version'
+
+def test_a_crash_between_mask_and_journal(tmp_path):
+    d = Draft(tmp_path/'a.png', TASK, (1,2))
+    d.edit(row(1, 0, 2))
+    left = d.journal.read_bytes()
+    d.save()
+    d.close()
+    d.journal.write_bytes(left)
+    again = Draft(tmp_path/'a.png', TASK, (1,2))
+    assert (again.recovered, again.changed, again.journal.exists())==(0,False,False)
+    again.edit(row(2, 0, 1))
+    again.save()
+
+@pytest.mark.skipif(os.name=='nt', reason='no limit of file sizes there')
+def test_an_edit_on_a_full_disk_is_refused_whole(tmp_path):
+    import resource, signal
+    d = Draft(tmp_path/'a.png', TASK, (8,8))
+    d.edit(row(0, 0, 64))
+    was = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (d.journal.stat().st_size+9, was[1]))
+    try:
+        with pytest.raises(OSError): d.edit(row(1, 0, 8))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, was)
+        signal.signal(signal.SIGXFSZ, handler)
+    d.edit(row(2, 16, 8))
+    assert d.edits==2 and d.label[0,0]==0
+    again = Draft(tmp_path/'a.png', TASK, (8,8))
+    assert again.recovered==2 and np.array_equal(again.label, d.label)
+
 def test_a_full_disk_keeps_the_edits(tmp_path, monkeypatch):
     Image.fromarray(np.zeros((2,2), np.uint8)).save(tmp_path/'a.png')
     d = Draft(tmp_path/'a.png', TASK, (2,2))
@@ -81,8 +146,15 @@ def test_another_program(tmp_path):
     d.close()
     again = Draft(tmp_path/'a.png', TASK, (1,2))
     assert again.label.tolist()==[[1,1]] and again.changed, 'also after the editor was closed'
-    again.save(over=True)
-    assert np.array(Image.open(tmp_path/'a.png.bak')).tolist()==[[2,2]]
+    with pytest.raises(MaskChanged) as seen: again.save()
+    Image.fromarray(np.uint8([[0,2]])).save(tmp_path/'a.png')
+    with pytest.raises(MaskChanged) as newer: again.save(over=seen.value.found)
+    again.save(over=newer.value.found)
+    assert np.array(Image.open(tmp_path/'a.png.bak')).tolist()==[[0,2]]
+    Image.fromarray(np.uint8([[2,0]])).save(tmp_path/'a.png')
+    with pytest.raises(MaskChanged) as seen: again.save()
+    again.save(over=seen.value.found)
+    assert np.array(Image.open(tmp_path/'a.png.bak2')).tolist()==[[2,0]], 'each mask of another program is kept'
 
 def test_another_process_has_the_mask(tmp_path):
     code = f"import sys; from segkc_fastai.core.task import Task; from segkc_fastai.label.masks import Draft\nd = Draft({str(tmp_path/'a.png')!r}, Task(['a','b']), (1,2)); print('ready', flush=True); sys.stdin.read()"
@@ -105,6 +177,29 @@ def test_a_folder_that_cannot_be_written(tmp_path):
         with pytest.raises(OSError, match='cannot be saved there; pass another folder'): Draft(tmp_path/'a.png', TASK, (2,2))
     finally: tmp_path.chmod(0o755)
 
+def test_an_editor_keeps_its_mask_if_it_cannot_be_opened_again(tmp_path):
+    d = Draft(tmp_path/'a.png', TASK, (2,2))
+    d.edit(row(1, 0, 4))
+    with pytest.raises(ValueError, match='strokes for 2×2 pixels'): Draft(tmp_path/'a.png', TASK, (3,3))
+    d.edit(row(2, 0, 1))
+    d.save()
+    with pytest.raises(ValueError, match='2×2 pixels, but the image has 3×3'): Draft(tmp_path/'a.png', TASK, (3,3))
+    d.edit(row(0, 0, 1))
+    again = Draft(tmp_path/'a.png', TASK, (2,2))
+    assert (d.open, again.open, again.recovered)==(False,True,1)
+    again.close()
+    Draft(tmp_path/'a.png', TASK, (2,2)).close()
+
+@pytest.mark.parametrize('task, label', [(Task(['void','road','car'], ignore=[0]),[[1,2,IGNORE]]),
+    (Task(['a','b'], masks={0:0, 255:1, 9:1}, ignore=[9,7]),[[0,1,IGNORE]]),
+    (Task(['a','b'], [(0,0,0),(9,9,9)], masks='rgb', ignore=[(0,0,0),(5,5,5)]),[[0,1,IGNORE]])])
+def test_values_that_are_ignored_and_those_of_classes(tmp_path, task, label):
+    encode_mask(np.uint8(label), task).save(tmp_path/'m.png')
+    assert read_mask(tmp_path/'m.png', task).tolist()==label
+
+def test_a_class_that_is_ignored_cannot_be_painted():
+    with pytest.raises(ValueError, match="class 0: task 'task' has no value for it"): encode_mask(np.uint8([[0,1]]), Task(['void','road'], ignore=[0]))
+
 def test_open_pixels_need_a_value(tmp_path):
     d = Draft(tmp_path/'a.png', Task(['no','yes'], masks={0:0, 255:1}, ignore=[]), (2,2))
     d.edit(row(1, 0, 3))
@@ -112,6 +207,63 @@ def test_open_pixels_need_a_value(tmp_path):
     d.edit(row(0, 3, 1))
     d.save()
     assert np.array(Image.open(tmp_path/'a.png')).tolist()==[[255,255],[255,0]]
+
+@pytest.fixture
+def editor(tmp_path, monkeypatch):
+    "An editor with a mask, its image, and the messages to the browser"
+    e,image,sent = MaskEditor(TASK),np.zeros((2,2,3), np.uint8),[]
+    e.edit(image, tmp_path/'a.png')
+    monkeypatch.setattr(e, 'send', lambda m, buffers=None: sent.append((m, buffers)))
+    return e,image,sent
+
+def press(e, buffers=(), **msg): e._handle_custom_msg(msg, [*buffers])
+
+def test_an_edit_of_the_image_before(editor, tmp_path):
+    e,image,_ = editor
+    old = e.draft.key
+    e.edit(image, tmp_path/'b.png', seconds=7)
+    press(e, [row(1, 0, 4).tobytes()], edit='page', of=old, seconds=99)
+    assert e.status==dict(text='the last edit was made on an image that is no longer open, and is lost', bad=True)
+    assert e.seconds==7 and not e.draft.edits and not (tmp_path/'a.png').exists()
+
+def test_an_arrow_key_that_leads_nowhere_is_answered(editor, tmp_path):
+    e,image,sent = editor
+    press(e, key='ArrowRight', of=e.draft.key)
+    assert sent==[(dict(stays=e.draft.key),None)]
+    e.on_msg(lambda *_: e.edit(image, tmp_path/'b.png'))
+    press(e, key='ArrowRight', of=e.draft.key)
+    assert not any('stays' in m for m,_ in sent[1:])
+
+def test_an_edit_that_is_not_in_the_journal_is_taken_back(editor, monkeypatch):
+    e,_,sent = editor
+    e.paint(row(2, 0, 4))
+    def full(runs): raise OSError(errno.ENOSPC, 'No space left on device')
+    monkeypatch.setattr(e.draft, 'edit', full)
+    press(e, [row(1, 0, 2).tobytes()], edit='page', of=e.draft.key)
+    assert sent[-1]==(dict(edit='page', of=e.draft.key, refused=True),[row(2, 0, 4).tobytes()]) and 'taken back' in e.status['text']
+
+def test_keys_in_a_row_replace_no_mask_unseen(editor, tmp_path):
+    e,_,_ = editor
+    e.paint(row(1, 0, 4))
+    Image.fromarray(np.full((2,2), 2, np.uint8)).save(tmp_path/'a.png')
+    for _ in range(2): press(e, save='now', of=e.draft.key)
+    assert read_mask(tmp_path/'a.png', TASK).max()==2 and 'on disk' in e.panels
+    press(e, save='auto', of=e.draft.key, over=e._item['disk'])
+    assert read_mask(tmp_path/'a.png', TASK).max()==2
+    press(e, save='now', of=e.draft.key, over=e._item['disk'])
+    assert read_mask(tmp_path/'a.png', TASK).max()==1 and e.status['text']=='saved to a.png'
+
+def test_a_mask_that_nobody_edited_is_not_saved_by_itself(editor, tmp_path):
+    press(editor[0], save='auto')
+    assert not (tmp_path/'a.png').exists()
+
+def test_an_image_of_another_size_leaves_the_editor_as_it_was(editor, tmp_path):
+    e = editor[0]
+    e.paint(row(1, 0, 4))
+    with pytest.raises(ValueError, match='strokes for 2×2 pixels'): e.edit(np.zeros((3,3,3), np.uint8), tmp_path/'a.png')
+    e.paint(row(2, 0, 1))
+    e.leave()
+    assert read_mask(tmp_path/'a.png', TASK).tolist()==[[2,1],[1,1]]
 
 @pytest.fixture(scope='module')
 def runs(tmp_path_factory):
@@ -138,6 +290,8 @@ def test_queue(runs, name, tmp_path):
     first = q.pair.name
     q._key(q.editor, dict(key='ArrowRight'), [])
     assert q.at==1 and read_mask(tmp_path/'new'/f'{first}.png', run.task).max()==0, 'saved on leaving'
+    q.editor._heard(q.editor, dict(save='auto', seconds=35), [])
+    assert [o.name for o in (tmp_path/'new').glob('*.png')]==[f'{first}.png'], 'an image that was only looked at is not saved'
     q._key(q.editor, dict(key='ArrowLeft'), [])
     q._key(q.editor, dict(key='ArrowLeft'), [])
     assert q.at==0 and q.editor.seconds==30 and q.editor.status['text']=='mask on disk'
@@ -211,6 +365,27 @@ def test_saved_masks_join_the_list(runs):
     assert {o.name for o in after.train}==before|{name}
     assert set(read_names(run.path/'labels.txt', {o.name for o in after.train}))>={name, *read_names(run.path/'labelled.txt', before)}
     assert read_log(run.path).set_index('name').seconds[name]==30
+
+def test_masks_that_are_saved_at_the_same_time(tmp_path):
+    with ThreadPoolExecutor(4) as pool: list(pool.map(lambda k: log_mask(tmp_path, k, 3), map(str, range(60))))
+    assert sorted(read_log(tmp_path).name, key=int)==[*map(str, range(60))]
+
+def test_a_list_names_the_masks_of_others(runs, monkeypatch):
+    "Another notebook saves a mask after this one has read the log"
+    run = runs['one']
+    names = [p.name for p in run.source().extra[:2]]
+    q = Labeller(run, names)
+    painted(q)
+    def late(path, name, seconds):
+        log = log_mask(path, name, seconds)
+        painted(other)
+        assert other.editor.save()
+        return log
+    monkeypatch.setattr('segkc_fastai.view.labelling.log_mask', late)
+    other = Labeller(run, names[1:])
+    monkeypatch.setattr(other.editor, 'on_saved', lambda path, seconds: log_mask(run.path, names[1], seconds))
+    assert q.editor.save()
+    assert set(names)<=set(read_names(run.path/'labels.txt', {p.name for p in run.source().train}))
 
 def test_names_that_are_not_there(runs, tmp_path):
     with pytest.raises(ValueError, match='nowhere: no such image among 10'): queue_of(runs['pair'], ['nowhere'])

@@ -44,7 +44,7 @@ def replacing(
     "A path beside `path`, renamed to it when the block ends, removed if it fails"
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    tmp = path.with_name(f'.{_shortened(path.name)}.{os.getpid()}.part')
+    tmp = path.with_name(f'.{_shortened(path.name)}.{os.getpid()}-{os.urandom(4).hex()}.part') # threads share the number
     try:
         tmp.touch()
         mode = tmp.stat().st_mode # as the umask allows
@@ -209,15 +209,17 @@ def check_folder(
     if full: raise FileExistsError(f'{path}: not empty; pass another folder, or remove this one')
 
 # %% ../../nbs/01_core/02_files.ipynb #2181bb88
+_UNCOMPRESSED = set('.tif .tiff .bmp .tga .pnm .ppm .pgm .pbm'.split())
+
 def fingerprint(
     path:str|Path,
     block:int=2**12 # bytes
-)->str: # 32 hexadecimal digits
-    "Hash of a file's size and of eight blocks, from its head to its tail; a file that is no larger is hashed whole"
-    n = os.path.getsize(path)
-    h = hashlib.blake2b(str(n).encode(), digest_size=16)
+)->str: # 32 hexadecimal digits; 40 in formats that may be uncompressed
+    "Hash of a file's size and of eight blocks, from its head to its tail; a file that is no larger, or may be uncompressed, is hashed whole"
+    n,whole = os.path.getsize(path),Path(path).suffix.lower() in _UNCOMPRESSED
+    h = hashlib.blake2b(str(n).encode(), digest_size=20 if whole else 16)
     with open(path, 'rb') as f:
-        for o in range(0, n, block) if n<=8*block else (i*(n-block)//7 for i in range(8)):
+        for o in range(0, n, block) if whole or n<=8*block else (i*(n-block)//7 for i in range(8)):
             f.seek(o)
             h.update(f.read(block))
     return h.hexdigest()

@@ -18,7 +18,7 @@ from fastcore.basics import patch
 from fastcore.parallel import num_cpus, parallel
 from ..core.console import first_few, is_watched
 from ..core.files import write_text
-from ..core.kinds import Size, Whole
+from ..core.kinds import Size, Whole, described, fits
 from ..core.markdown import markdown_table
 from ..core.task import Task, load_task
 from .labels import read_image, read_mask
@@ -318,7 +318,9 @@ def audit(
     size:Size=(320,320), # height and width of training crops
     **kwargs           # `val`, `group` and `stratified`, see `hold_out` and `split_source`
 )->Audit: # `ok` is False if training would fail
-    "Open every file of a data folder and report its problems; raises nothing, whatever it finds"
+    "Open every file of a data folder and report its problems; raises `ValueError` for an impossible seed or size, but for nothing that it finds"
+    for k,v,hint in (('seed',seed,Whole), ('size',tuple(size),Size)):
+        if not fits(v, hint): raise ValueError(f'{k}={v!r:.60}: must be {described(hint)}')
     path,said = Path(path).expanduser(),[]
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter('always')

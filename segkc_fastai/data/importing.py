@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 import numpy as np
 from PIL import Image
+from fastcore.basics import groupby
 from fastcore.parallel import num_cpus, parallel
 from ..core.console import first_few, is_watched
 from ..core.files import replacing, write_json, write_text
@@ -24,12 +25,12 @@ from ..core.markdown import markdown_table
 from ..core.task import IGNORE, Task
 from .annotations import Annotated, annotation_files, is_background, joined_names
 from .annotations import read_coco, read_label_studio, read_labelme
-from .bands import read_picture
+from .bands import read_picture, takes_bands
 from .findings import MIXED, RECOLOURED, UNMIX, known_values
 from .inspection import codings_differ, find_pairs, images_and_masks, mask_values
 from .inspection import palette_colours, palettes_differ, part_of, suggest_task
 from .labels import SMOOTHED, TURNS, decode_mask, load_mask, looks_smoothed
-from .labels import odd_bands, one_band, open_image, orientation, united_masks
+from .labels import one_band, open_image, orientation, united_masks
 from .sources import IMAGE_TYPES, stated_task, stem_of, task_of_values
 
 # %% ../../nbs/02_data/16_importing.ipynb #8087d055
@@ -267,12 +268,12 @@ _NO_ROOM = errno.ENOSPC,errno.EDQUOT,errno.EROFS # which no other image would es
 
 def _copy(item, out, task, link):
     "Write an image and its mask; None, or why that is impossible"
-    unlabelled,stated = item.draw is None,task.bands or task.range
+    unlabelled = item.draw is None
     if unlabelled and item.part!='train': return f'no mask, and {item.part} is for measuring'
     folder = out/('unlabelled' if unlabelled else item.part)
     image,mask = folder/'images'/f'{item.name}{item.ending}',folder/'masks'/f'{item.name}.png'
     try:
-        if odd := stated and item.data is None and odd_bands(item.image): image = image.with_name(f'{item.name}.png')
+        if odd := item.data is None and takes_bands(item.image, task): image = image.with_name(f'{item.name}.png')
         image.parent.mkdir(parents=True, exist_ok=True)
         if odd: read_picture(item.image, task).save(image)
         elif item.data is not None: image.write_bytes(item.data())
@@ -322,6 +323,15 @@ def _check_new(src, out):
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f'{out}: exists; pass a new folder, nothing is overwritten')
 
+def _annotated_once(items):
+    "Items but those of an image that several files or tasks annotate, and (file, why) of these; entries without labels are left out"
+    keep,left = [],[]
+    for f,same in groupby(items, lambda o: o.image).items():
+        found = [o for o in same if o.draw] or same[:1]
+        if len(found)==1: keep += found
+        else: left.append((f, f'annotated {len(found)} times, in several files or tasks; join them, or keep one'))
+    return keep,left
+
 def _first_of_name(items):
     "Items whose names differ, also on a disk that ignores case, and (file, why) of the others"
     seen,keep,left = set(),[],[]
@@ -350,7 +360,9 @@ def import_data(
     kind,files = _kind_and_files(src)
     if kind is None: raise ValueError(f'{src}: no images with masks or annotations; see the table of kinds in the documentation')
     task,items,notes = _read(src, kind, files, _Cleaning(threshold, nearest))
-    items,left = _first_of_name(items)
+    items,left = _annotated_once(items)
+    items,more = _first_of_name(items)
+    left += more
     notes += _unused_masks(src, kind, files)
     pictures = {k:v for k,v in dict(bands=bands, range=range).items() if v}
     task = replace(task, masks='index', ignore=(IGNORE,), **pictures)

@@ -196,7 +196,9 @@ def stated_task(
     if (f := path/'labelmap.txt').is_file():
         names,colours = _labelmap(f)
         coloured = mask and open_mask(mask).mode in ('RGB','RGBA')
-        return Task(names, colours, () if coloured else (IGNORE,), 'rgb' if coloured else 'index', name=f.name)
+        own,void = ([o for o in zip(names, colours) if (o[0]=='__ignore__')==b] for b in (False,True))
+        ignore = tuple(c for _,c in void) if coloured else (IGNORE,)
+        return Task([k for k,_ in own], [c for _,c in own], ignore, 'rgb' if coloured else 'index', name=f.name)
     if (f := path/'_classes.csv').is_file(): return _numbered_names(f)
     if (f := path/'class_names.txt').is_file(): return Task([o for o in _lines(f) if o!='__ignore__'], name=f.name)
     return None

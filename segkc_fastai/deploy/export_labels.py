@@ -10,67 +10,79 @@ __all__ = ['run_lengths', 'regions', 'export_labels']
 # %% ../../nbs/08_deploy/06_export_labels.ipynb #d1b8b6c6
 import json, zipfile
 from io import BytesIO
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 from typing import Literal
 import numpy as np
 from PIL import Image
-from scipy.ndimage import label
+from scipy.ndimage import find_objects, label
 from ..core.console import progress
 from ..core.files import replacing, write_text
-from ..core.task import Task, load_task
+from ..core.task import IGNORE, load_task
 from ..data.labels import open_image, read_mask
 from .predict import list_images
+from .predict_folder import namesakes
 
 # %% ../../nbs/08_deploy/06_export_labels.ipynb #37ead4d4
 def run_lengths(
-    region:np.ndarray # (H,W) bool
+    region:np.ndarray, # (h,w) bool
+    at=(0,0),          # its row and column in the image
+    size=None          # height and width of the image; by default those of the region
 )->list: # pixels outside, inside, outside, …
     "COCO's run lengths of a region, without compression"
-    flat = region.T.ravel()
-    at = np.flatnonzero(np.diff(flat))+1
-    return [0]*bool(flat[0]) + np.diff([0, *at, len(flat)]).tolist()
+    (h,w),(xs,ys) = size or region.shape,np.nonzero(region.T)
+    inside = (xs+at[1])*h+ys+at[0]
+    first,last = np.diff(inside, prepend=-2)>1,np.diff(inside, append=h*w+1)>1
+    runs = np.diff([0, *np.stack([inside[first],inside[last]+1], 1).ravel(), h*w]).tolist()
+    return runs if runs[-1] else runs[:-1]
 
 def regions(
     mask:np.ndarray, # (H,W) class numbers
     classes          # numbers to look for
-): # iterator of class number and (H,W) bool
+): # iterator of class number, slices of a box, and which of its pixels
     "Connected regions of the classes"
     for k in classes:
-        parts,n = label(mask==k)
-        for i in range(1, n+1): yield k,parts==i
+        parts,_ = label(mask==k)
+        for i,box in enumerate(find_objects(parts), 1): yield k,box,parts[box]==i
 
 # %% ../../nbs/08_deploy/06_export_labels.ipynb #141b3011
 def _drawn_classes(task): return [k for k,c in enumerate(task.classes) if c!='background']
 
-def _coco_object(i, image, k, region):
-    ys,xs = (np.flatnonzero(region.any(a)) for a in (1,0))
-    box = [int(v) for v in (xs[0], ys[0], xs[-1]-xs[0]+1, ys[-1]-ys[0]+1)]
-    runs = dict(size=list(region.shape), counts=run_lengths(region))
-    return dict(id=i, image_id=image, category_id=k+1, segmentation=runs, area=int(region.sum()), bbox=box, iscrowd=1)
+def _coco_object(i, image, k, box, region, size):
+    (y,x),(h,w) = (o.start for o in box),region.shape
+    runs = dict(size=list(size), counts=run_lengths(region, (y,x), size))
+    return dict(id=i, image_id=image, category_id=k+1, segmentation=runs, area=int(region.sum()), bbox=[x,y,w,h], iscrowd=1)
 
 def _write_coco(out, rows, task):
     images,found = [],[]
     for i,(name,_,mask) in enumerate(rows, 1):
         images.append(dict(id=i, file_name=name, height=mask.shape[0], width=mask.shape[1]))
-        found += [_coco_object(len(found)+j, i, k, o) for j,(k,o) in enumerate(regions(mask, _drawn_classes(task)), 1)]
+        found += [_coco_object(len(found)+j, i, *o, mask.shape) for j,o in enumerate(regions(mask, _drawn_classes(task)), 1)]
     cats = [dict(id=k+1, name=task.classes[k]) for k in _drawn_classes(task)]
     write_text(out, json.dumps(dict(images=images, annotations=found, categories=cats)))
     return len(images)
 
 # %% ../../nbs/08_deploy/06_export_labels.ipynb #548ba50d
-def _write_cvat(out, rows, task):
+def _distinct_colours(task):
+    "(K+1,3) different colours, of the classes and of ignored pixels; a background is black if that is free"
     black = 'background' in task.classes and (0,0,0) not in task.palette
-    colours = [(0,0,0) if c=='background' and black else p for c,p in zip(task.classes, task.palette)]
-    shown,names = Task(task.classes, colours),[]
+    wanted = [(0,0,0) if c=='background' and black else p for c,p in zip(task.classes, task.palette)] + [(255,255,255)]
+    free,res = (o for o in product((128,64,192,224,160,96,32), repeat=3) if o not in wanted),[]
+    for o in wanted: res.append(next(free) if o in res else o)
+    return np.uint8(res)
+
+def _write_cvat(out, rows, task):
+    colours,names,ignored = _distinct_colours(task),[],False
     with replacing(out) as f, zipfile.ZipFile(f, 'w') as z:
         for _,stem,mask in rows:
-            png = BytesIO()
-            Image.fromarray(shown.paint(mask)).save(png, 'PNG')
+            png,k = BytesIO(),np.where(mask==IGNORE, len(task), mask)
+            Image.fromarray(colours[k]).save(png, 'PNG')
             z.writestr(f'SegmentationClass/{stem}.png', png.getvalue())
             names.append(stem)
+            ignored = ignored or IGNORE in mask
         z.writestr('ImageSets/Segmentation/default.txt', '\n'.join(names)+'\n')
-        z.writestr('labelmap.txt', ''.join(['# label:color_rgb:parts:actions\n', *(f'{c}:{",".join(map(str, p))}::\n' for c,p in zip(task.classes, colours))]))
+        lines = (f'{c}:{",".join(map(str, p))}::\n' for c,p in zip([*task.classes, *['__ignore__']*ignored], colours))
+        z.writestr('labelmap.txt', '# label:color_rgb:parts:actions\n'+''.join(lines))
     return len(names)
 
 # %% ../../nbs/08_deploy/06_export_labels.ipynb #5026a1c1
@@ -78,9 +90,13 @@ _WRITERS = dict(coco=(_write_coco, '.json'), cvat=(_write_cvat, '.zip'))
 
 def _masks_of(masks, photos, task):
     "Name, name without ending and mask of each photo that has one"
-    for f in progress(list_images(photos)):
-        rel = f.relative_to(photos)
+    files = {f.relative_to(photos):f for f in list_images(photos)}
+    twice = namesakes(files)
+    for rel,f in progress(files.items()):
         if not (m := masks/rel.with_suffix('.png')).is_file(): continue
+        if rel in twice:
+            why = f'another image differs only in its ending, so both would share {m}'
+            raise ValueError(f'{f}: {why}; move the one that it does not belong to')
         a = read_mask(m, task)
         with open_image(f) as im: size = im.size
         if a.shape[::-1]!=size: raise ValueError(f'{m}: {a.shape[1]}×{a.shape[0]} pixels, but {f} has {size[0]}×{size[1]}')
@@ -93,8 +109,9 @@ def export_labels(
     out:str|Path,    # file to write: .json for coco, .zip for cvat
     to:Literal['coco','cvat']='coco' # format
 )->int: # masks
-    "Write masks in the format of an annotation tool; raises `ValueError` if no photo has a mask, or if sizes differ"
+    "Write masks in the format of an annotation tool; raises `ValueError` if no photo has a mask, two share one, or sizes differ"
     masks,photos,out = Path(masks),Path(photos),Path(out)
+    if to not in _WRITERS: raise ValueError(f'{to=}: choose from {", ".join(_WRITERS)}')
     task,(write,ending) = load_task(masks),_WRITERS[to]
     if out.suffix!=ending: raise ValueError(f'{out}: {to} is written into a file that ends in {ending}')
     if out.exists(): raise FileExistsError(f'{out}: exists; pass a new file, nothing is overwritten')

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal, get_args
 import numpy as np, pandas as pd
 from fastai.torch_core import default_device
+from filelock import FileLock
 from PIL import Image
 from scipy import ndimage
 from ..core.console import progress
@@ -176,7 +177,8 @@ def decide(
     known = get_args(Verdict)
     if verdict not in known: raise ValueError(f'verdict={verdict!r}: choose from {", ".join(known)}')
     new = dict(verdict=verdict, name=region['name'], kind=region['kind'], box=list(region['box']))
-    write_json(Path(out)/'decisions.json', dict(format=1, decisions=read_decisions(out) | {region['key']:new}))
+    with FileLock(Path(out)/'.decisions.json.lock'):
+        write_json(Path(out)/'decisions.json', dict(format=1, decisions=read_decisions(out) | {region['key']:new}))
 
 def undecided(
     df:pd.DataFrame, # of `label_errors`
@@ -193,8 +195,10 @@ def image_errors(
     pair, # `Pair` with mask
     task  # `Task` of the mask
 )->list: # of dicts with `COLUMNS`
-    "Suspicious regions of an image, with the names of their classes"
-    label,classes = read_mask(pair.mask, task),task.classes
+    "Suspicious regions of an image, with the names of their classes; raises `ValueError` if its mask has another size"
+    label,classes,(h,w) = read_mask(pair.mask, task),task.classes,ps[0].shape[1:]
+    if label.shape!=(h,w):
+        raise ValueError(f'{pair.mask}: {label.shape[1]}×{label.shape[0]} pixels, but its image has {w}×{h}; create it again')
     rows = suspicious_regions(*suspicion(ps, label), label)
     where = dict(name=pair.name, image=str(pair.image), mask=str(pair.mask))
     key = lambda r: region_key(pair.name, label, r['kind'], r['box'])

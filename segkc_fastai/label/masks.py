@@ -8,7 +8,8 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/08_label/masks.html.md"""
 __all__ = ['encode_mask', 'as_runs', 'apply_runs', 'MaskFile', 'MaskChanged', 'Draft']
 
 # %% ../../nbs/08_label/03_masks.ipynb #0ee3cea8
-import hashlib, json, os, secrets, shutil, zlib
+import hashlib, json, os, secrets, zlib
+from contextlib import contextmanager
 from pathlib import Path
 from weakref import WeakValueDictionary
 import numpy as np
@@ -16,16 +17,18 @@ from fastcore.basics import patch
 from filelock import FileLock, Timeout
 from PIL import Image
 from ..core.files import damaged, parse_json, replacing
-from ..core.task import Task, IGNORE
+from ..core.task import Task, IGNORE, check_classes
 from ..data.labels import read_mask
 
 # %% ../../nbs/08_label/03_masks.ipynb #7d096077
 def _disk_values(task):
-    "The value or colour on disk of each class, and that of ignored pixels or None"
-    if task.masks=='rgb': return list(task.palette),next((o for o in task.ignore if isinstance(o, tuple)), None)
-    codes = {c:v for v,c in reversed(task.masks.items())} if isinstance(task.masks, dict) else {i:i for i in range(len(task))}
-    free = [v for v in task.ignore if v not in codes.values()]
-    return [codes.get(i) for i in range(len(task))],next(iter(free), None)
+    "The value or colour on disk of each class, and that of ignored pixels; None for those that have none"
+    k,rgb,codes = range(len(task)),task.masks=='rgb',task.masks
+    if rgb: codes = {v:c for c,v in enumerate(task.palette)}
+    elif not isinstance(codes, dict): codes = {i:i for i in k if i not in task.ignore} # as masks are read
+    first = {c:v for v,c in reversed(codes.items())}
+    free = (v for v in task.ignore if v not in codes and isinstance(v, tuple)==rgb)
+    return [first.get(i) for i in k],next(free, None)
 
 # %% ../../nbs/08_label/03_masks.ipynb #89137290
 def encode_mask(
@@ -78,12 +81,12 @@ def _record(runs):
     return np.array([len(runs), zlib.crc32(b)], '<u4').tobytes()+b
 
 def _records(data):
-    "The complete edits in the bytes of a journal, each with the position where it ends"
+    "The complete edits in the bytes of a journal, each with the position where it ends; none is empty"
     at = 0
     while at+8<=len(data):
         n,crc = np.frombuffer(data, '<u4', 2, at).tolist()
         body = data[at+8:at+8+12*n]
-        if len(body)<12*n or zlib.crc32(body)!=crc: return
+        if not n or len(body)<12*n or zlib.crc32(body)!=crc: return
         at += 8+12*n
         yield np.frombuffer(body, '<i4').reshape(n, 3),at
 
@@ -93,14 +96,20 @@ def _fingerprint(path):
     try: return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
     except FileNotFoundError: return ''
 
-def _read_journal(file, size):
+def _read_journal(file, size, task):
     "The map, the fingerprint of the mask that it began with, the number of edits, and the position after the last complete one"
     head,_,data = file.read_bytes().partition(b'\n')
-    d = parse_json(head.decode(errors='replace'), file, size=list, mask=str)
-    if d['size']!=list(size): raise damaged(file, f'strokes for {d["size"][1]}×{d["size"][0]} pixels, but the image has {size[1]}×{size[0]}')
-    label,n,end = np.full(size, IGNORE, np.uint8),-1,0
-    for n,(runs,end) in enumerate(_records(data)): apply_runs(label, runs)
-    return label,d['mask'],max(n, 0),len(head)+1+end
+    d = parse_json(head.decode(errors='replace'), file, size=list, mask=str, classes=list)
+    if d['size']!=list(size):
+        raise damaged(file, f'strokes for {"×".join(map(str, d["size"][::-1]))} pixels, but the image has {size[1]}×{size[0]}')
+    check_classes(d.get('classes', task.classes), task.classes, f'{file} (edits that were not saved)', 'the task')
+    (first,end),*edits = [*_records(data)] or [(np.zeros((0,3), int),0)]
+    if first[:,2].sum()!=np.prod(size):
+        raise damaged(file, 'no complete mask at its beginning; remove it to edit the mask as it was saved')
+    label = np.empty(size, np.uint8)
+    apply_runs(label, first)
+    for runs,end in edits: apply_runs(label, runs)
+    return label,d['mask'],len(edits),len(head)+1+end
 
 # %% ../../nbs/08_label/03_masks.ipynb #0773e14d
 class MaskFile:
@@ -120,7 +129,11 @@ class MaskFile:
     def changed(self)->bool: return _fingerprint(self.path)!=self.origin # did another program write the mask?
 
 # %% ../../nbs/08_label/03_masks.ipynb #489d5373
-class MaskChanged(ValueError): "A mask on disk is no longer the one that was opened"
+class MaskChanged(ValueError):
+    "A mask on disk is no longer the one that was opened; `found` is the fingerprint of that one"
+    def __init__(self, message, found):
+        super().__init__(message)
+        self.found = found
 
 _OPEN = WeakValueDictionary() # journal → the draft of this process
 
@@ -130,7 +143,7 @@ def _taken(lock, path):
     except OSError as e: raise OSError(e.errno, f'{e.strerror}, so masks cannot be saved there; pass another folder', str(path.parent)) from None
 
 class Draft(MaskFile):
-    "A mask being edited; raises `ValueError` if it cannot be edited, `OSError` if its folder cannot be written"
+    "A mask being edited; raises `ValueError` if it cannot be edited, `OSError` if its folder cannot be written; an editor that has it open keeps it then"
     def __init__(self,
         path:str|Path,      # mask file, PNG; may be missing
         task:Task,
@@ -141,13 +154,15 @@ class Draft(MaskFile):
         if self.path.suffix.lower()!='.png': raise ValueError(f'{path}: masks are edited as PNG; convert it, or pass another folder for masks')
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.journal,hidden = self.path.with_name(f'.{self.path.name}.strokes'),self.path.with_name(f'.{self.path.name}.lock')
-        if before := _OPEN.pop(str(self.journal), None): before.close()
-        self.lock = FileLock(hidden, thread_local=False) # kernels handle messages in other threads
-        _taken(self.lock, self.path)
+        own,before = FileLock(hidden, thread_local=False),_OPEN.get(str(self.journal)) # kernels handle messages in other threads
+        self.lock = before.lock if before and before.open else own
+        if self.lock is own: _taken(own, self.path)
         try: self._load(tuple(size), read)
         except BaseException:
-            self.close()
+            if self.lock is own: self.close()
             raise
+        if self.lock is not own: before.lock = own
+        if before: before.close()
         _OPEN[str(self.journal)] = self
 
     @property
@@ -155,43 +170,72 @@ class Draft(MaskFile):
 
 # %% ../../nbs/08_label/03_masks.ipynb #c94a56f3
 @patch
+def on_disk(self:Draft):
+    "The mask on disk, (H,W) class numbers; None without one that fits"
+    try: return MaskFile(self.path, self.task, self.label.shape).label if self.path.is_file() else None
+    except (ValueError,OSError): return None
+
+@patch
 def _load(self:Draft, size, read):
     self.edits,self.recovered,self.key = 0,0,secrets.token_hex(6)
     if self.journal.is_file():
-        self.label,self.origin,self.recovered,end = _read_journal(self.journal, size)
-        self.edits,self.file = self.recovered,open(self.journal, 'r+b')
-        self.file.truncate(end)
-        self.file.seek(end)
-        return
+        self.label,self.origin,n,end = _read_journal(self.journal, size, self.task)
+        if not np.array_equal(self.label, self.on_disk()):
+            self.edits,self.recovered,self.file = n,n,open(self.journal, 'r+b', buffering=0)
+            self.file.truncate(end)
+            self.file.seek(end)
+            return
+        self.journal.unlink()
     if read is None or read.changed: read = MaskFile(self.path, self.task, size)
     self.label,self.origin,self.key = read.label,read.origin,read.key
 
 # %% ../../nbs/08_label/03_masks.ipynb #49e504ef
+@contextmanager
+def _lasting(path):
+    "A file that replaces `path` when the block ends, then also on a disk that loses power"
+    with replacing(path) as tmp, open(tmp, 'wb') as f:
+        yield f
+        f.flush()
+        os.fsync(f.fileno())
+
 def _begin_journal(draft):
-    head = dict(format=1, size=list(draft.label.shape), mask=draft.origin)
-    with replacing(draft.journal) as f: f.write_bytes(json.dumps(head).encode()+b'\n'+_record(as_runs(draft.label)))
-    draft.file = open(draft.journal, 'r+b')
+    head = dict(format=1, size=list(draft.label.shape), mask=draft.origin, classes=list(draft.task.classes))
+    with _lasting(draft.journal) as f: f.write(json.dumps(head).encode()+b'\n'+_record(as_runs(draft.label)))
+    draft.file = open(draft.journal, 'r+b', buffering=0)
     draft.file.seek(0, os.SEEK_END)
 
+def _append(file, data):
+    "Append all of the data, or none if that fails"
+    at = file.tell()
+    try:
+        while data: data = data[file.write(data):]
+        os.fsync(file.fileno()) # a few milliseconds, for which no page waits
+    except OSError:
+        file.seek(at)
+        file.truncate()
+        raise
+
+# %% ../../nbs/08_label/03_masks.ipynb #76ab0357
 @patch
 def edit(self:Draft,
     runs:np.ndarray # (N,3) int32: class, first pixel in reading order, number of pixels
 ):
-    "Apply an edit, after it is in the journal; raises `ValueError` if the mask was opened again or a run leaves it"
+    "Apply an edit, after it is in the journal; raises `ValueError` if the mask was opened again or a run leaves it, `OSError` if the disk is full"
     if not self.open: raise ValueError(f'{self.path}: was opened again; use the newer editor')
     _check_runs(runs, self.label.size)
+    if not len(runs): return
     if self.file is None: _begin_journal(self)
-    self.file.write(_record(runs))
-    self.file.flush()
+    _append(self.file, _record(runs))
     apply_runs(self.label, runs)
     self.edits += 1
 
 # %% ../../nbs/08_label/03_masks.ipynb #b2efcdc9
-def _keep_original(path):
-    "Copy a mask to `NAME.png.bak`, once"
-    kept = path.with_name(f'{path.name}.bak')
+def _keep(path, foreign):
+    "Copy a mask to `NAME.png.bak`, or one of another program to the next free of `NAME.png.bak`, `NAME.png.bak2`, …"
+    kept,i = path.with_name(f'{path.name}.bak'),2
+    while foreign and kept.exists(): kept,i = path.with_name(f'{path.name}.bak{i}'),i+1
     if not path.is_file() or kept.exists(): return
-    with replacing(kept) as f: shutil.copyfile(path, f)
+    with _lasting(kept) as f: f.write(path.read_bytes())
 
 # %% ../../nbs/08_label/03_masks.ipynb #02707ca0
 @patch
@@ -208,15 +252,15 @@ def close(self:Draft):
 # %% ../../nbs/08_label/03_masks.ipynb #1474b18a
 @patch
 def save(self:Draft,
-    over:bool=False # replace a mask that another program changed
+    over:str=None # fingerprint of a mask of another program that may be replaced, from `MaskChanged`
 ):
     "Write the mask and remove the journal; raises `MaskChanged`, `ValueError` if a pixel lacks a value, `OSError` if the disk is full"
     if not self.open: raise ValueError(f'{self.path}: was opened again; use the newer editor')
-    if self.changed and not over:
-        raise MaskChanged(f'{self.path}: another program changed it; compare both, then save once more to replace it')
+    if (found := _fingerprint(self.path)) not in (self.origin, over):
+        raise MaskChanged(f'{self.path}: another program changed it; compare both, then save once more to replace it', found)
     im = encode_mask(self.label, self.task)
-    _keep_original(self.path)
-    with replacing(self.path) as f: im.save(f, 'PNG')
+    _keep(self.path, found!=self.origin)
+    with _lasting(self.path) as f: im.save(f, 'PNG')
     self.origin,self.edits,self.recovered = _fingerprint(self.path),0,0
     self._close_journal()
     self.journal.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/08_label/suggest.html.md"""
 
 # %% auto #0
 __all__ = ['BY', 'Doubt', 'divergence', 'entropy', 'small_margin', 'class_weights', 'farthest', 'region_boxes', 'doubt_maps',
-           'image_scores', 'suggest', 'write_suggestions']
+           'score_rows', 'suggest', 'write_suggestions']
 
 # %% ../../nbs/08_label/01_suggest.ipynb #5dd24a39
 import heapq, math
@@ -143,21 +143,13 @@ def _scored(m, task, box=None):
     row = dict(doubt=float(d.mean()), rarity=float(rare.mean()), score=float((d*rare).mean()))
     return _placed(m.pair, box) | row | dict(dispute=_dispute(a, b, d, task), image=str(m.pair.image))
 
-def _score_rows(maps, task, regions):
-    "Scores of all images or regions"
+def score_rows(
+    maps,              # of `doubt_maps`
+    task,              # that of the run
+    regions:bool=False # a row for each region
+): # yields dicts: name, box of a region, doubt, rarity, score, the classes in dispute, and image
+    "Scores of all images or regions, in which nothing is chosen yet"
     for m in maps: yield from (_scored(m, task, o) for o in (region_boxes(*m.doubt.shape) if regions else [None]))
-
-# %% ../../nbs/08_label/01_suggest.ipynb #24aca4a5
-def image_scores(
-    run:Run,
-    pairs,    # `Pair`s, of images to be scored
-    by='disagreement', # a key of `BY`, but not random
-    weights=None,      # (K,) of the classes; all equal by default
-    regions:bool=False, # a row for each region
-    **kwargs  # bs and device of `doubt_maps`
-)->pd.DataFrame: # name, box of a region, doubt, rarity, score, the classes in dispute, and image
-    "Doubt of the networks of a run about each image or region"
-    return pd.DataFrame(_score_rows(doubt_maps(run, pairs, by, weights, **kwargs), run.task, regions))
 
 # %% ../../nbs/08_label/01_suggest.ipynb #0cff7e4c
 def _labelled_and_not(run, among):
@@ -205,7 +197,7 @@ def suggest(
     if by=='random': df = _at_random(rest, n, seed, regions)
     else:
         weights = class_weights(count_classes(labelled, run.task)) if rarity else None
-        rows = _score_rows(doubt_maps(run, rest, by, weights, bs), run.task, regions)
+        rows = score_rows(doubt_maps(run, rest, by, weights, bs), run.task, regions)
         df = pd.DataFrame(heapq.nlargest(5*n if coverage else n, rows, key=lambda o: o['score']))
         if coverage: df = _covering(run, df, labelled, n, bs)
     df.attrs['by'] = _doubt_of(run, by)
@@ -217,8 +209,9 @@ def write_suggestions(
     out:str|Path,    # text file for the names, each once
     what:str         # its first line
 )->list: # of the two files
-    "Write a list of names, and the table beside it as CSV, with boxes as x0,y0,x1,y1"
+    "Write a list of names, and the table beside it as CSV, with boxes as x0,y0,x1,y1; raises `ValueError` for another suffix than .txt"
     out,text = Path(out),lambda o: ','.join(map(str, o))
+    if out.suffix!='.txt': raise ValueError(f'{out}: a list must end in .txt; its table is written beside it')
     write_list(out, [Pair(Path(o)) for o in dict.fromkeys(df.image)], what)
     table = df.assign(box=df.box.map(text)) if 'box' in df else df
     with replacing(out.with_suffix('.csv')) as f: table.to_csv(f, index=False, lineterminator='\n')

@@ -55,7 +55,8 @@ def other_files(
 )->str: # such as "2 of 8 images or their masks differ: x, y"; empty if none does
     "How many images of the same name have other contents, and which"
     both = [(n, x, b[k][n]) for k in a if k in b for n,x in a[k].items() if n in b[k]]
-    other = [n for n,x,y in both if any(i and j and i!=j for i,j in zip(x, y))]
+    changed = lambda i,j: i and j and i!=j and len(str(i))==len(str(j))
+    other = [n for n,x,y in both if any(map(changed, x, y))]
     return f'{len(other)} of {len(both)} images or their masks differ: {some_names(other)}' if other else ''
 
 # %% ../../nbs/07_runs/01a_contents.ipynb #8b102207

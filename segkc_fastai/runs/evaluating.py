@@ -8,7 +8,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/07_runs/evaluating.html.md"""
 __all__ = ['report_stem', 'evaluate_run', 'result']
 
 # %% ../../nbs/07_runs/06_evaluating.ipynb #64f13acc
-import warnings
+import hashlib, warnings
 from pathlib import Path
 from ..core.files import write_json, write_text
 from ..core.kinds import Above0, Count, several
@@ -28,6 +28,11 @@ def _write_report(rep, path, stem):
     return rep
 
 # %% ../../nbs/07_runs/06_evaluating.ipynb #697b0e9a
+def _name_and_hash(data):
+    "Name of a folder, and a hash of its path"
+    path = Path(data).resolve()
+    return f'{path.name}-{hashlib.sha256(path.as_posix().encode()).hexdigest()[:8]}'
+
 def report_stem(
     split:str,  # part of the data: train, val or test
     member:str, # name of the network
@@ -37,7 +42,7 @@ def report_stem(
     flip=False
 )->str:
     "File name of a report, without its extension"
-    other = ([Path(data).resolve().name] if data else []) + [mode]*bool(mode)
+    other = ([_name_and_hash(data)] if data else []) + [mode]*bool(mode)
     other += [f'x{s:g}' for s in scales if tuple(scales)!=(1,)] + ['flip']*flip
     return '-'.join(['eval', split, member, *other])
 
@@ -68,7 +73,7 @@ def evaluate_run(
     check_classes(src.task.classes, run.task.classes, src.path, run.path)
     if not data: _warn_of_other_files(run, split, src.part(split))
     e = evaluate_folder(run.network(name), src, split, mode=m, window=window, **how)
-    what = f'{name} of {run.path} on {split}'
+    what = f'{name} of {run.path} on {split}' + (f' of {src.path}' if data else '')
     rep = make_report(e, run.task, what, name, split, reading(m, window, scales, flip))
     stem = report_stem(split, name, data, None if m==own else m, scales, flip)
     _write_report(rep, run.path, stem)

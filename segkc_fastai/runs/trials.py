@@ -26,10 +26,14 @@ def split_of(config:RunConfig)->Split:
 def half_and_all(
     config:RunConfig # settings of the forecast
 )->tuple: # two values of `labelled`
-    "Half of the labelled images and all of them"
+    "About half of the labelled images and all of them; raises `ValueError` if whole groups leave no fewer"
     s = split_of(config)
     names = [o.name for o in s.labelled]
-    return (tuple(names[::2]),tuple(names)) if s.how.startswith('list') else (str(len(names)//2),str(len(names)))
+    if s.how.startswith('list'): return tuple(names[::2]),tuple(names)
+    half,n = str(len(names)//2),str(len(names))
+    same = config.group and len(split_of(replace(config, labelled=half)).labelled)==len(names)
+    if not same: return half,n
+    raise ValueError(f'group={config.group!r}: whole groups of {half} labelled images are those of {n}; label more groups')
 
 # %% ../../nbs/07_runs/08a_trials.ipynb #5794648a
 EPOCHS = 3 # of a trial, at least: fewer would show no trend

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 from ipywidgets import HTML, Button, HBox, VBox
+from scipy import ndimage
 from ..core.task import Task
 from ..data.labels import read_image, read_mask
 from ..label.errors import Verdict, decide, read_errors, undecided
@@ -24,6 +25,12 @@ from .editor import MaskEditor, arrow_to
 from .viewer import display_both
 
 # %% ../../nbs/09_view/21_checking.ipynb #d3705654
+def _across(pixels):
+    "The connected part of (H,W) bool that reaches all four sides; everything if none does"
+    found,_ = ndimage.label(pixels)
+    whole = tuple(slice(0, n) for n in pixels.shape)
+    return next((found==i for i,o in enumerate(ndimage.find_objects(found), 1) if o==whole), pixels)
+
 def region_runs(
     label:np.ndarray, # (H,W) class numbers of the mask
     seen,             # (H,W) class numbers of each network, one or more
@@ -33,9 +40,9 @@ def region_runs(
 )->np.ndarray: # (N,3) int32: class, first pixel in reading order, number of pixels; N may be 0
     "The edit that writes the networks' class into the region"
     x0,y0,x1,y1 = box
-    inside = np.zeros(label.shape, bool)
-    inside[y0:y1,x0:x1] = True
-    runs = as_runs((inside & (label==own) & np.all([o==other for o in seen], 0)).astype(np.uint8))
+    inside,pixels = np.s_[y0:y1,x0:x1],np.zeros(label.shape, np.uint8)
+    pixels[inside] = _across(np.all([o[inside]==other for o in seen], 0)) & (label[inside]==own)
+    runs = as_runs(pixels)
     runs = runs[runs[:,0]==1]
     runs[:,0] = other
     return runs

@@ -8,15 +8,15 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/09_view/comparing.html.md"""
 __all__ = ['shared_names', 'record_at', 'SharedProbe', 'RunChoice', 'results_row', 'RunsExplorer', 'CompareExplorer']
 
 # %% ../../nbs/09_view/15_comparing.ipynb #f67bb3ce
-import anywidget, html, pandas as pd, traitlets as T
+import anywidget, html, math, pandas as pd, traitlets as T
 from fastcore.basics import patch
-from seaborn import color_palette
 from ..core.task import check_classes
 from ..runs.folder import Run, as_run, not_comparable, run_results
 from ..train.probe import check_records
 from .assets import script, style
+from .charts import distinct_colours
 from .disagreement import PairExplorer
-from .explorer import guarded
+from .explorer import guarded, moment
 
 # %% ../../nbs/09_view/15_comparing.ipynb #77c5246c
 def shared_names(
@@ -66,14 +66,16 @@ class SharedProbe:
     def image(self, i): return self.first.image(self._at(i, self.first))
     def truth(self, i): return self.first.truth(self._at(i, self.first))
 
+    def _record(self, p, record): return record_at(p.records, self.records[record][0])
+    def record_of(self, run, record): return self.probes[run].records[self._record(self.probes[run], record)] # epoch and step that a run shows
     def maps(self, record, run, i):
         p = self.probes[run]
-        return p.maps(record_at(p.records, self.records[record][0]), p.deployed, self._at(i, p))
+        return p.maps(self._record(p, record), p.deployed, self._at(i, p))
 
     def per_image(self, record=-1, run=None):
         "As in `Probe`, for the deployed network of a run"
         p = self.probes[run or self.deployed]
-        df = p.per_image(record_at(p.records, self.records[record][0]))
+        df = p.per_image(self._record(p, record))
         return df.loc[[self._at(i, p) for i in range(len(self))]].set_axis(range(len(self)))
 
 # %% ../../nbs/09_view/15_comparing.ipynb #afb51705
@@ -98,9 +100,6 @@ class RunChoice(anywidget.AnyWidget):
     @property
     def panels(self)->list: return [k for k in self.names if k in self.shown or k in self.pair] # in order
 
-# %% ../../nbs/09_view/15_comparing.ipynb #a06034af
-def _colors(n): return color_palette('colorblind', n).as_hex()
-
 # %% ../../nbs/09_view/15_comparing.ipynb #b64bc784
 def _scales(values, w, h):
     "Functions from epochs and values to pixels of a drawing of `w` × `h`, and the lowest and highest value"
@@ -114,14 +113,17 @@ def _scales(values, w, h):
 def _curves(values, epoch, w=520, h=170):
     "Curves over epochs as SVG: name → percent, None for missing values; a dotted line at `epoch`"
     (x,y,lo,hi),n = _scales(values.values(), w, h),max(map(len, values.values()))
-    points = lambda o: ' '.join(f'{x(e):.1f},{y(v):.1f}' for e,v in enumerate(o) if v is not None)
-    line = lambda c,o: f'<polyline fill="none" stroke="{c}" stroke-width="2" points="{points(o)}"/>'
-    ticks = [f'<text x="2" y="{y(v)+4:.0f}">{v:.0f}</text>' for v in {lo, hi}]
+    def line(c, o):
+        at = [(f'{x(e):.1f}',f'{y(v):.1f}') for e,v in enumerate(o) if v is not None]
+        if len(at)==1: return '<circle fill="{}" r="3" cx="{}" cy="{}"/>'.format(c, *at[0])
+        return f'<polyline fill="none" stroke="{c}" stroke-width="2" points="{" ".join(map(",".join, at))}"/>'
+    digits = int(lo!=hi and f'{lo:.0f}'==f'{hi:.0f}')
+    ticks = [f'<text x="2" y="{y(v)+4:.0f}">{v:.{digits}f}</text>' for v in {lo, hi}]
     axes = f'<text x="{x(0)+6:.0f}" y="14">mIoU, %</text><text x="{x(0):.0f}" y="{h-4}">epoch 1</text>'
     if n>1: axes += f'<text x="{x(n-1):.0f}" y="{h-4}" text-anchor="end">{n}</text>'
     at = f'x1="{x(epoch):.1f}" x2="{x(epoch):.1f}" y1="8" y2="{h-20}"'
     now = f'<line {at} stroke="gray" stroke-dasharray="2 3"/>'
-    parts = [*ticks, axes, now, *map(line, _colors(len(values)), values.values())]
+    parts = [*ticks, axes, now, *map(line, distinct_colours(len(values)).as_hex(), values.values())]
     return f'<svg width="{w}" height="{h}" font-size="11" fill="currentColor">{"".join(parts)}</svg>'
 
 # %% ../../nbs/09_view/15_comparing.ipynb #b79942d5
@@ -134,7 +136,7 @@ def results_row(
     size,col = run.facts.networks[dep]['params']/1e6,100*run.history[f'{dep}_miou']
     low,high = last[dep].get('interval', [None]*2)
     found = {'method':run.config.method, 'deployed':dep, 'million weights':round(size, 1)}
-    now = round(col.iloc[min(epoch, len(col)-1)], 2)
+    now = round(col.iloc[epoch], 2) if epoch<len(col) else math.nan
     return found | {'this epoch':now, 'last':last[dep]['miou'], 'low':low, 'high':high}
 
 # %% ../../nbs/09_view/15_comparing.ipynb #387b007f
@@ -148,7 +150,7 @@ def _incomparable(first, others):
 def _results_table(df):
     "Results as HTML, each run with the colour of its curve"
     df = df.astype(object)
-    df.insert(0, '', [f'<span style="color:{c}">■</span>' for c in _colors(len(df))])
+    df.insert(0, '', [f'<span style="color:{c}">■</span>' for c in distinct_colours(len(df)).as_hex()])
     df['run'] = [html.escape(o) for o in df.run]
     style = '<style>.segkc-results :is(td, th) { padding: 1px 10px 1px 0; line-height: 1.5; text-align: left }</style>'
     look = dict(index=False, escape=False, border=0, na_rep='–', justify='left', classes='segkc-results')
@@ -180,10 +182,10 @@ class RunsExplorer(PairExplorer):
         df = self.parts() if col=='disagreement' else None
         return super().scores(col) if df is None else df.disagree/df.pixels
 
-    def refresh(self):
-        "Look for new records of all runs"
-        self.memo.clear() # a run that is behind may have a newer record for an epoch of the others
-        super().refresh()
+    def when(self):
+        "The time of the record, and of those of shown runs that have none of this epoch"
+        own = {k:self.probe.record_of(k, self.nav.record) for k in self.choice.panels}
+        return '; '.join([super().when(), *(f'{k}: {moment(*o)}' for k,o in own.items() if o[0]!=self.record[0])])
 
 # %% ../../nbs/09_view/15_comparing.ipynb #b29e4a97
 @patch

@@ -114,6 +114,10 @@ class PairExplorer(PairCounts):
     def __init__(self, of, height=None, **kwargs):
         super().__init__(of, height, **kwargs)
         self.viewer.observe(self._cell_chosen, ['cell'])
+        self.viewer.observe(self._recoloured, ['safe'])
+
+    def _recoloured(self, change):
+        if self.matrix: self.matrix.safe = change.new
 
     def toggles(self): return super().toggles() | {'matrix of all images':self.matrix is not None}
     def rows(self): return [*super().rows()[:-1], *[o for o in [self.matrix] if o], self.under]
@@ -165,7 +169,7 @@ def _matrix_clicked(self:PairExplorer, change):
 @patch
 def toggle_matrix(self:PairExplorer):
     "Show the matrix of all images under the viewer, or remove it"
-    old,self.matrix = self.matrix,None if self.matrix else WholeMatrix(self.probe.task)
+    old,self.matrix = self.matrix,None if self.matrix else WholeMatrix(self.probe.task, self.viewer.safe)
     if old: old.close()
     else:
         self.fill_matrix()
@@ -198,14 +202,14 @@ def draw_agreement(
 ): # the figure
     "Agreement on each class over records"
     fig,ax = plt.subplots(figsize=(PAGE, 2.4), layout='constrained')
-    at,some = np.arange(len(df)),slice(None, None, max(1, len(df)//10))
+    at,some,lines = np.arange(len(df)),slice(None, None, max(1, len(df)//10)),{}
     for k,c in zip(df, palette):
         marker = 'o' if len(df)==1 else None
-        if df[k].notna().any(): ax.plot(at, 100*df[k], color=np.array(c)/255, lw=1.8, marker=marker, label=k)
+        if df[k].notna().any(): lines[k], = ax.plot(at, 100*df[k], color=np.array(c)/255, lw=1.8, marker=marker)
     ax.axvline(now, color='.6', lw=1, ls=':')
     ax.set(ylabel='both, % of either', xlabel='epoch', ylim=(0,101), title=title)
     ax.set_xticks(at[some], [f'{e+1}' for e,_ in df.index[some]])
-    fig.legend(*[o[:24] for o in ax.get_legend_handles_labels()], loc='outside right center', fontsize=7)
+    fig.legend([*lines.values()][:24], [*lines][:24], loc='outside right center', fontsize=7)
     return fig
 
 # %% ../../nbs/09_view/14_disagreement.ipynb #099bf62f
@@ -254,7 +258,7 @@ class DisagreementExplorer(PairExplorer):
 
     def panels(self, i, maps, truth):
         shown = self.features(i) if self.features_shown else {}
-        return super().panels(i, maps, truth) | {f'{k}: features':Panel('image', image=o) for k,o in shown.items()}
+        return super().panels(i, maps, truth) | {f'{k}: features now':Panel('image', image=o) for k,o in shown.items()}
 
     def worst(self)->int: # number of a probe image
         "The image with the largest share of common mistakes; raises `ValueError` without masks"
@@ -265,8 +269,11 @@ class DisagreementExplorer(PairExplorer):
         title = f'{self.pair[0]} and {self.pair[1]}, whole probe set'
         return draw_agreement(self.agreement(), self.probe.task.palette, self.nav.record, title)
 
-    def curves(self): # shown under the viewer, or removed
-        self.under.value = '' if self.under.value else figure_svg(self.agreement_figure())
+    def agreement_html(self): return self.once('agreement figure', lambda: figure_svg(self.agreement_figure()))
+    def curves(self): self.under.value = '' if self.under.value else self.agreement_html() # under the viewer
+    def show(self):
+        super().show()
+        if self.under.value: self.under.value = self.agreement_html()
 
     def toggles(self): return super().toggles() | {'agreement over epochs':bool(self.under.value), 'features':self.features_shown}
 

@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np, traitlets as T
 from fastcore.basics import patch
 from ..core.task import Task
-from ..data.labels import read_mask
-from ..label.masks import Draft, MaskChanged, MaskFile
+from ..label.masks import Draft, MaskChanged, MaskFile, as_runs
 from .assets import script, style
 from .viewer import MaskViewer, Panel
 
@@ -39,7 +38,7 @@ class MaskEditor(MaskViewer):
         on_saved=None,   # function of the path of a mask, and the seconds spent on it
         **kwargs         # initial values of traits
     ):
-        self.draft,self.seconds,self.on_saved,self._over,self._next = None,0,on_saved,False,None
+        self.draft,self.seconds,self.on_saved,self._next = None,0,on_saved,None
         super().__init__(task, height, **dict(threshold=.7) | kwargs)
 
     def edit(self,
@@ -52,20 +51,13 @@ class MaskEditor(MaskViewer):
         "Edit the mask of an image, and save the one before; raises as `Draft` does, and then keeps the one before"
         read = self._next if self._next and self._next.path==Path(path) else None
         draft,before = Draft(path, self.task, np.shape(image)[:2], read),(self.draft,self.seconds)
-        self.draft,self.proposals,self.seconds,self._over,self._next = draft,proposals or {},seconds,False,None
+        self.draft,self.proposals,self.seconds,self._next = draft,proposals or {},seconds,None
         self._about = dict(draft=draft.key, seconds=seconds)
         self._show_mask(np.asarray(image), name)
         found = f'{draft.recovered} edits that were not saved have been restored' if draft.recovered else ''
         self._say(found or ('mask on disk' if draft.origin else 'no mask yet'), bool(found))
         self._leave(*before)
         return self
-
-# %% ../../nbs/09_view/17_editor.ipynb #4a26a1f1
-def _on_disk(draft):
-    "The mask that another program wrote; None if it cannot be compared"
-    try: m = read_mask(draft.path, draft.task)
-    except (ValueError,OSError): return None
-    return m if m.shape==draft.label.shape else None
 
 # %% ../../nbs/09_view/17_editor.ipynb #8c192d3a
 @patch
@@ -79,7 +71,7 @@ def _name_of(self:MaskEditor, o):
 def _show_mask(self:MaskEditor, image, name):
     "Show the mask and what it can be compared with"
     panels = _mask_panels(self.draft, self.proposals)
-    if self._over and (theirs := _on_disk(self.draft)) is not None: panels['on disk'] = Panel('label', theirs)
+    if 'disk' in self._about and (theirs := self.draft.on_disk()) is not None: panels['on disk'] = Panel('label', theirs)
     self.show(image, panels, name=name)
 
 # %% ../../nbs/09_view/17_editor.ipynb #6a4d15ce
@@ -97,14 +89,33 @@ def edit_next(self:MaskEditor,
 @patch
 def _heard(self:MaskEditor, widget, msg, buffers):
     MaskViewer._heard(self, widget, msg, buffers)
+    edit,save,own = msg.get('edit'),msg.get('save'),self._about.get('draft')
+    if msg.get('of', own)!=own:
+        if edit: self._say('the last edit was made on an image that is no longer open, and is lost', True)
+        return
     self.seconds = msg.get('seconds', self.seconds)
-    if 'edit' in msg and msg['of']==self._about['draft']: self._edited(msg['edit'], bytes(buffers[0]))
-    if 'save' in msg: self.save(msg['save']=='auto')
+    if edit: self._edited(edit, bytes(buffers[0]))
+    if save=='auto' and self.draft.edits: self._save_over()
+    if save=='now': self._save_over(msg.get('over'))
 
 @patch
 def _edited(self:MaskEditor, page, runs):
     try: self.paint(np.frombuffer(runs, '<i4').reshape(-1, 3), page)
-    except (ValueError,OSError) as e: self._say(f'the last edit is not in the journal: {e}', True)
+    except (ValueError,OSError) as e:
+        self._pass_on(as_runs(self.draft.label), page, refused=True)
+        self._say(f'the last edit was taken back, because it is not in the journal: {e}', True)
+
+@patch
+def _pass_on(self:MaskEditor, runs, page, **kwargs):
+    self.send(dict(edit=page, of=self._about['draft'], **kwargs), [np.ascontiguousarray(runs, '<i4').tobytes()])
+
+# %% ../../nbs/09_view/17_editor.ipynb #f05d7825
+@patch
+def _handle_custom_msg(self:MaskEditor, content, buffers):
+    draft = self.draft
+    MaskViewer._handle_custom_msg(self, content, buffers)
+    left = content.get('key') in ('ArrowLeft','ArrowRight')
+    if left and draft is self.draft: self.send(dict(stays=self._about.get('draft')))
 
 @patch
 def paint(self:MaskEditor,
@@ -113,28 +124,31 @@ def paint(self:MaskEditor,
 ):
     "Edit the mask, as `Draft.edit` does, in all pages; the undo button of the browser does not know edits made here"
     self.draft.edit(runs)
-    self.send(dict(edit=page, of=self._about['draft']), [np.ascontiguousarray(runs, '<i4').tobytes()])
+    self._pass_on(runs, page)
     self._say('not saved')
 
 # %% ../../nbs/09_view/17_editor.ipynb #f191562d
 @patch
-def save(self:MaskEditor,
-    auto:bool=False # as after 30 seconds: never replaces a mask of another program
-)->bool: # written?
-    "Write the mask; the line under the panels says if that fails"
-    try: self.draft.save(self._over and not auto)
+def save(self:MaskEditor)->bool: # written?
+    "Write the mask, in place of one that is shown as `on disk`; the line under the panels says if that fails"
+    return self._save_over(self._about.get('disk'))
+
+@patch
+def _save_over(self:MaskEditor, over=None):
+    try: self.draft.save(over)
     except MaskChanged as e:
-        self._over = True
+        self._about['disk'] = e.found
         self._show_mask(self.image, self.name)
         self._say(str(e), True)
     except (ValueError,OSError) as e: self._say(f'{e}', True)
     else:
-        self._over = False
+        self._about.pop('disk', None)
         self._say(f'saved to {self.draft.path.name}')
         if self.on_saved: self.on_saved(self.draft.path, self.seconds)
         return True
     return False
 
+# %% ../../nbs/09_view/17_editor.ipynb #b19febb7
 @patch
 def _leave(self:MaskEditor, draft, seconds):
     "Save the edits of a mask and let others open it; edits that cannot be saved stay in the journal, and the line says so"

@@ -21,7 +21,7 @@ from .ahead import Ahead
 from .loss_views import LossViews, output_panel, why_no_views
 from .navigator import Navigator, thumbnails
 from .readings import Readings, open_probe, recall
-from .viewer import MaskViewer, Panel, display_both
+from .viewer import MaskViewer, Panel, byte_threshold, display_both
 
 # %% ../../nbs/09_view/12_explorer.ipynb #ecd0ac8e
 RECENT = 8 # images, each at one record, that an explorer keeps in memory
@@ -146,6 +146,7 @@ class HeadAndViewer(ProbeReader):
 
     def rows(self): return [o for o in (self.nav, self.viewer, self.seen, self.under) if o] # from top to bottom
     def line(self): return '' # under the head, while there is no other message
+    def when(self): return moment(*self.record) # above the panels
     def why_not(self)->dict: # button or order → why it cannot be used here
         "The buttons and orders that the head disables"
         what,p,res = self.sorts|self.jumps,self.probe,{}
@@ -174,7 +175,7 @@ class HeadAndViewer(ProbeReader):
         "Show the image and record of the head"
         i = self.image
         image,maps,truth = self.content(self.nav.record, i)
-        self.viewer.show(image, self.panels(i, maps, truth), truth, f'{self.probe.names[i]} · {moment(*self.record)}')
+        self.viewer.show(image, self.panels(i, maps, truth), truth, f'{self.probe.names[i]} · {self.when()}')
         if self.seen: self.update_views()
         self.ahead.restart()
 
@@ -228,13 +229,18 @@ class Scrubber(HeadAndViewer):
             self.show()
         finally: self._moving = False
 
-    def refresh(self):
-        "Look for new records; a head at the last record moves to the new last one"
-        last = self.nav.record==len(self.probe.records)-1
-        self.probe.refresh()
-        self.recent.clear()
-        self.nav.records = self.record_names()
-        if last: self.nav.record = len(self.probe.records)-1
+# %% ../../nbs/09_view/12_explorer.ipynb #8af4ecc4
+@patch
+def refresh(self:Scrubber):
+    "Read the records again: a head at the last one moves to the new last one; raises `FileNotFoundError` if none is left"
+    last = self.nav.record==len(self.probe.records)-1
+    check_records(self.probe.refresh())
+    for o in (self.recent, self.memo): o.clear()
+    self.nav.records,end = self.record_names(),len(self.probe.records)-1
+    if (now := end if last else min(self.nav.record, end))!=self.nav.record: self.nav.record = now
+    else:
+        self._sort(self.image)
+        self.show()
 
 # %% ../../nbs/09_view/12_explorer.ipynb #a0cba3d6
 _ARROWS = dict(ArrowLeft=('at',-1), ArrowRight=('at',1), ArrowUp=('record',1), ArrowDown=('record',-1))
@@ -272,6 +278,7 @@ class Controlled(Scrubber):
     @guarded
     def _clicked(self, _, msg, buffers):
         what = msg.get('do')
+        if 'go' in msg: return self.go(msg['go']) # a thumbnail
         if what=='look again': return self.refresh()
         before,i = self.nav.note,getattr(self, self.jumps[what])()
         self.nav.pressed,note = self.on(),self.nav.note
@@ -315,8 +322,9 @@ class Explorer(Controlled):
         height:int=None, # of a panel, in CSS pixels; by default as large as the window allows
         **kwargs         # initial values of the viewer's traits
     ):
-        self.loss_views = LossViews(of)
+        self.loss_views,self.links = LossViews(of),[]
         super().__init__(of, height, **kwargs)
+        self.viewer.observe(self._threshold_moved, ['threshold'])
 
     def why_not(self):
         res = super().why_not()
@@ -324,6 +332,12 @@ class Explorer(Controlled):
         try: why = why_no_views(self.of)
         except (OSError,ValueError) as e: why = str(e)
         return res | (dict(views=why) if why else {})
+
+    def scores(self, col):
+        "As recorded, but `kept` is what the slider keeps"
+        if col!='kept': return super().scores(col)
+        n = self.keeping()
+        return pd.Series(share(n[:,byte_threshold(self.viewer.threshold)], n[:,0]))
 
     def views(self, i:int)->tuple: # weak and strong (3,h,w) uint8 tensors, padded (h,w) bool
         "Weak and strong view of a probe image in the epoch on display; raises `ValueError` if the loss saw none"
@@ -338,6 +352,18 @@ class Explorer(Controlled):
         panels['strong view, drawn anew'] = Panel('image', image=rgb(strong))
         self.seen.show(rgb(weak), panels, None, f'views of {self.probe.names[self.image]} in epoch {self.record[0]+1}')
 
+# %% ../../nbs/09_view/12_explorer.ipynb #21f6fbca
+@patch
+def keeping(self:Explorer)->np.ndarray: # (images,256)
+    "Pixels of each image that each threshold keeps"
+    count = lambda i: np.bincount(self.probe.maps(self.nav.record, self.network, i)[1].ravel(), minlength=256)[::-1].cumsum()[::-1]
+    return self.once(('keeping',self.network), lambda: np.array([count(i) for i in range(len(self.probe))]))
+
+@patch
+@guarded
+def _threshold_moved(self:Explorer, change):
+    if self.sorts[self.nav.sort]=='kept': self._sort(self.image)
+
 # %% ../../nbs/09_view/12_explorer.ipynb #8cd28a14
 @patch
 def toggle_views(self:Explorer):
@@ -349,9 +375,9 @@ def toggle_views(self:Explorer):
         self.seen = None
         raise
     self.widget.children = self.rows()
+    for o in self.links: o.unlink()
+    self.links = [] if old else [T.link((self.viewer,k), (self.seen,k)) for k in ('threshold','opacity','classes','safe')]
     if old: old.close()
-    else:
-        for k in ('threshold','opacity','classes','safe'): T.link((self.viewer,k), (self.seen,k))
 
 @patch
 def toggles(self:Explorer)->dict: return dict(views=self.seen is not None)

@@ -25,7 +25,7 @@ COLUMN,PAGE = 3.25,6.75 # width of one column and of two, in inches
 FORMATS = ('png','pdf','svg')
 _SMALL = {f'{k}.labelsize':7 for k in ('xtick','ytick')} | {'legend.fontsize':7}
 _FONTS = {f'{k}size':8 for k in ('font.','axes.title','axes.label','figure.title')} | _SMALL
-_RC = {'axes.spines.top':False, 'axes.spines.right':False, 'axes.linewidth':.6, 'legend.frameon':False} | _FONTS
+_RC = {'axes.spines.top':False, 'axes.spines.right':False, 'axes.linewidth':.6, 'legend.frameon':False, 'text.parse_math':False} | _FONTS
 plt.rcParams.update({'pdf.fonttype':42, 'svg.fonttype':'path'})
 
 # %% ../../nbs/09_view/04_figures.ipynb #352d4a26
@@ -56,6 +56,7 @@ def _legend_columns(labels, width):
     return min(max(int(width/(.36+.047*max(map(len, labels)))), 1), len(labels))
 
 # %% ../../nbs/09_view/04_figures.ipynb #bdf53ee9
+@styled
 def outside_legend(
     fig,
     handles,

@@ -8,8 +8,9 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/09_view/lab.html.md"""
 __all__ = ['newest_run', 'if_possible', 'write_workbench', 'ended_with_us', 'lab', 'label', 'look']
 
 # %% ../../nbs/09_view/20_lab.ipynb #f6534cf7
-import json, os, signal, socket, subprocess, sys, time
+import json, os, shlex, signal, socket, subprocess, sys, time
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Thread, current_thread, main_thread
@@ -55,7 +56,7 @@ from segkc_fastai.view.embedding import EmbeddingMap
 from segkc_fastai.view.lab import if_possible
 from segkc_fastai.view.live import TrainingMonitor
 os.chdir({here!r}) # paths in the run's configuration start here
-run = Run({path!r})
+run = {code}
 ---
 ## The training
 
@@ -100,8 +101,12 @@ if_possible(EmbeddingMap, run) if read else Markdown('The images have not been r
 '''
 
 # %% ../../nbs/09_view/20_lab.ipynb #b6860548
-def _write_notebook(path, text):
-    "Write a notebook of cells that lines of dashes separate, unless it exists"
+def _opens(path, code): return any(o.cell_type=='code' and code in o.source for o in nbformat.read(path, 4).cells)
+
+def _write_notebook(path, template, code, **at):
+    "The notebook that has `code` in a cell, or a new one of cells that lines of dashes separate, numbered if its name is taken"
+    paths = (path.with_stem(f'{path.stem}-{i}' if i>1 else path.stem) for i in count(1))
+    path,text = next(o for o in paths if not o.is_file() or _opens(o, code)),template.format(code=code, **at)
     if path.is_file(): return path
     kinds = dict(cell_type='markdown'),dict(cell_type='code', execution_count=None, outputs=[])
     cells = [dict(id=f'cell{i}', metadata={}, source=s) | kinds[s[0]!='#'] for i,s in enumerate(text.strip().split('\n---\n'))]
@@ -110,14 +115,15 @@ def _write_notebook(path, text):
     nbsign.NotebookNotary().sign(nbformat.read(path, 4))
     return path
 
+# %% ../../nbs/09_view/20_lab.ipynb #e7337d74
 def _is_signed(path): return nbsign.NotebookNotary().check_signature(nbformat.read(path, 4))
 
 def write_workbench(
     run:str|Path # run folder
 )->Path: # `workbench.ipynb` in it
-    "Write a notebook with every explorer for a run, unless it exists; raises `FileNotFoundError` if there is no run"
+    "Write a notebook with every explorer for a run, unless one exists; raises `FileNotFoundError` if there is no run"
     run = Run(run).path.resolve()
-    return _write_notebook(run/'workbench.ipynb', _WORKBENCH.format(name=run.name, path=str(run), here=str(Path.cwd())))
+    return _write_notebook(run/'workbench.ipynb', _WORKBENCH, f'Run({str(run)!r})', name=run.name, here=str(Path.cwd()))
 
 # %% ../../nbs/09_view/20_lab.ipynb #4ed636cf
 def _root(nb):
@@ -220,7 +226,7 @@ _LABELLING = '''# Labelling: `{name}`
 import os
 from segkc_fastai.view.labelling import Labeller
 os.chdir({here!r}) # paths in the run's configuration start here
-labelling = Labeller({path!r}, {names!r}, masks={masks!r}, n={n})
+labelling = {code}
 labelling
 ---
 # Saved masks
@@ -231,7 +237,7 @@ labelling.done()
 
 In a terminal in `{here}`:
 
-    segkc train --from {path} --labelled {path}/labels.txt
+    {command}
 '''
 
 # %% ../../nbs/09_view/20_lab.ipynb #77d6c661
@@ -247,9 +253,10 @@ def label(
     "Open JupyterLab on a queue of images to label, until it is stopped; raises `ValueError` for a name that the run's data do not have"
     run,names,masks = Run(run),*(o and str(Path(o).resolve()) for o in (names, masks))
     if names: run.pairs(names)
-    at = dict(name=run.path.name, path=str(run.path.resolve()), here=str(Path.cwd()))
-    file = 'label.ipynb' if names is None else f'label-{Path(names).stem}.ipynb'
-    nb = _write_notebook(run.path.resolve()/file, _LABELLING.format(**at, names=names, masks=masks, n=n))
+    path,file = str(run.path.resolve()),'label.ipynb' if names is None else f'label-{Path(names).stem}.ipynb'
+    code = f'Labeller({path!r}, {names!r}, {masks=}, {n=})'
+    command = shlex.join(['segkc', 'train', '--from', path, '--labelled', f'{path}/labels.txt'])
+    nb = _write_notebook(Path(path)/file, _LABELLING, code, name=run.path.name, here=str(Path.cwd()), command=command)
     return _serve(nb, browser, port, allow_root)
 
 # %% ../../nbs/09_view/20_lab.ipynb #f8714b85
@@ -258,7 +265,7 @@ _LOOKING = '''# `{name}` on `{images}`
 import os
 from segkc_fastai.view.exploring import explore
 os.chdir({here!r}) # paths in the run's configuration start here
-explore({path!r}, {images!r}, other={other!r})
+{code}
 '''
 
 def look(
@@ -274,6 +281,7 @@ def look(
     for o in (path, other):
         if o and not (o/'predict.json').is_file(): Run(o)
     if not images.is_dir(): raise FileNotFoundError(f'{images}: {"a file" if images.exists() else "no such folder"}; pass a folder of images')
-    at = dict(name=path.name, path=str(path), images=str(images), other=other and str(other), here=str(Path.cwd()))
+    code = f'explore({str(path)!r}, {str(images)!r}, other={other and str(other)!r})'
     file = '-'.join(['look', *images.parts[-2:], *([other.name] if other else [])])
-    return _serve(_write_notebook(path/f'{file}.ipynb', _LOOKING.format(**at)), browser, port, allow_root)
+    nb = _write_notebook(path/f'{file}.ipynb', _LOOKING, code, name=path.name, images=images, here=str(Path.cwd()))
+    return _serve(nb, browser, port, allow_root)

@@ -12,6 +12,7 @@ import html
 from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.basics import patch
+from filelock import FileLock
 from ipywidgets import HTML, VBox
 from ..core.files import replacing
 from ..data.labels import read_image
@@ -63,15 +64,18 @@ class Proposals:
         return {k:(o.indices.byte().numpy(),as_bytes(o.values.numpy())) for k,o in best.items()}
 
 # %% ../../nbs/09_view/18_labelling.ipynb #8d35fc02
+def _log_lock(path): return FileLock(Path(path)/'.labelling.csv.lock')
+
 def log_mask(
     path:str|Path, # run folder
     name:str,      # of the image
     seconds:int    # in focus until now
 )->pd.DataFrame: # the log
     "Record a saved mask in `labelling.csv`"
-    df = read_log(path)
-    df = pd.concat([df[df.name!=name], pd.DataFrame(dict(name=[name], seconds=[seconds]))], ignore_index=True)
-    with replacing(Path(path)/'labelling.csv') as f: df.to_csv(f, index=False)
+    with _log_lock(path):
+        df = read_log(path)
+        df = pd.concat([df[df.name!=name], pd.DataFrame(dict(name=[name], seconds=[seconds]))], ignore_index=True)
+        with replacing(Path(path)/'labelling.csv') as f: df.to_csv(f, index=False)
     return df
 
 # %% ../../nbs/09_view/18_labelling.ipynb #d253eb6a
@@ -143,14 +147,18 @@ def _head_line(self:Labeller):
 
 # %% ../../nbs/09_view/18_labelling.ipynb #f6a9ff3f
 @patch
-def _saved(self:Labeller, path, seconds):
-    name = self.pairs[self.files.index(path)].name
-    log,src = log_mask(self.run.path, name, seconds),self.run.source()
-    known = {p.name:p for p in src.train} # masks in another folder are not in the data
+def _write_labels(self:Labeller):
+    log = read_log(self.run.path)
+    known = {p.name:p for p in self.run.source().train} # masks in another folder are not in the data
     first = read_names(self.run.path/'labelled.txt', known)
     names = dict.fromkeys([*first, *(k for k in log.name if k in known)])
     what = f'{len(names)} labelled images, {len(first)} of them those of {self.run.path.name}'
     write_list(self.run.path/'labels.txt', [known[k] for k in names], what)
+
+@patch
+def _saved(self:Labeller, path, seconds):
+    log_mask(self.run.path, self.pairs[self.files.index(path)].name, seconds)
+    with _log_lock(self.run.path): self._write_labels()
     self._head_line()
 
 @patch

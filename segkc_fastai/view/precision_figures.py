@@ -15,6 +15,7 @@ from ..core.certify import EDGES, certificate_text, certificates, images_text, p
 from ..core.task import Task
 from ..methods.checked import edge_counts
 from .figures import PAGE, outside_legend, styled
+from .viewer import byte_threshold
 
 # %% ../../nbs/09_view/06a_precision_figures.ipynb #2a11f8dc
 def probe_counts(
@@ -23,11 +24,13 @@ def probe_counts(
     network:str  # one of `networks`
 )->np.ndarray: # (images,K,T,2) wrong and right pixels, as from `edge_counts`; only images with a mask
     "Count the labels of a network by class, confidence and correctness"
-    k,every = len(probe.task),[]
+    k,every,edges = len(probe.task),[],torch.tensor(EDGES)
+    first = [byte_threshold(o) for o in EDGES]
     for i in np.flatnonzero(probe.has_truth):
         label,conf = probe.maps(record, network, i)
         as_batch = lambda o: torch.from_numpy(np.array(o, int))[None]
-        every.append(edge_counts(as_batch(label), as_batch(conf)/255, as_batch(probe.truth(i)), k))
+        reached = edges[as_batch(np.searchsorted(first, conf, 'right')-1)]
+        every.append(edge_counts(as_batch(label), reached, as_batch(probe.truth(i)), k))
     return torch.cat(every).numpy()
 
 # %% ../../nbs/09_view/06a_precision_figures.ipynb #b25f0523

@@ -14,7 +14,8 @@ import html, math, numpy as np, pandas as pd
 from fastai.learner import Learner
 from ..core.task import IGNORE
 from ..runs.folder import as_run
-from ..core.certify import certificates, certified_by, precision_curves
+from ..core.certify import NOTHING, certificates, certified_by, precision_curves
+from ..methods.checked import Checked
 from .explorer import Explorer, share, table_rows
 from .figures import figure_svg
 from .precision_figures import precision_figure, precision_texts, probe_counts
@@ -116,7 +117,7 @@ def own_threshold(
     "The confidence from which a network's labels are taught, the least of all classes; 0 if all are, or if it teaches none"
     least,drop = method.keeps.get(network, (0,0)) if method else (0,0)
     if np.ndim(least): least = min(least, default=0)
-    if not drop: return min(float(least), 1.)
+    if not drop: return min(round(float(least), 6), 1.)
     n = sum(np.bincount(o.ravel(), minlength=256) for o in confidences()).cumsum()
     return int(np.searchsorted(n, drop*n[-1]))/255
 
@@ -159,6 +160,7 @@ class PseudoLabelCounts(Explorer):
         "Pixels of each probe image that each threshold keeps"
         return self.once(('counts',self.network), lambda: self._each(lambda i: kept_counts(*self._maps(i))))
 
+    def keeping(self): return self.counts()[:,0]
     def kept(self)->np.ndarray: # (images, 3): kept, kept with a known class, right
         "Pixels of each probe image that the threshold of the slider keeps"
         return self.counts()[:,:,byte_threshold(self.viewer.threshold)]
@@ -192,10 +194,12 @@ class PrecisionByClass(PseudoLabelCounts):
         return (df[df.epoch==df.epoch.max()].reset_index(drop=True),df,target) if len(df) else None
 
     def taught(self, label, conf):
-        "A panel of the labels that are taught, with a confidence per class; none if one confidence is for all"
+        "A panel of the labels that are taught in the epoch on display; none if one confidence is for all classes"
         if not (own := self.own_curves()): return {}
         least = certified_by(certificates(own[0], own[2]))[self.network]
-        return dict(taught=Panel('label', label, np.where(conf>=255*least[label], 255, 0).astype(np.uint8)))
+        rule = next(o for o in self.method.cbs if isinstance(o, Checked))
+        lowest = np.array([byte_threshold(o) for o in np.where(least==NOTHING, rule.otherwise, least)])
+        return dict(taught=Panel('label', np.where(conf>=lowest[label], label, IGNORE)))
 
     def precision_html(self):
         p,own,n = self.probe,self.own_curves(),None

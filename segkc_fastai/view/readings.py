@@ -65,10 +65,14 @@ class Readings:
         title='images'
     ):
         self.names,self.task,self.networks,self.has_truth,self.title = list(names),task,list(networks),list(has_truth),title
-        self.deployed,self.recent,self.counted = self.networks[-1],{},{}
+        self.deployed,self.recent,self.counted,self.last = self.networks[-1],{},{},{}
 
     def __len__(self): return len(self.names)
-    def refresh(self): return self
+    def refresh(self):
+        "Forget what was read, so that it is read again; returns self"
+        for o in (self.recent, self.counted, self.last): o.clear()
+        return self
+
     def _keep(self, key, make): return recall(self.recent, key, make, self.kept)
     def _like(self, m, i): return nearest(torch.from_numpy(np.array(m)), self.image(i).shape[:2]).numpy()
     def _small(self, a): return np.asarray(Image.fromarray(a).resize(recorded_size(a.shape[:2])[::-1], Image.Resampling.BOX))
@@ -104,7 +108,7 @@ class FolderReadings(Readings):
         names=None      # of the images; by default those of the pairs
     ):
         super().__init__(names or [o.name for o in pairs], task, readers, [o.mask is not None for o in pairs], title)
-        self.pairs,self.readers,self.last = list(pairs),readers,{}
+        self.pairs,self.readers = list(pairs),readers
 
     def picture(self, i): return recall(self.last, i, lambda: read_picture(self.pairs[i].image, self.task), 1)
     def pixels(self, i): return np.asarray(self.picture(i))
@@ -160,7 +164,7 @@ class LearnerReadings(Readings):
     ):
         self.learn,self.dl = learn,learn.dls.valid.new(shuffle=False, drop_last=False, num_workers=0)
         m = len(self.dl.dataset)
-        self.at,self.last = [i*m//min(n, m) for i in range(min(n, m))],{}
+        self.at = [i*m//min(n, m) for i in range(min(n, m))]
         z,task = self._sample(0)[1],task_of(learn, task)
         self.void,names = void_class(learn, task, None),[self._name(i) for i in self.at]
         super().__init__(names, fitting_task(z.shape, task), ['network'], [True]*len(names), 'learner')

@@ -73,7 +73,7 @@ def _cell_pixels(v):
     return labels&_both_keep(a, b, v.threshold)
 
 # %% ../../nbs/09_view/27_still.ipynb #bd4d1d05
-def _share(n, of): return f'{100*n/max(of, 1):.1f} %'
+def _share(n, of): return f'{100*n/of:.1f} %' if of else '–'
 
 def _pair_legend(p, panels, truth, threshold=0.):
     "Colours, or numbers of parts, and texts for two networks, of the pixels that both keep"
@@ -97,9 +97,10 @@ def _legend_items(v, p):
 
 # %% ../../nbs/09_view/27_still.ipynb #126b1d50
 def _caption(title, p, threshold):
-    "Title of a panel, with the share of pixels that the threshold keeps"
+    "Title of a panel, with the share of its labels that the threshold keeps"
     if p.kind!='label' or p.confidence is None: return title
-    return f'{title}, {100*np.mean(kept_pixels(p, threshold)):.1f} % kept'
+    there = np.asarray(p.label)!=IGNORE
+    return f'{title}, {_share((there&kept_pixels(p, threshold)).sum(), there.sum())} kept'
 
 # %% ../../nbs/09_view/27_still.ipynb #b2af7875
 def _foot(v):
@@ -208,7 +209,7 @@ def _matrix_picture(v, k=1):
 def _picture_grid(size, height, n):
     "Width and height of each of `n` panels, and panels per row"
     h,w = size
-    W = min(round(height*w/h), 1180)
+    W = max(1, min(round(height*w/h), 1180))
     return W,max(1, round(W*h/w)),max(1, min(n, 1192//(W+8)))
 
 # %% ../../nbs/09_view/27_still.ipynb #ecfe0a45

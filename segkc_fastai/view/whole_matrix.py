@@ -10,7 +10,7 @@ __all__ = ['WholeMatrix']
 # %% ../../nbs/09_view/24_whole_matrix.ipynb #a4343f04
 import anywidget, numpy as np, traitlets as T
 from .assets import script, style
-from .palette import LOOK
+from .palette import LOOK, safe_palette
 
 # %% ../../nbs/09_view/24_whole_matrix.ipynb #05cf959f
 class WholeMatrix(anywidget.AnyWidget):
@@ -18,12 +18,15 @@ class WholeMatrix(anywidget.AnyWidget):
     _esm,_css = script('whole_matrix.js'),style('viewer.css')
     cell = T.Any(None, allow_none=True, help='(network, network, class, class) that was clicked').tag(sync=True)
     titles,about = T.List().tag(sync=True),T.Unicode('').tag(sync=True)
-    _names,_palette,_disputed = T.List().tag(sync=True),T.Bytes().tag(sync=True),T.Any().tag(sync=True)
+    safe = T.Bool(False, help='colours that everyone can tell apart').tag(sync=True)
+    _names,_palettes,_disputed = T.List().tag(sync=True),T.List().tag(sync=True),T.Any().tag(sync=True)
     _count = T.Bytes().tag(sync=True)
     def __init__(self,
-        task # names and colours of the classes
+        task,      # names and colours of the classes
+        safe=False # in colours that everyone can tell apart
     ):
-        super().__init__(_names=list(task.classes), _palette=np.uint8(task.palette).tobytes(), _disputed=LOOK['disputed'])
+        palettes = [np.uint8(o).tobytes() for o in (task.palette, safe_palette(len(task)))]
+        super().__init__(_names=list(task.classes), _palettes=palettes, _disputed=LOOK['disputed'], safe=safe)
 
     def show(self,
         titles, # of the two networks

@@ -14,16 +14,16 @@ test('pairs of disagreement panels are compared, or else the first two label pan
 
 test('counts made ahead are those of the view', () => {
   for (const count of countsOf([a, b], null, 2, 255)) count()
-  const [parts, counted] = [partsOf(a, b, null, 255), histogramsOf(a, null, 2, 255)]
+  const [parts, counted] = [partsOf(a, b, null, 255), histogramsOf(a, null, 2)]
   assert.deepEqual([...parts.parts], [0, 0, 254])
   assert.equal(partsOf({...a}, {...b}, null, 255), parts)
-  assert.equal(histogramsOf(a, null, 2, 255), counted)
-  assert.notEqual(histogramsOf(a, b.label, 2, 255), counted, 'with a ground truth')
+  assert.equal(histogramsOf(a, null, 2), counted)
+  assert.notEqual(histogramsOf(a, b.label, 2), counted, 'with a ground truth')
   assert.deepEqual(countsOf([a, {...b, label: undefined}], null, 2, 255), [])
 })
 
 test('a map that changed is counted again', () => {
-  const before = histogramsOf(a, null, 2, 255)
+  const before = histogramsOf(a, null, 2)
   recountLater(a.label)
-  assert.notEqual(histogramsOf(a, null, 2, 255), before)
+  assert.notEqual(histogramsOf(a, null, 2), before)
 })

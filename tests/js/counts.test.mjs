@@ -39,17 +39,21 @@ test('without truth, disagreement by the lower confidence', () => {
 
 test('histograms look up what a threshold keeps, and how much of it is right', () => {
   const panel = {label: [0, 0, 1, 1, 7], confidence: [255, 100, 100, 50, 255]}
-  const {kept, known, right, real, n} = histograms(panel, [0, 1, 1, IGNORE, 0], 2, IGNORE)
+  const {kept, known, right, real, n} = histograms(panel, [0, 1, 1, IGNORE, 0], 2)
   const at = (h, k, c) => h[k * 257 + c]
-  assert.equal(n, 5)
+  assert.equal(n, 4, 'one has no class')
   assert.deepEqual([at(kept, 0, 0), at(kept, 0, 101), at(kept, 1, 60), at(kept, 1, 101)], [2, 1, 1, 0])
   assert.deepEqual([at(kept, 2, 0), at(kept, 2, 100), at(kept, 2, 256)], [4, 3, 0])
   assert.deepEqual([at(known, 1, 0), at(right, 0, 0), at(right, 1, 0), at(right, 2, 101)], [1, 1, 1, 1])
   assert.deepEqual([...real], [2, 2, 4])
 })
 
+test('a true class that the task lacks is not counted', () => {
+  assert.deepEqual([2, 3, IGNORE].map(k => histograms({label: [0, 0]}, [0, k], 2).real[2]), [1, 1, 1])
+})
+
 test('the same without confidence: everything is kept', () => {
-  const {kept, real} = histograms({label: [0, 1]}, null, 2, IGNORE)
+  const {kept, real} = histograms({label: [0, 1]}, null, 2)
   assert.deepEqual([kept[255], kept[257 + 255], kept[2 * 257], real[2]], [1, 1, 2, 0])
 })
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import {commanding, put, u8} from '../../segkc_fastai/view/js/dom.js'
+import {commanding, followPointer, keyOf, put, u8} from '../../segkc_fastai/view/js/dom.js'
 
 test('u8 sees the bytes of a view, and of nothing nothing', () => {
   const bytes = new Uint8Array([1, 2, 3, 4])
@@ -19,4 +19,31 @@ test('put writes a text only where it is another', () => {
 test('commands of the page are keys with Ctrl, Alt or Meta', () => {
   assert.ok(commanding({ctrlKey: true}))
   assert.ok(!commanding({shiftKey: true}))
+})
+
+test('a letter is a capital with Shift, whatever Caps Lock says', () => {
+  const keys = [['Z', false], ['z', true], ['b', false], ['?', true], ['Enter', true], ['ArrowLeft', false]]
+  const found = keys.map(([key, shiftKey]) => keyOf({key, shiftKey}))
+  assert.deepEqual(found, ['z', 'Z', 'b', '?', 'Enter', 'ArrowLeft'])
+})
+
+test('one pointer is followed until it is released or cancelled anywhere, or moves without a button', () => {
+  globalThis.window = new EventTarget()
+  const [e, seen] = [new EventTarget(), []]
+  const noting = name => ev => seen.push(`${name} ${ev.pointerId}`)
+  const stop = followPointer(e, {down: noting('down'), move: noting('move'), up: noting('up')})
+  const send = (on, type, pointerId, buttons = 1) => {
+    on.dispatchEvent(Object.assign(new Event(type), {pointerId, buttons}))
+    return seen.splice(0).join()
+  }
+  const fire = (type, id, buttons) => send(/down|move/.test(type) ? e : window, `pointer${type}`, id, buttons)
+  assert.deepEqual(['down', 'move', 'up'].map(type => fire(type, 1)), ['down 1', 'move 1', 'up 1'])
+  assert.deepEqual([fire('up', 1), fire('move', 2, 0)], ['', 'move 2'])
+  fire('down', 1)
+  assert.deepEqual(['down', 'move', 'up'].map(type => fire(type, 2)), ['', '', ''])
+  assert.deepEqual([fire('cancel', 1), fire('down', 2)], ['up 1', 'down 2'])
+  assert.equal(fire('move', 2, 0), 'up 2,move 2')
+  fire('down', 3)
+  stop()
+  assert.equal(fire('up', 3), '')
 })

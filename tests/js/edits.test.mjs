@@ -15,6 +15,22 @@ test('an edit tells what changed, forwards and backwards', () => {
   assert.deepEqual([...label], [0, 1, 2, 2, 5])
 })
 
+test('a pixel that an edit changed twice gets its first class again, here and in other pages', () => {
+  const label = Uint8Array.of(5, 5)
+  const history = newHistory()
+  const edit = newEdit()
+  setRuns(label, [0, 1], 0, edit)
+  setRuns(label, [0, 2], 1, edit)
+  remember(history, edit)
+  const sent = undo(history, label)
+  assert.deepEqual([...label], [5, 5])
+  const there = Uint8Array.of(1, 1)
+  applyTriples(there, sent)
+  assert.deepEqual([...there], [5, 5])
+  redo(history, label)
+  assert.deepEqual([...label], [1, 1])
+})
+
 test('undo and redo over a hundred strokes that overlap, against copies of the map', () => {
   const label = new Uint8Array(500)
   const history = newHistory()

@@ -71,6 +71,14 @@ test('otherwise panels are as large as two rows of the window allow', () => {
   assert.deepEqual([of(11, 840, 652).width, of(11, 840, 652).columns], [200, 4])
 })
 
+test('a narrow image has a panel that a canvas can have', () => {
+  for (const want of [null, 300]) {
+    const {width, height} = panelSize({w: 1, h: 2000}, 4, want, {room: 1200, height: 800}, 1)
+    assert.deepEqual([width, height], [4, 8000])
+  }
+  assert.equal(panelSize({w: 1, h: 9000}, 1, null, {room: 1200, height: 800}, 1).height, 8000)
+})
+
 test('panels never shrink when the room grows', () => {
   for (let n = 1; n < 12; n++) {
     let before = 0

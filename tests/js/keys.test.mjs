@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
+import {recountLater} from '../../segkc_fastai/view/js/counted.js'
 import {HELP, press} from '../../segkc_fastai/view/js/keys.js'
 import {guarded} from '../../segkc_fastai/view/js/traits.js'
 
@@ -9,7 +10,8 @@ function fakeView(traits) {
   const line = {classList: {toggle() {}}}
   const el = {getRootNode: () => ({activeElement: {blur: () => sent.push('blur')}})}
   const ui = {line}
-  return {model, sent, names: ['road', 'car', 'sky'], present: [1, 0, 1], item: {w: 40, h: 20}, panels: [], ui, el}
+  const classes = {names: ['road', 'car', 'sky'], K: 3, look: {ignore: 255}}
+  return {model, sent, ...classes, item: {w: 40, h: 20}, panels: [], ui, el}
 }
 
 test('keys change traits, ask the kernel, or are not ours', () => {
@@ -21,10 +23,28 @@ test('keys change traits, ask the kernel, or are not ours', () => {
   assert.ok(!press(v, 'b') && !press(v, 'toString'))
 })
 
-test('c shows the classes that are there one after the other, and then all', () => {
+test('c shows the classes that are there now one after the other, and then all', () => {
   const v = fakeView({classes: [true, true, true]})
-  const shown = [0, 1, 2].map(() => press(v, 'c') && v.model.get('classes').map(Number).join(''))
-  assert.deepEqual(shown, ['100', '001', '111'])
+  const label = Uint8Array.of(0, 2, 255)
+  v.panels = [{kind: 'label', label}]
+  const shown = n => [...Array(n)].map(() => press(v, 'c') && v.model.get('classes').map(Number).join(''))
+  assert.deepEqual(shown(3), ['100', '001', '111'])
+  label[0] = 1
+  recountLater(label)
+  assert.deepEqual(shown(3), ['010', '001', '111'])
+})
+
+test('d compares labels as they are now', () => {
+  const v = fakeView({})
+  const [a, b] = [Uint8Array.of(0, 1), Uint8Array.of(0, 2)]
+  v.panels = [{kind: 'label', title: 'a', label: a}, {kind: 'label', title: 'b', label: b}]
+  v.byTitle = new Map(v.panels.map(p => [p.title, p]))
+  const compared = () => press(v, 'd') && v.mode && [...v.parts.get(v.pair).parts]
+  const before = compared()
+  a[1] = 2
+  recountLater(a)
+  assert.equal(compared(), '')
+  assert.deepEqual([before[0] === before[1], compared().every(part => part === before[0])], [false, true])
 })
 
 test('Escape clears the cell first, then the zoom, then leaves', () => {
@@ -51,6 +71,7 @@ test('errors are shown, also those of promises', async () => {
   console.error = () => {}
   guarded(v, () => v.nothing.there)()
   assert.match(v.ui.line.textContent, /^error: /)
+  assert.equal(v.ui.line.ariaLive, 'assertive')
   v.ui.line.textContent = ''
   await guarded(v, async () => v.nothing.there)().catch(() => {})
   assert.match(v.ui.line.textContent, /^error: /)

@@ -1,12 +1,12 @@
 // A new image: its maps and pictures are looked up by names that derive from their content
 import {legends, partsLegend} from './beside.js'
-import {comparedPairs, countsOf, histogramsOf, partsOf} from './counted.js'
+import {comparePanels, countPanels, countsOf} from './counted.js'
 import {put, u8} from './dom.js'
 import {draw} from './draw.js'
 import {palette} from './look.js'
 import {pairing} from './matrix.js'
 import {frames, size} from './panels.js'
-import {idle} from './traits.js'
+import {change, idle} from './traits.js'
 import {decode} from './visible.js'
 
 const held = new Map() // name → map, or promise of a decoded image; the kernel says which to drop
@@ -19,7 +19,10 @@ export function initialize({model}) {
     if (msg.count) countAhead(model, msg)
   }
   model.on('msg:custom', hold)
-  return () => model.off('msg:custom', hold)
+  return () => {
+    model.off('msg:custom', hold)
+    held.clear()
+  }
 }
 
 const lookUp = name => name ? held.get(name) : null
@@ -70,8 +73,11 @@ function takeOver(v, given, maps, own) {
 }
 
 function arrived(v) {
+  clearTimeout(v.resting) // the pointer was over the image before
+  if (v.model.get('hover').x != null) change(v, 'hover', {})
   v.tool?.begin()
   comparePanels(v)
+  for (const p of v.panels) if (p.kind === 'disagreement') partsLegend(v, p)
   countPanels(v)
   pairing(v)
   palette(v)
@@ -83,24 +89,4 @@ function arrived(v) {
   if (v.asked) v.el.dataset.next = (performance.now() - v.asked).toFixed(2)
   v.asked = 0
   Object.assign(v.el.dataset, {name: v.item.name, arrived: v.generation})
-}
-
-function comparePanels(v) {
-  v.parts = new Map()
-  for (const titles of comparedPairs(v.panels)) {
-    const [a, b] = titles.map(title => v.byTitle.get(title))
-    v.parts.set(titles.join('\n'), {...partsOf(a, b, v.item.truth, v.look.ignore), a, b})
-  }
-  for (const p of v.panels) if (p.kind === 'disagreement') partsLegend(v, p)
-  v.pair = v.parts.keys().next().value
-}
-
-function countPanels(v) {
-  const labels = v.panels.filter(p => p.kind === 'label')
-  v.present = new Uint8Array(256)
-  for (const p of labels) {
-    p.hist = histogramsOf(p, v.item.truth, v.K, v.look.ignore)
-    for (let k = 0; k < v.K; k++) v.present[k] |= p.hist.kept[k * 257] > 0 || p.hist.real[k] > 0
-  }
-  if (v.item.truth && !labels.length) for (const k of v.item.truth) v.present[k] = 1
 }

@@ -45,9 +45,13 @@ function notePanel(v, p, t) {
   if (p.mark) p.mark.style.left = `${100 * v.model.get('threshold')}%`
 }
 
+// The layer that the label panels show instead of their labels; none for an image that lacks it
+export const replacement = v => ({g: v.item.truth && 'truth', d: v.pair && 'parts'})[v.mode]
+
 function note(v, p, t) {
   if (v.blink) return '(image)'
-  if (p.kind === 'label' && v.mode) return {g: '(ground truth)', d: '(who is right)'}[v.mode]
+  const shown = p.kind === 'label' && replacement(v)
+  if (shown) return {truth: '(ground truth)', parts: '(who is right)'}[shown]
   return p.hist && p.confidence ? `${percent(p.hist.kept[v.K * 257 + t], p.hist.n)} kept` : ''
 }
 
@@ -59,7 +63,9 @@ function quality(v, t) {
 
 export function legends(v) {
   v.ui.classes.forEach((button, k) => {
-    button.setAttribute('aria-pressed', !!v.on[k])
+    button.classList.toggle('off', !v.on[k])
+    if (v.tool) button.ariaDescription = v.on[k] ? null : 'hidden' // the editor's pressed button is the chosen class
+    else button.setAttribute('aria-pressed', !!v.on[k])
     button.firstChild.style.background = css(v.palette[k])
     button.classList.toggle('absent', !v.tool && !v.present[k])
   })

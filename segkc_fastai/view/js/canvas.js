@@ -7,11 +7,13 @@ function resize(canvas, w, h, ratio) {
   Object.assign(canvas.style, {width: w + 'px', height: h + 'px'})
 }
 
-// The cleared context of a canvas of `w` × `h` CSS pixels, sharp on any screen
-export function sized(canvas, w, h) {
+// The cleared context of a canvas of `w` × `h` CSS pixels, sharp on any screen; `about` names it for screen readers
+export function sized(canvas, w, h, about) {
   const ratio = devicePixelRatio || 1
   const g = canvas.getContext('2d')
   resize(canvas, w, h, ratio)
+  canvas.setAttribute('role', 'img')
+  canvas.setAttribute('aria-label', about)
   g.setTransform(ratio, 0, 0, ratio, 0, 0)
   g.clearRect(0, 0, w, h)
   g.font = '11px sans-serif'

@@ -13,8 +13,8 @@ function once(kind, [label, ...others], f) {
 // Called when the pixels of a label have changed
 export const recountLater = label => counted.delete(label)
 
-export const histogramsOf = (p, truth, K, ignore) =>
-  once('histograms', [p.label, p.confidence, truth, K, ignore], () => histograms(p, truth, K, ignore))
+export const histogramsOf = (p, truth, K) =>
+  once('histograms', [p.label, p.confidence, truth, K], () => histograms(p, truth, K))
 
 export const partsOf = (a, b, truth, ignore) =>
   once('parts', [a.label, a.confidence, b.label, b.confidence, truth, ignore], () => fiveParts(a, b, truth, ignore))
@@ -33,6 +33,27 @@ export function countsOf(panels, truth, K, ignore) {
   const parts = comparedPairs(panels).map(of => of.map(title => byTitle.get(title)))
   return [
     ...parts.map(([a, b]) => () => partsOf(a, b, truth, ignore)),
-    ...panels.filter(p => p.kind === 'label').map(p => () => histogramsOf(p, truth, K, ignore)),
+    ...panels.filter(p => p.kind === 'label').map(p => () => histogramsOf(p, truth, K)),
   ]
+}
+
+// What the panels of a view show now: in `v.parts` who is right, for each pair that is compared
+export function comparePanels(v) {
+  v.parts = new Map()
+  for (const titles of comparedPairs(v.panels)) {
+    const [a, b] = titles.map(title => v.byTitle.get(title))
+    v.parts.set(titles.join('\n'), {...partsOf(a, b, v.item.truth, v.look.ignore), a, b})
+  }
+  v.pair = v.parts.keys().next().value
+}
+
+// And the counts of each, with the classes that appear in `v.present`
+export function countPanels(v) {
+  const labels = v.panels.filter(p => p.kind === 'label')
+  v.present = new Uint8Array(256)
+  for (const p of labels) {
+    p.hist = histogramsOf(p, v.item.truth, v.K)
+    for (let k = 0; k < v.K; k++) v.present[k] |= p.hist.kept[k * 257] > 0 || p.hist.real[k] > 0
+  }
+  if (v.item.truth && !labels.length) for (const k of v.item.truth) v.present[k] = 1
 }

@@ -40,15 +40,15 @@ export function partCounts({groups, kept}, t) {
 }
 
 // kept, known, right: at k·257+c the pixels labelled k with at least confidence c: all, with a known class, right;
-// real: pixels of each true class. Class K stands for all classes
-export function histograms({label, confidence}, truth, K, ignore) {
+// real: pixels of each true class; n: pixels labelled with a class. Class K stands for all classes
+export function histograms({label, confidence}, truth, K) {
   const [kept, known, right] = [0, 1, 2].map(() => new Float64Array((K + 1) * 257))
   const real = new Float64Array(K + 1)
   for (let i = 0; i < label.length; i++) {
     const k = label[i]
     const at = k * 257 + (confidence ? confidence[i] : 255)
     if (k < K) kept[at]++
-    if (!truth || truth[i] === ignore) continue
+    if (!truth || truth[i] >= K) continue
     real[truth[i]]++
     if (k >= K) continue
     known[at]++
@@ -56,7 +56,7 @@ export function histograms({label, confidence}, truth, K, ignore) {
   }
   for (const h of [kept, known, right]) accumulate(h, K)
   for (let k = 0; k < K; k++) real[K] += real[k]
-  return {kept, known, right, real, n: label.length}
+  return {kept, known, right, real, n: kept[K * 257]}
 }
 
 // Sums from the highest confidence down; the 257th column stays 0

@@ -10,6 +10,14 @@ export function el(parent, tag, cls, text) {
   return e
 }
 
+// What holds a widget, with its name for screen readers
+export function widgetRoot(host, cls, name) {
+  const e = el(host, 'div', cls)
+  e.setAttribute('role', 'group')
+  e.setAttribute('aria-label', name)
+  return e
+}
+
 export function svgEl(parent, tag, cls) {
   const e = document.createElementNS('http://www.w3.org/2000/svg', tag)
   if (cls) e.setAttribute('class', cls)
@@ -32,6 +40,12 @@ export function put(e, text) {
 
 export const commanding = ev => ev.ctrlKey || ev.metaKey || ev.altKey
 
+// Caps Lock changes no key
+export function keyOf({key, shiftKey}) {
+  if (key.length > 1) return key
+  return shiftKey ? key.toUpperCase() : key.toLowerCase()
+}
+
 // A select and a slider keep the keys that change them, a button the keys that press it
 export function keepsKey({tagName, type}, key) {
   if (tagName === 'SELECT') return key !== 'Escape'
@@ -44,6 +58,28 @@ export function ownKeys(root, own = ev => !commanding(ev)) {
   const mark = ev => root.toggleAttribute('data-lm-suppress-shortcuts', own(ev))
   window.addEventListener('keydown', mark, true)
   return () => window.removeEventListener('keydown', mark, true)
+}
+
+// Follows one pointer at a time, so that a second finger or a palm does nothing, until it is released anywhere
+export function followPointer(e, {down, move, up}) {
+  let held = null
+  const one = f => ev => (held ?? ev.pointerId) === ev.pointerId && f(ev)
+  const release = one(ev => {
+    if (held === null) return
+    held = null
+    up(ev)
+  })
+  e.addEventListener('pointerdown', one(ev => {
+    held = ev.pointerId
+    down(ev)
+  }))
+  e.addEventListener('pointermove', one(ev => {
+    if (!ev.buttons) release(ev) // it was released where no page hears it
+    move(ev)
+  }))
+  const ends = ['pointerup', 'pointercancel']
+  for (const type of ends) window.addEventListener(type, release, {capture: true})
+  return () => ends.forEach(type => window.removeEventListener(type, release, {capture: true}))
 }
 
 export function save(name, bytes) {

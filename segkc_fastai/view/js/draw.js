@@ -1,5 +1,5 @@
 // Only `draw` paints the panels. It runs once at the end of an event, however many traits changed
-import {beside} from './beside.js'
+import {beside, replacement} from './beside.js'
 import {blend, outline} from './blend.js'
 import {byteThreshold, cellHits, keeps} from './counts.js'
 import {tables} from './look.js'
@@ -31,7 +31,7 @@ export function redraw(v) {
 // The layer that a panel shows now: keys can replace it
 function layer(v, p) {
   if (v.blink || p.off) return 'image'
-  if (p.kind === 'label') return {g: 'truth', d: 'parts'}[v.mode] || 'label'
+  if (p.kind === 'label') return replacement(v) || 'label'
   return p.kind === 'disagreement' ? 'parts' : p.kind
 }
 

@@ -16,7 +16,7 @@ import {
 import {guarded, say} from './traits.js'
 import {onModel, renderView} from './view.js'
 
-class Editor {
+export class Editor {
   constructor(v) {
     Object.assign(this, {v, tool: 'brush', size: 15, chosen: 0, outlined: true, ...this.nothing()})
     this.ignore = v.look.ignore
@@ -30,17 +30,18 @@ class Editor {
     v.off.push(() => this.mask?.views.delete(this))
   }
 
-  nothing() { return {points: [], edit: newEdit(), unsent: []} }
+  nothing() { return {points: [], press: undefined, edit: newEdit(), unsent: [], unsaved: undefined} }
 
-  // A new image, or other panels for the same
+  // A new image, or other panels for the same; a stroke in progress is an edit of the mask before
   begin() {
     const {v} = this
+    this.finish()
     this.panel = v.byTitle.get('mask')
-    this.mask = maskOf(this, v.item, this.panel.label)
+    const mask = maskOf(this, v.item, this.panel.label)
+    if (mask !== this.mask) Object.assign(this, {mask, ...this.nothing()})
     this.mask.views.add(this)
     this.panel.label = this.mask.label
     if (this.marks?.parentNode !== this.panel.canvas.parentNode) this.marks = marks(this.panel)
-    Object.assign(this, this.nothing())
     showBar(this)
     sayState(this)
   }
@@ -60,17 +61,31 @@ class Editor {
     const focused = this.v.el.contains(this.v.el.getRootNode().activeElement)
     if (!this.mask || !focused || document.visibilityState !== 'visible') return
     this.mask.seconds++
-    if (this.unsaved && this.mask.seconds - this.savedAt >= 30) this.save('auto')
+    if (this.mask.seconds - this.unsaved >= 30) this.save('auto')
     sayState(this)
   }
 
   // Gives the pixels of runs a class, in all views
   paint(runs, to) {
+    if (this.waits()) return
     const news = setRuns(this.mask.label, runs, to, this.edit)
     if (!news.length) return
     for (const o of news) this.unsent.push(o)
     spread(this.mask, news)
     this.flushing ??= setTimeout(guarded(this.v, () => this.send()), 250) // a long stroke is sent in pieces
+  }
+
+  // After an arrow key, until another image is there or the kernel says that this one stays
+  waits() {
+    if (this.mask.left) say(this.v, 'wait for the next image')
+    return this.mask.left
+  }
+
+  // Ends a stroke in progress
+  finish() {
+    if (!this.drawing) return
+    Object.assign(this, {drawing: false, points: []})
+    this.commit()
   }
 
   commit() {
@@ -85,28 +100,33 @@ class Editor {
     clearTimeout(this.flushing)
     this.flushing = undefined
     if (!triples.length) return
-    const {of, seconds} = this.mask
+    const {of, seconds, sent} = this.mask
     this.v.model.send({edit: PAGE, of, seconds}, undefined, [Int32Array.from(triples).buffer])
+    sent.push(triples)
     this.unsent = []
-    this.unsaved = true
-    this.savedAt ??= seconds
+    this.unsaved ??= seconds // of the first edit that is not saved
   }
 
   save(how) {
+    if (this.waits()) return
     this.send()
-    this.v.model.send({save: how, seconds: this.mask.seconds})
-    Object.assign(this, {unsaved: false, savedAt: this.mask.seconds})
+    const {of, seconds} = this.mask
+    this.v.model.send({save: how, of, seconds, over: this.v.item.disk})
+    this.unsaved = undefined
   }
 
   leave(key) {
-    this.send()
+    this.finish()
     this.v.asked = performance.now()
-    this.v.model.send({key, seconds: this.mask.seconds})
+    const {of, seconds} = this.mask
+    this.mask.left = true
+    this.v.model.send({key, of, seconds})
   }
 
   step(how) {
+    if (this.waits()) return
     const began = performance.now()
-    this.send()
+    this.finish()
     const triples = how(this.mask.history, this.mask.label)
     if (!triples) return say(this.v, how === undo ? 'nothing to undo' : 'nothing to redo')
     this.send(triples)
@@ -197,20 +217,17 @@ class Editor {
     this.press = undefined
     const still = p && ev.type === 'pointerup' && Math.hypot(ev.clientX - x, ev.clientY - y) < 4
     if (still) acceptRegion(this, p, pointUnder(this.v, ev, p))
-    if (!this.drawing) return
-    this.drawing = false
-    if (this.tool === 'lasso') return fillOutline(this)
-    this.points = []
-    this.commit()
+    if (this.drawing && this.tool === 'lasso' && ev.type !== 'pointercancel') fillOutline(this)
+    this.finish()
   }
 
   undoes(ev) { return commanding(ev) && !ev.altKey && /^[zy]$/i.test(ev.key) }
 
-  // True if the key is one of the editor
-  key(key) {
+  // True if the key is one of the editor; one that is held saves once
+  key(key, held) {
     const name = Object.keys(TOOLS).find(o => TOOLS[o].key === key)
     const act = name ? () => this.use(name) : /^[1-9]$/.test(key) ? () => this.digit(key - 1) : EDIT_KEYS[key]
-    if (act && this.mask) act.call(this)
+    if (act && this.mask && !(held && key === 's')) act.call(this)
     return Boolean(act)
   }
 

@@ -6,6 +6,7 @@ import {regionOf} from './region.js'
 import {TOOL_HELP, TOOLS} from './tools.js'
 
 export function buildBar(t) {
+  t.v.el.setAttribute('aria-label', 'mask editor')
   const bar = el(null, 'div', 'tools editing')
   t.v.ui.head.prepend(bar)
   bar.setAttribute('role', 'toolbar')
@@ -24,7 +25,9 @@ export function buildBar(t) {
   button(bar, '◀', 'previous image (←)', () => t.leave('ArrowLeft'))
   button(bar, '▶', 'next image (→)', () => t.leave('ArrowRight'))
   t.ui.state = el(t.v.ui.head, 'div', 'state')
-  t.ui.state.setAttribute('role', 'status')
+  t.ui.clock = el(t.ui.state, 'span')
+  t.ui.said = el(t.ui.state, 'span')
+  t.ui.said.setAttribute('role', 'status') // without the clock, which would be read out every second
   ignoreButton(t)
   t.v.ui.classes.forEach((b, k) => nameButton(t, b, k))
   keyTable(t.v.ui.help, TOOL_HELP)
@@ -52,14 +55,19 @@ function ignoreButton(t) {
   t.ui.ignore = b
 }
 
+function markChosen(b, chosen) {
+  b.classList.toggle('chosen', chosen)
+  b.setAttribute('aria-pressed', chosen)
+}
+
 export function showBar(t) {
   for (const [name, b] of Object.entries(t.ui.tools)) b.setAttribute('aria-pressed', name === t.tool)
   t.ui.region.hidden = !regionOf(t).length
   t.ui.region.setAttribute('aria-pressed', t.outlined)
   t.ui.size.value = t.size
   put(t.ui.size.say, `${t.size} px`)
-  t.v.ui.classes.forEach((b, k) => b.classList.toggle('chosen', k === t.chosen))
-  t.ui.ignore.classList.toggle('chosen', t.chosen === t.ignore)
+  t.v.ui.classes.forEach((b, k) => markChosen(b, k === t.chosen))
+  markChosen(t.ui.ignore, t.chosen === t.ignore)
   t.v.el.style.setProperty('--chosen', t.chosen === t.ignore ? '#fff' : css(t.v.palette[t.chosen]))
 }
 
@@ -67,6 +75,7 @@ export function sayState(t) {
   const {text = '', bad = false} = t.v.model.get('status')
   const {done, undone} = t.mask.history
   const minutes = `${Math.floor(t.mask.seconds / 60)}:${String(t.mask.seconds % 60).padStart(2, '0')}`
-  put(t.ui.state, `${minutes} in focus · edits: ${done.length}, undone: ${undone.length} · ${text}`)
+  put(t.ui.clock, `${minutes} in focus · edits: ${done.length}, undone: ${undone.length} · `)
+  put(t.ui.said, text)
   t.ui.state.classList.toggle('bad', bad)
 }

@@ -31,6 +31,13 @@ export function applyTriples(label, triples) {
   return triples
 }
 
+// So that a pixel that changed twice gets its first class again
+function lastFirst(triples) {
+  const reversed = Int32Array.from(triples).reverse()
+  for (let k = 0; k < reversed.length; k += 3) [reversed[k], reversed[k + 2]] = [reversed[k + 2], reversed[k]]
+  return reversed
+}
+
 export const newHistory = () => ({done: [], undone: [], room: 0})
 
 const cost = edit => edit.forward.length + edit.back.length
@@ -50,7 +57,7 @@ export function undo(history, label) {
   const edit = history.done.pop()
   if (!edit) return null
   history.undone.push(edit)
-  return applyTriples(label, edit.back)
+  return applyTriples(label, lastFirst(edit.back))
 }
 
 export function redo(history, label) {

@@ -1,5 +1,5 @@
 // A map of images as points on a canvas: colours, a lasso, and what is under the pointer
-import {commanding, el, hideStill, ownKeys, put, u8} from './dom.js'
+import {commanding, el, followPointer, hideStill, keyOf, ownKeys, put, u8, widgetRoot} from './dom.js'
 import {clamp} from './geometry.js'
 import {colourKeys} from './map_keys.js'
 import {
@@ -10,7 +10,8 @@ const HELP_OF_MAP = 'drag: select · shift-drag: add · wheel, + − 0: zoom · 
   + 'space: select it · c: colour · Esc: clear'
 
 function renderMap({model, el: host}) {
-  const m = {model, root: el(host, 'div', 'segkc segkc-map'), view: [1, .5, .5], line: null, thumbs: new Map()}
+  const root = widgetRoot(host, 'segkc segkc-map', `map of images: ${model.get('title')}`)
+  const m = {model, root, view: [1, .5, .5], line: null, thumbs: new Map()}
   m.root.tabIndex = 0
   m.xy = new Float32Array(u8(model.get('_xy')).slice().buffer)
   m.extent = extentOf(m.xy)
@@ -25,12 +26,12 @@ function renderMap({model, el: host}) {
   const shown = hideStill(model)
   const off = ownKeys(m.root)
   const events = followModel(m)
-  watchPlot(m)
+  const pointer = watchPlot(m)
   watchMapKeys(m)
   return () => {
     room.disconnect()
     theme.disconnect()
-    for (const f of [shown, off, events]) f()
+    for (const f of [shown, off, events, pointer]) f()
   }
 }
 
@@ -76,7 +77,7 @@ function followModel(m) {
     m.draw()
   }
   const arrived = (msg, buffers) => {
-    if (msg.thumb == null) return
+    if (msg.thumb == null || m.thumbs.get(msg.thumb)) return
     m.thumbs.set(msg.thumb, URL.createObjectURL(new Blob([u8(buffers[0])], {type: 'image/jpeg'})))
     if (m.shown === msg.thumb) showTip(m, msg.thumb)
   }
@@ -115,6 +116,7 @@ function drawMap(m) {
   put(m.count, `${m.chosen.size} of ${m.xy.length / 2} selected`)
   m.canvas.setAttribute('aria-label', `images by ${layer.title}, ${m.count.textContent}`)
   drawOver(m)
+  if (m.shown >= 0) showTip(m, m.shown)
   m.root.dataset.ms = (performance.now() - since).toFixed(1)
   m.root.dataset.draws = +(m.root.dataset.draws ?? 0) + 1
 }
@@ -173,9 +175,10 @@ function placeOf(m, ev) {
   return [(ev.clientX - r.left) * m.ratio, (ev.clientY - r.top) * m.ratio]
 }
 
+// Returns how to stop
 function watchPlot(m) {
   let held = null
-  m.plot.addEventListener('pointerdown', ev => {
+  const down = ev => {
     if (ev.button) return
     m.root.focus({preventScroll: true})
     m.plot.setPointerCapture(ev.pointerId)
@@ -183,8 +186,8 @@ function watchPlot(m) {
     m.moves = ev.ctrlKey || ev.metaKey
     m.line = m.moves ? null : [...held]
     hideTip(m)
-  })
-  m.plot.addEventListener('pointermove', ev => {
+  }
+  const move = ev => {
     const [x, y] = placeOf(m, ev)
     if (!held) return hoverPoint(m, nearestPoint(m.places, x, y, 9 * m.ratio))
     if (m.moves) {
@@ -194,23 +197,25 @@ function watchPlot(m) {
       m.line.push(x, y)
       drawOver(m)
     }
-  })
-  m.plot.addEventListener('pointerup', ev => {
+  }
+  const up = ev => {
     if (held && m.line) endLasso(m, held, ev)
     held = null
-  })
+  }
   m.plot.addEventListener('pointerleave', () => held || hideTip(m))
   m.plot.addEventListener('wheel', ev => {
     ev.preventDefault()
     zoomMap(m, ev.deltaY < 0 ? 1.25 : .8, placeOf(m, ev))
   }, {passive: false})
+  return followPointer(m.plot, {down, move, up})
 }
 
-// A click makes an image the current one; a lasso selects
+// A click makes an image the current one; a lasso selects, unless the browser cancels it
 function endLasso(m, [x, y], ev) {
   const since = performance.now()
   const line = m.line
   m.line = null
+  if (ev.type === 'pointercancel') return drawOver(m)
   if (line.length > 6) {
     choosePoints(m, ev.shiftKey ? [...m.chosen, ...enclosed(m.places, line)] : enclosed(m.places, line))
     m.root.dataset.lasso = (performance.now() - since).toFixed(1)
@@ -249,20 +254,23 @@ function tipLines(m, i) {
 }
 
 const classText = (o, v) => v === 255 ? '' : `${o.title}: ${o.names[v]}`
-const shareText = (o, v) => v === 255 ? '' : `${o.title}: ${(o.low + (o.high - o.low) * v / 254).toFixed(1)} %`
+const shareText = (o, v) => v === 255 ? '' : `${o.title}: ${(o.low + (o.high - o.low) * v / 254).toFixed(0)} %`
 
 function hoverPoint(m, i) {
   if (i === m.shown) return
   m.shown = i
   if (i < 0) return hideTip(m)
-  if (!m.thumbs.has(i)) m.model.send({want: i})
+  if (!m.thumbs.has(i)) {
+    m.thumbs.set(i, '') // asked for once
+    m.model.send({want: i})
+  }
   showTip(m, i)
 }
 
 function showTip(m, i) {
   m.tip.replaceChildren()
   const [name, ...lines] = tipLines(m, i)
-  if (m.thumbs.has(i)) Object.assign(el(m.tip, 'img'), {src: m.thumbs.get(i), alt: name})
+  if (m.thumbs.get(i)) Object.assign(el(m.tip, 'img'), {src: m.thumbs.get(i), alt: name})
   el(m.tip, 'b', '', name)
   for (const o of lines) el(m.tip, 'div', '', o)
   const [x, y] = [m.places.xs[i] / m.ratio, m.places.ys[i] / m.ratio]
@@ -274,7 +282,7 @@ function showTip(m, i) {
     top: low ? '' : `${y + 12}px`,
     bottom: low ? `${m.model.get('height') - y + 12}px` : '',
   })
-  m.tip.hidden = false
+  m.tip.hidden = x < 0 || y < 0 || x > m.plot.clientWidth || y > m.model.get('height') // after zooming
 }
 
 function hideTip(m) {
@@ -312,9 +320,10 @@ function watchMapKeys(m) {
     ev.stopPropagation()
     const typed = ev.target.tagName === 'SELECT' || ev.target.tagName === 'BUTTON' && /^( |Enter)$/.test(ev.key)
     if (typed) return
-    const arrow = ARROWS_OF_MAP[ev.key]
+    const key = keyOf(ev)
+    const arrow = ARROWS_OF_MAP[key]
     if (arrow) stepTo(m, arrow)
-    else if (Object.hasOwn(MAP_KEYS, ev.key)) MAP_KEYS[ev.key](m)
+    else if (Object.hasOwn(MAP_KEYS, key)) MAP_KEYS[key](m)
     else return
     ev.preventDefault()
   })

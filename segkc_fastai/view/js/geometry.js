@@ -44,6 +44,7 @@ export function dragged([times, cx, cy], dx, dy) {
 
 const GAP = 8 // between panels
 const CAPTION = 26 // above a panel, with the gap
+const TALL = 8000 // no panel is higher: a canvas has a largest size
 const SMALL = 200 // panels are not made narrower for the sake of two rows
 
 // Width and columns of n panels in r rows. More than two rows are scrolled, and are no reason for large panels
@@ -69,9 +70,9 @@ function given(width, n, {room}) {
 // The size of n panels of an image, in CSS pixels and in screen pixels: of the height that is wanted, or else largest
 export function panelSize({w, h}, n, want, free, ratio) {
   const found = want ? given(want * w / h, n, free) : largest({w, h}, n, free)
-  const width = Math.max(40, found.width)
+  const width = clamp(Math.floor(TALL * w / h), 1, Math.max(40, found.width))
   const exact = want && width === Math.round(want * w / h)
-  const height = exact ? want : Math.max(1, Math.round(width * h / w))
+  const height = exact ? want : clamp(Math.round(width * h / w), 1, TALL)
   const many = width * height * ratio * ratio * n > 2e6
   const sharp = many ? Math.min(ratio, 1) : ratio // beyond two million pixels, sharpness is not worth the wait
   return {width, height, columns: found.columns, W: Math.round(width * sharp), H: Math.round(height * sharp)}

@@ -1,4 +1,5 @@
 // Keys work while the viewer has the focus, and go no further
+import {comparePanels, countPanels} from './counted.js'
 import {redraw} from './draw.js'
 import {clamp, zoomed} from './geometry.js'
 import {showOnly} from './panels.js'
@@ -38,7 +39,7 @@ const KEYS = {
   '0': v => zoomTo(v, 1),
   c: nextAlone,
   g: v => v.item.truth ? flip(v, 'mode', 'g') : say(v, 'no ground truth for this image'),
-  d: v => v.pair ? flip(v, 'mode', 'd') : say(v, 'a comparison needs two label panels'),
+  d: compare,
   m: v => enlargePanel(v, v.over),
   o: v => change(v, 'safe', !v.model.get('safe')),
   r: reset,
@@ -47,13 +48,20 @@ const KEYS = {
 }
 
 // Acts on a key; false if the key has no meaning here
-export function press(v, key) {
-  if (v.tool?.key(key)) return true
+export function press(v, key, held) {
+  if (v.tool?.key(key, held)) return true
   if (/^[1-9]$/.test(key)) digit(v, v.panels[key - 1])
   else if (Object.hasOwn(KEYS, key)) KEYS[key](v)
   else if (key === 'f' || key.startsWith('Arrow')) askKernel(v, key)
   else return false
   return true
+}
+
+// An editor may have changed the labels, here and for the key c
+function compare(v) {
+  comparePanels(v)
+  if (v.pair) flip(v, 'mode', 'd')
+  else say(v, 'a comparison needs two label panels')
 }
 
 function flip(v, name, value) {
@@ -108,6 +116,7 @@ export function zoomTo(v, times, at) {
 
 // After the last class that appears, all are shown again
 function nextAlone(v) {
+  countPanels(v)
   const there = v.names.map((_, k) => k).filter(k => v.present[k])
   const shown = v.model.get('classes')
   const only = shown.filter(on => on).length === 1 ? shown.indexOf(true) : -1

@@ -45,12 +45,13 @@ export function recount(v, t) {
   v.cross.t = t
 }
 
-export function drawMatrix(v, canvas, cell) {
+export function drawMatrix(v, canvas, cell, which = ' both keep') {
   const {order, a, b} = v.cross
   const n = order.length
   const side = v.cross.side = clamp(Math.floor(inner(v.K) / n), ...CELLS)
   const wide = Math.max(matrixWidth(v.K), MARGIN + n * side + SLANT)
-  const g = sized(canvas, wide, MARGIN + Math.max(inner(v.K), n * side) + 22)
+  const about = `classes of ${a.title} crossed with those of ${b.title}`
+  const g = sized(canvas, wide, MARGIN + Math.max(inner(v.K), n * side) + 22, about)
   const ink = getComputedStyle(v.el).color
   g.fillStyle = ink
   write(g, short(`${a.title} ↓  ${b.title} →`, 40), 2, 8)
@@ -60,7 +61,7 @@ export function drawMatrix(v, canvas, cell) {
   order.forEach((k, i) => colourClass(g, css(v.palette[k]), MARGIN + i * side + 1, side - 2))
   shade(g, v, side, ink)
   g.fillStyle = ink
-  write(g, 'shade: log of pixels both keep; click', 2, MARGIN + n * side + 12)
+  write(g, `shade: log of pixels${which}; click`, 2, MARGIN + n * side + 12)
   if (cell && cell[0] === a.title && cell[1] === b.title) frameCell(g, order, side, cell, ink)
 }
 

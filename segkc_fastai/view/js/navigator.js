@@ -1,15 +1,16 @@
 // The head of an explorer: which record, image and network is shown, and in which order
-import {button, commanding, el, keepsKey, ownKeys, put, save, u8} from './dom.js'
+import {button, commanding, el, keepsKey, ownKeys, put, save, u8, widgetRoot} from './dom.js'
 import {clamp} from './geometry.js'
 
 function renderNavigator({model, el: host}) {
-  const root = el(host, 'div', 'segkc segkc-nav')
+  const root = widgetRoot(host, 'segkc segkc-nav', model.get('title'))
   const n = {model, root, url: URL.createObjectURL(new Blob([u8(model.get('sprite'))]))}
   buildHead(n, el(root, 'div', 'tools'))
   buildActions(n, el(root, 'div', 'tools'))
   buildStrip(n)
   const said = el(root, 'div', 'said')
   n.bad = el(said, 'div', 'line bad')
+  n.bad.setAttribute('role', 'alert')
   n.note = el(said, 'div', 'note')
   shareFocus(root)
   const off = [watchModel(n), ownKeys(root), () => URL.revokeObjectURL(n.url)]
@@ -62,7 +63,7 @@ function buildRecords(n, box) {
   n.record.title = 'record (↑ ↓)'
   button(box, '▶', 'later record (↑)', () => stepBy(n, 'record', 1))
   n.when = el(box, 'output')
-  button(box, '⟳', 'look for new records', () => n.model.send({do: 'look again'}))
+  button(box, '⟳', 'read the records again', () => n.model.send({do: 'look again'}))
 }
 
 function buildActions(n, bar) {
@@ -105,7 +106,7 @@ function thumb(n, name, i) {
   Object.assign(el(e, 'div').style, spriteStyle(n.model.get('sprite_size'), n.url, i))
   e.say = el(e, 'small')
   e.title = name
-  e.onclick = () => set(n, 'at', n.model.get('order').indexOf(i))
+  e.onclick = () => n.model.send({go: i})
   return e
 }
 
@@ -147,6 +148,7 @@ function showThumbs({thumbs, strip}, order, values, i) {
   order.forEach((k, place) => thumbs[k].style.order = place)
   thumbs.forEach((e, k) => {
     put(e.say, values[k] || '')
+    e.setAttribute('aria-label', [e.title, values[k]].filter(o => o).join(', '))
     e.setAttribute('aria-current', k === i)
   })
   const {offsetLeft, firstChild} = thumbs[i]

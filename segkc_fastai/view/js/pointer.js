@@ -1,4 +1,5 @@
 // The pointer: values under it, moving and zooming
+import {followPointer} from './dom.js'
 import {dragged, pixelAt, pointAt} from './geometry.js'
 import {enlargePanel, zoomTo} from './keys.js'
 import {change, guarded, idle, tell} from './traits.js'
@@ -97,10 +98,8 @@ export function pointer(v) {
     v.drag = null
     v.tool?.up(ev)
   }
-  listen('pointerdown', ev => grab(v, ev, panel(ev)))
-  listen('pointermove', ev => move(v, ev, panel(ev)))
-  listen('pointerup', letGo)
-  listen('pointercancel', letGo)
+  const [down, drift] = [grab, move].map(f => guarded(v, ev => f(v, ev, panel(ev))))
+  v.off.push(followPointer(box, {down, move: drift, up: guarded(v, letGo)}))
   listen('pointerleave', ev => leave(v, ev))
   listen('dblclick', ev => !v.tool && panel(ev) && enlargePanel(v, panel(ev)))
   listen('wheel', ev => wheel(v, ev, panel(ev)), {passive: false})

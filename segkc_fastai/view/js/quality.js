@@ -25,11 +25,12 @@ export function qualityRows({kept, known, right, real}, K, t) {
   })
 }
 
-export function drawQuality(v, canvas, {hist}, t) {
+export function drawQuality(v, canvas, {hist, title}, t) {
   const rows = qualityRows(hist, v.K, t)
   const ink = getComputedStyle(v.el).color
   const known = hist.real[v.K] > 0
-  const g = sized(canvas, FRAME.width, FRAME.height + 44 + FRAME.row * rows.length)
+  const about = `quality of the labels of ${title} by confidence`
+  const g = sized(canvas, FRAME.width, FRAME.height + 44 + FRAME.row * rows.length, about)
   drawAxes(g, ink)
   Object.entries(qualityCurves(hist, v.K)).forEach(([name, y], i) => drawCurve(g, name, y, v.look.curves[name], t, i))
   const heading = known ? 'class · kept ▬ · precision ● · recall ○, %' : 'class · kept ▬, % (no ground truth here)'

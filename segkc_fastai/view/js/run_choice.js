@@ -1,8 +1,8 @@
 // The widget RunChoice: which of several runs is judged against which, and which panels are shown
-import {commanding, el, ownKeys} from './dom.js'
+import {commanding, el, ownKeys, widgetRoot} from './dom.js'
 
 function renderChoice({model, el: host}) {
-  const root = el(host, 'div', 'segkc segkc-nav segkc-choice')
+  const root = widgetRoot(host, 'segkc segkc-nav segkc-choice', 'runs and panels')
   const c = {model, bar: el(root, 'div', 'tools')}
   c.baseline = runSelect(c, 'baseline', 'the run that the other is compared with')
   c.judged = runSelect(c, 'judged', 'the run whose numbers, gain and loss are shown')

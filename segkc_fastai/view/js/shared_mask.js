@@ -10,11 +10,22 @@ const masks = new Map() // by the identity that the kernel gives to a mask under
 
 export function hearEdits(model) {
   const hear = (msg, buffers) => {
-    const mask = msg.edit && msg.edit !== PAGE && masks.get(msg.of)
-    if (mask) spread(mask, applyTriples(mask.label, new Int32Array(u8(buffers[0]).slice().buffer)))
+    const mask = msg.edit && masks.get(msg.of)
+    if (mask) inOrder(mask, msg, new Int32Array(u8(buffers[0]).slice().buffer))
+    if (msg.stays && masks.has(msg.stays)) masks.get(msg.stays).left = false
   }
   model.on('msg:custom', hear)
   return () => model.off('msg:custom', hear)
+}
+
+// The kernel applied or refused an edit. Those of this page that it has not answered come later, and so they do here
+function inOrder(mask, {edit, refused}, triples) {
+  if (edit === PAGE) mask.sent.shift()
+  if (edit === PAGE && !refused) return
+  applyTriples(mask.label, triples)
+  for (const o of mask.sent) applyTriples(mask.label, o)
+  for (const t of mask.views) applyTriples(mask.label, t.unsent)
+  spread(mask, triples)
 }
 
 // Draws what changed in all views
@@ -27,7 +38,7 @@ export function spread(mask, triples) {
 // The mask that editor `t` works on from now on; it starts with the label that the kernel sent
 export function maskOf(t, {draft, w, seconds = 0}, label) {
   if (t.mask && t.mask.of !== draft) masks.delete(t.mask.of)
-  const fresh = () => ({of: draft, w, label, history: newHistory(), seconds, views: new Set()})
+  const fresh = () => ({of: draft, w, label, history: newHistory(), seconds, views: new Set(), sent: [], left: false})
   if (!masks.has(draft)) masks.set(draft, fresh())
   return masks.get(draft)
 }

@@ -1,6 +1,6 @@
 // The live view of a run: status, panels of curves, probe images
 import {plotPanel, seriesNames} from './curve_panel.js'
-import {el, hideStill} from './dom.js'
+import {el, hideStill, put, widgetRoot} from './dom.js'
 import {showProbe} from './training_probe.js'
 
 function drawPanels(box, chart, running) {
@@ -28,15 +28,16 @@ function oncePerFrame(f) {
 
 export default {
   render({model, el: host}) {
-    const root = el(host, 'div', 'segkc-training')
+    const root = widgetRoot(host, 'segkc-training', 'training monitor')
     const parts = ['status', 'error', 'warnings', 'panels', 'constant', 'probe']
     const [status, error, warnings, panels, constant, probe] = parts.map(k => el(root, 'div', k))
+    error.setAttribute('role', 'alert')
     const shown = hideStill(model)
     let gone = false
     const draw = () => {
       if (gone) return
       status.textContent = model.get('status')
-      error.textContent = model.get('error')
+      put(error, model.get('error'))
       warnings.replaceChildren(...model.get('warnings').map(o => el(null, 'div', '', o)))
       drawPanels(panels, model.get('chart'), model.get('running'))
       const same = model.get('chart').constant ?? []

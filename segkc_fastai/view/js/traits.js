@@ -14,9 +14,11 @@ export function alone(v, k) {
   change(v, 'classes', v.names.map((_, i) => k === undefined || i === k))
 }
 
-// The line above the panels. `say` writes a message, `tell` what `f` returns now and after each later drawing
+// The line above the panels. `say` writes a message, `tell` what `f` returns now and after each later drawing; a screen
+// reader reads out errors alone
 export function say(v, text, bad = false) {
   v.telling = null
+  v.ui.line.ariaLive = bad ? 'assertive' : 'off'
   put(v.ui.line, text)
   v.ui.line.title = text
   v.ui.line.classList.toggle('bad', bad)

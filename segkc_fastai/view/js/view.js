@@ -2,7 +2,7 @@
 import {arrive} from './arrive.js'
 import {legends} from './beside.js'
 import {build} from './controls.js'
-import {commanding, el, hideStill, keepsKey, ownKeys, save} from './dom.js'
+import {commanding, hideStill, keepsKey, keyOf, ownKeys, save, widgetRoot} from './dom.js'
 import {draw, redraw} from './draw.js'
 import {press} from './keys.js'
 import {palette, unpacked} from './look.js'
@@ -19,7 +19,7 @@ function state(model, root) {
 
 // `extend` adds to the view before anything is drawn
 export function renderView({model, el: host}, extend = () => {}) {
-  const v = state(model, el(host, 'div', 'segkc'))
+  const v = state(model, widgetRoot(host, 'segkc', 'mask viewer'))
   v.el.tabIndex = 0
   build(v)
   palette(v)
@@ -91,7 +91,7 @@ function watchKeys(v) {
     if (!own(ev)) return
     ev.stopPropagation()
     holdShift(v, ev)
-    if (v.item && !keepsKey(ev.target, ev.key) && press(v, ev.key)) ev.preventDefault()
+    if (v.item && !keepsKey(ev.target, ev.key) && press(v, keyOf(ev), ev.repeat)) ev.preventDefault()
   }))
   for (const type of ['keyup', 'keypress']) v.el.addEventListener(type, ev => ev.stopPropagation())
   for (const type of ['keyup', 'focusout']) v.el.addEventListener(type, ev => releaseShift(v, ev))

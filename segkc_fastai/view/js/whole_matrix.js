@@ -1,13 +1,13 @@
 // The widget WholeMatrix: the classes of two networks crossed over all images; a cell leads to the images that have it
-import {el, put, u8} from './dom.js'
+import {el, put, u8, widgetRoot} from './dom.js'
 import {cellAt, cellText, classOrder, drawMatrix} from './matrix.js'
 import {colours} from './pixels.js'
 
 function renderWhole({model, el: host}) {
-  const root = el(host, 'div', 'segkc segkc-whole')
+  const root = widgetRoot(host, 'segkc segkc-whole', 'matrix of all images')
   const names = model.get('_names')
   const look = {disputed: model.get('_disputed')}
-  const w = {el: root, model, names, K: names.length, palette: colours(model.get('_palette')), look}
+  const w = {el: root, model, names, K: names.length, look}
   w.canvas = el(root, 'canvas')
   w.line = el(root, 'div', 'line')
   const under = ev => cellAt(w.cross, ev.offsetX, ev.offsetY)
@@ -27,9 +27,10 @@ function renderWhole({model, el: host}) {
 
 function drawWhole(w) {
   const count = Array.from(new Float64Array(u8(w.model.get('_count')).slice().buffer))
+  w.palette = colours(w.model.get('_palettes')[+w.model.get('safe')])
   const [a, b] = w.model.get('titles').map(title => ({title}))
   w.cross = {a, b, count, order: classOrder(count, w.K, false)}
-  drawMatrix(w, w.canvas, w.model.get('cell'))
+  drawMatrix(w, w.canvas, w.model.get('cell'), '')
   describeWhole(w, null)
 }
 

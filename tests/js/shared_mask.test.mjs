@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import {applyTriples, newEdit, remember, setRuns, undo} from '../../segkc_fastai/view/js/edits.js'
+
+globalThis.requestIdleCallback = () => {} // classes are counted again while a browser is idle
+globalThis.window = globalThis
+
+const open = new Uint8Array(8).fill(255)
+
+async function page(name) {
+  const script = await import(`../../segkc_fastai/view/js/shared_mask.js?${name}`)
+  const mask = script.maskOf({}, {draft: 'k', w: 8}, open.slice())
+  const heard = []
+  script.hearEdits({on: (_, f) => heard.push(f), off() {}})
+  const send = triples => {
+    mask.sent.push(triples)
+    return {edit: script.PAGE, of: 'k', triples}
+  }
+  const paint = (start, n, to) => {
+    const edit = newEdit()
+    const msg = send(setRuns(mask.label, [start, n], to, edit))
+    remember(mask.history, edit)
+    return msg
+  }
+  const hear = ({triples, ...msg}) => heard[0](msg, [new DataView(Int32Array.from(triples).buffer)])
+  return {mask, paint, hear, undo: () => send(undo(mask.history, mask.label))}
+}
+
+test('two pages that paint the same pixels at once end with the mask of the kernel', async () => {
+  const [a, b] = await Promise.all([page('a'), page('b')])
+  const kernel = open.slice()
+  const deliver = msg => {
+    applyTriples(kernel, msg.triples)
+    for (const o of [a, b]) o.hear(msg)
+  }
+  const [first, second] = [a.paint(0, 4, 1), b.paint(2, 4, 2)]
+  const third = b.undo()
+  deliver(first)
+  const fourth = a.paint(1, 2, 3)
+  for (const msg of [second, fourth, third]) deliver(msg)
+  assert.deepEqual([...kernel], [1, 3, 255, 255, 255, 255, 255, 255])
+  for (const o of [a, b]) assert.deepEqual(o.mask.label, kernel)
+  assert.equal(a.mask.sent.length + b.mask.sent.length, 0)
+})
+
+test('an edit that the kernel refused is taken back, and later ones stay', async () => {
+  const {mask, paint, hear} = await page('c')
+  const refused = paint(0, 4, 1)
+  const later = paint(3, 1, 2)
+  hear({...refused, refused: true, triples: [255, 0, 8]})
+  assert.deepEqual([...mask.label], [255, 255, 255, 2, 255, 255, 255, 255])
+  hear(later)
+  assert.deepEqual([...mask.label], [255, 255, 255, 2, 255, 255, 255, 255])
+})
