@@ -305,6 +305,17 @@ def test_nothing_is_drawn_that_is_not_there(folder):
         audit(folder, **ARGS).show()
         assert len(plt.get_fignums())==n
 
+def test_names_with_dollars_are_drawn(folder):
+    import matplotlib.pyplot as plt
+    (folder/'task.json').write_text((folder/'task.json').read_text().replace('"sky"', '"$_$"'))
+    for k in ('image','mask'):
+        f = getattr(load_source(folder).train[0], k)
+        f.rename(f.with_stem('$_$'))
+    a = audit(folder, **ARGS)
+    assert '$_$' in a.task.classes
+    a.show()
+    for o in plt.get_fignums(): plt.figure(o).canvas.draw()
+
 def test_camvid():
     if not (CAMVID/'task.json').is_file(): pytest.skip(f'no CamVid at {CAMVID}; set SEGKC_CAMVID to its folder')
     a = audit(CAMVID)

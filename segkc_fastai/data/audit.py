@@ -231,13 +231,13 @@ def _bars(a):
     ax.set_yticks(ticks := [.01,.1,1,10,100], [f'{t:g}' for t in ticks])
     ax.set_ylim(min(v[v>0].min() for v in shares.values())/2, 100)
     ax.minorticks_off()
-    ax.set_xticks(range(len(a.task)), a.task.classes, rotation=30, ha='right')
+    ax.set_xticks(range(len(a.task)), a.task.classes, rotation=30, ha='right', parse_math=False)
     ax.legend(fontsize=8, ncols=len(shares), loc='lower center', bbox_to_anchor=(.5,1), frameon=False)
 
 # %% ../../nbs/02_data/17_audit.ipynb #c890fbc8
 def _draw_look(ax, a, o, title, mask=True):
     "Draw an image with its mask over it, if they can be read"
-    ax.set_title(title, fontsize=7)
+    ax.set_title(title, fontsize=7, parse_math=False)
     try: im = read_image(o.pair.image)
     except Exception: return ax.text(.5, .5, 'not readable', ha='center', transform=ax.transAxes)
     ax.imshow(im)

@@ -104,8 +104,8 @@ def _read_journal(file, size, task):
         raise damaged(file, f'strokes for {"×".join(map(str, d["size"][::-1]))} pixels, but the image has {size[1]}×{size[0]}')
     check_classes(d.get('classes', task.classes), task.classes, f'{file} (edits that were not saved)', 'the task')
     (first,end),*edits = [*_records(data)] or [(np.zeros((0,3), int),0)]
-    if first[:,2].sum()!=np.prod(size):
-        raise damaged(file, 'no complete mask at its beginning; remove it to edit the mask as it was saved')
+    whole = first[:,2].sum()==np.prod(size)
+    if not whole: raise damaged(file, 'no complete mask at its beginning; remove it to edit the mask as it was saved')
     label = np.empty(size, np.uint8)
     apply_runs(label, first)
     for runs,end in edits: apply_runs(label, runs)

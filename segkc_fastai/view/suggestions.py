@@ -85,7 +85,7 @@ def suggestion_figure(
     fig = grid(list(chunked(pics+[np.full_like(pics[-1], 255)]*(-n%cols), cols)), ['']*cols, width=width)
     for ax in fig.axes[n:]: ax.remove()
     for i,(ax,o) in enumerate(zip(fig.axes, rows)):
-        ax.set_title(_headline(i, o, fig.get_figwidth()/cols), fontsize=6, pad=2, parse_math=False)
+        ax.set_title(_headline(i, o, fig.get_figwidth()/cols), fontsize=6, pad=2)
         if 'box' in o: _outline_box(ax, o['box'], found[o['image']][2])
     rest = f'. The first {n} of {len(df)}'*(n<len(df))
     if top: _scale(fig, top, f'Doubt of a pixel: {about}{rest}')
