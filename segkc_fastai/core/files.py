@@ -39,7 +39,8 @@ def _shortened(name): return name if len(os.fsencode(name))<200 else hashlib.sha
 
 @contextmanager
 def replacing(
-    path:str|Path # final name
+    path:str|Path,     # final name
+    lasting:bool=False # also if the power fails: a file is on the disk before it is renamed
 ):
     "A path beside `path`, renamed to it when the block ends, removed if it fails"
     path = Path(path)
@@ -51,6 +52,8 @@ def replacing(
         tmp.unlink()
         yield tmp
         if tmp.is_file() and tmp.stat().st_mode!=mode: tmp.chmod(mode)
+        if lasting:
+            with open(tmp, 'r+b') as f: os.fsync(f.fileno())
         may_write(path)
         os.replace(tmp, path)
     except OSError as e:

@@ -8,7 +8,6 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/01_core/tensors.html.md"""
 __all__ = ['plain_tensor', 'device_of', 'place', 'save_tensors']
 
 # %% ../../nbs/01_core/05_tensors.ipynb #5ec8e884
-import os
 from pathlib import Path
 import torch
 from fastai.torch_core import TensorBase
@@ -42,8 +41,7 @@ def save_tensors(
     **head         # texts for its header
 ):
     "Write tensors, completely or not at all, also if the power fails; raises `OSError` if the disk is full"
+    whole = {k:v.contiguous() for k,v in tensors.items()}
     try:
-        with replacing(path) as tmp:
-            save_file({k:v.contiguous() for k,v in tensors.items()}, tmp, metadata=head)
-            with open(tmp, 'r+b') as f: os.fsync(f.fileno())
+        with replacing(path, lasting=True) as tmp: save_file(whole, tmp, metadata=head)
     except SafetensorError as e: raise OSError(f'{path}: cannot be written ({e}); check the folder, and the room on the disk') from None

@@ -9,7 +9,6 @@ __all__ = ['encode_mask', 'as_runs', 'apply_runs', 'MaskFile', 'MaskChanged', 'D
 
 # %% ../../nbs/08_label/03_masks.ipynb #0ee3cea8
 import hashlib, json, os, secrets, zlib
-from contextlib import contextmanager
 from pathlib import Path
 from weakref import WeakValueDictionary
 import numpy as np
@@ -190,17 +189,9 @@ def _load(self:Draft, size, read):
     self.label,self.origin,self.key = read.label,read.origin,read.key
 
 # %% ../../nbs/08_label/03_masks.ipynb #49e504ef
-@contextmanager
-def _lasting(path):
-    "A file that replaces `path` when the block ends, then also on a disk that loses power"
-    with replacing(path) as tmp, open(tmp, 'wb') as f:
-        yield f
-        f.flush()
-        os.fsync(f.fileno())
-
 def _begin_journal(draft):
     head = dict(format=1, size=list(draft.label.shape), mask=draft.origin, classes=list(draft.task.classes))
-    with _lasting(draft.journal) as f: f.write(json.dumps(head).encode()+b'\n'+_record(as_runs(draft.label)))
+    with replacing(draft.journal, lasting=True) as f: f.write_bytes(json.dumps(head).encode()+b'\n'+_record(as_runs(draft.label)))
     draft.file = open(draft.journal, 'r+b', buffering=0)
     draft.file.seek(0, os.SEEK_END)
 
@@ -235,7 +226,7 @@ def _keep(path, foreign):
     kept,i = path.with_name(f'{path.name}.bak'),2
     while foreign and kept.exists(): kept,i = path.with_name(f'{path.name}.bak{i}'),i+1
     if not path.is_file() or kept.exists(): return
-    with _lasting(kept) as f: f.write(path.read_bytes())
+    with replacing(kept, lasting=True) as f: f.write_bytes(path.read_bytes())
 
 # %% ../../nbs/08_label/03_masks.ipynb #02707ca0
 @patch
@@ -260,7 +251,7 @@ def save(self:Draft,
         raise MaskChanged(f'{self.path}: another program changed it; compare both, then save once more to replace it', found)
     im = encode_mask(self.label, self.task)
     _keep(self.path, found!=self.origin)
-    with _lasting(self.path) as f: im.save(f, 'PNG')
+    with replacing(self.path, lasting=True) as f: im.save(f, 'PNG')
     self.origin,self.edits,self.recovered = _fingerprint(self.path),0,0
     self._close_journal()
     self.journal.unlink(missing_ok=True)
