@@ -21,7 +21,7 @@ from .ahead import Ahead
 from .loss_views import LossViews, output_panel, why_no_views
 from .navigator import Navigator, thumbnails
 from .readings import Readings, open_probe, recall
-from .viewer import MaskViewer, Panel, byte_threshold, display_both
+from .viewer import MaskViewer, Panel, byte_threshold, counts_by_threshold, display_both
 
 # %% ../../nbs/09_view/12_explorer.ipynb #ecd0ac8e
 RECENT = 8 # images, each at one record, that an explorer keeps in memory
@@ -356,7 +356,7 @@ class Explorer(Controlled):
 @patch
 def keeping(self:Explorer)->np.ndarray: # (images,256)
     "Pixels of each image that each threshold keeps"
-    count = lambda i: np.bincount(self.probe.maps(self.nav.record, self.network, i)[1].ravel(), minlength=256)[::-1].cumsum()[::-1]
+    count = lambda i: counts_by_threshold(self.probe.maps(self.nav.record, self.network, i)[1])
     return self.once(('keeping',self.network), lambda: np.array([count(i) for i in range(len(self.probe))]))
 
 @patch

@@ -19,7 +19,7 @@ from ..methods.checked import Checked
 from .explorer import Explorer, share, table_rows
 from .figures import figure_svg
 from .precision_figures import precision_figure, precision_texts, probe_counts
-from .viewer import Panel, byte_threshold
+from .viewer import Panel, byte_threshold, counts_by_threshold
 
 # %% ../../nbs/09_view/13_pseudo.ipynb #687e6d67
 def kept_counts(
@@ -30,7 +30,7 @@ def kept_counts(
     "Pixels of an image that each threshold keeps"
     known = truth!=IGNORE
     rows = confidence,confidence[known],confidence[known&(label==truth)]
-    return np.array([np.bincount(o.ravel(), minlength=256)[::-1].cumsum()[::-1] for o in rows])
+    return np.array([counts_by_threshold(o) for o in rows])
 
 # %% ../../nbs/09_view/13_pseudo.ipynb #e92b145b
 def class_counts(
