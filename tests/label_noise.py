@@ -22,7 +22,7 @@ from segkc_fastai.data.labels import read_image, read_mask
 from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.data.splits import split_source
 from segkc_fastai.evaluate.inference import image_probabilities
-from segkc_fastai.label.errors import LEAST, SMALLEST, label_errors, suspicion
+from segkc_fastai.label.errors import LEAST, READINGS, SMALLEST, label_errors, suspicion
 from segkc_fastai.runs.folder import Run
 from segkc_fastai.runs.recipes import recipe
 from segkc_fastai.view.figures import grid, save_figure
@@ -115,7 +115,7 @@ def judged(run, pairs):
     "Name, probabilities (K,H,W) of junior and senior, and label of images"
     nets = {k:run.network(k) for k in ('junior','senior')}
     for o in pairs:
-        ps = image_probabilities(nets, read_image(o.image), run.config)
+        ps = image_probabilities(nets, read_image(o.image), run.config, **READINGS)
         yield o.name,{k:p.numpy() for k,p in ps.items()},read_mask(o.mask, run.task)
 
 def regions(where, other, score):
@@ -136,7 +136,7 @@ def ours(images, df, by_margin=False):
             x0,y0,x1,y1 = r.box
             o = np.zeros(label.shape, bool)
             o[y0:y1,x0:x1] = True
-            o &= (margin>=LEAST) & (other==r.number)
+            o &= (other==r.number)!=(label==r.number) if r.kind=='shifted object' else (margin>=LEAST) & (other==r.number)
             found.append((margin[o].sum()/label.size if by_margin else r.score, o))
         yield name,max((v for v,_ in found), default=0),found
 

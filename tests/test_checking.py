@@ -2,7 +2,7 @@
 import errno, io
 import numpy as np, pandas as pd, pytest
 from PIL import Image
-from segkc_fastai.core.task import Task
+from segkc_fastai.core.task import IGNORE, Task
 from segkc_fastai.data.labels import read_mask
 from segkc_fastai.data.sources import Pair
 from segkc_fastai.label.errors import image_errors, read_decisions, read_errors, write_errors
@@ -184,6 +184,24 @@ def test_pixels_of_a_region():
     assert region_runs(0*label[:2], [1+0*label[:2]], (0,0,48,2), 0, 1).tolist()==[[1,0,96]]
     seen = np.uint8([[1]*7+[0]*2, [1]+[0]*8, [1]+[0]*3+[1]*5])
     assert region_runs(0*seen, [seen], (0,0,7,3), 0, 1).tolist()==[[1,0,7],[1,9,1],[1,18,1]], 'another region reaches into the box'
+
+def test_pixels_of_a_shifted_object():
+    label,seen = (np.uint8([[0,0,0,0,k,k,k,0,0,0,0,0]]) for k in (1,1))
+    seen = np.roll(seen, 3)
+    assert region_runs(label, [seen]*2, (4,0,10,1), 1, 1).tolist()==[[0,4,3],[1,7,3]]
+    assert region_runs(label, [seen]*2, (4,0,9,1), 1, 1).tolist()==[[0,4,3],[1,7,2]], 'outside the box'
+    assert region_runs(label, [seen,label], (4,0,10,1), 1, 1).tolist()==[], 'one network is not enough'
+    seen[0,5],label[0,8] = 2,IGNORE
+    assert region_runs(label, [seen]*2, (4,0,10,1), 1, 1).tolist()==[[0,4,1],[2,5,1],[0,6,1],[1,7,1],[1,9,1]]
+
+def test_a_shifted_object_in_the_editor(tmp_path):
+    true,label = (np.zeros((32,48), np.uint8) for _ in range(2))
+    true[8:20,14:26] = label[8:20,8:20] = 1
+    out = write_out(tmp_path, dict(a=label), dict(a=true))
+    c = Checker(out)
+    assert len(c.left)==1 and 'shifted object: label says car, networks see it beside' in c.head.value
+    press(c, 'theirs')
+    assert np.array_equal(mask(tmp_path, 'a'), true)
 
 @pytest.mark.parametrize('box, size, want', [((92,42,108,58),(100,200),[.5/.32,.5,.5]), ((0,0,48,32),(32,48),[1,.5,.5]),
     ((0,0,4,4),(1000,2000),[25,.001,.002])])

@@ -8,8 +8,8 @@ from segkc_fastai.core.task import IGNORE, Task
 from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.data.sources import Pair
 from segkc_fastai.data.splits import read_names
-from segkc_fastai.label.errors import (COLUMNS, decide, divide, image_errors, kind_of_error, label_errors, read_decisions,
-    suspicion, suspicious_regions, undecided)
+from segkc_fastai.label.errors import (COLUMNS, decide, divide, image_errors, kind_of_error, label_errors, less_habit,
+    read_decisions, shifted_objects, suspicion, suspicious_regions, undecided)
 from segkc_fastai.runs.config import RunConfig
 from segkc_fastai.runs.folder import Run
 
@@ -73,6 +73,50 @@ def test_bands_rank_below_objects_of_the_same_area():
     rows = {r['kind']:r for r in suspicious_regions(both, 1.*(both!=label), 1.*(both!=label), label)}
     assert rows['shifted boundary']['area']==rows['missing object']['area']==192
     assert rows['shifted boundary']['score']==rows['missing object']['score']/4
+
+def shifts(label, *ps): return shifted_objects(ps, label, *suspicion(ps, label)[:2])
+
+@pytest.mark.parametrize('dy, dx', [(0,6),(6,0),(-4,0),(0,-7),(4,4)])
+def test_an_object_whose_label_is_beside_it(dy, dx):
+    label,true = box(),box(y=slice(8+dy,20+dy), x=slice(8+dx,20+dx))
+    r, = shifts(label, sure(true), sure(true, p=.8))
+    assert (r['kind'],r['label'],r['other'])==('shifted object',1,1) and r['area']==(label!=true).sum()
+    ys,xs = np.nonzero(label|true)
+    assert r['box']==(xs.min(),ys.min(),xs.max()+1,ys.max()+1)
+    assert r['score']==pytest.approx(3*np.log(.8/.1)*(r['area']/label.size)**.5, rel=1e-3)
+
+@pytest.mark.parametrize('label, seen', [
+    (box(), box()),
+    (box(), box(x=slice(10,22))),                   # no further than a border may be
+    (box(), 0*box()), (0*box(), box()),             # extra, missing
+    (box(), 2*box(x=slice(14,26))),                 # seen as another class
+    (box(), box(x=slice(8,26))),                    # only larger
+    (box(), box(y=slice(0,32), x=slice(14,48))),    # no object of its size
+    (box(), box(x=slice(26,38))),                   # too far
+    (box(y=slice(0,24), x=slice(0,24)), box(y=slice(0,24), x=slice(6,30)))]) # more than an eighth of the image
+def test_no_shifted_object(label, seen): assert shifts(label, sure(seen), sure(seen))==[]
+
+def test_a_shifted_object_needs_all_networks():
+    assert not shifts(box(), sure(box(x=slice(14,26))), sure(box())) and not shifts(box(), sure(box(x=slice(14,26))), sure(0*box()))
+
+def test_a_shifted_object_at_the_edge_and_among_ignored_pixels():
+    label,true = box(y=slice(0,12), x=slice(0,12)),box(y=slice(0,12), x=slice(6,18))
+    assert shifts(label, sure(true))[0]['box']==(0,0,18,12)
+    label[:,18:] = IGNORE
+    assert shifts(label, sure(true))[0]['box']==(0,0,18,12)
+    label[:,12:] = IGNORE
+    assert not shifts(label, sure(true)), 'nothing speaks for the place it moves to'
+
+def test_a_shifted_object_replaces_its_bands(tmp_path):
+    Image.fromarray(box()).save(tmp_path/'a.png')
+    seen = box(x=slice(14,26))
+    seen[0:4,0:12] = 1 # another object, nearby
+    rows = image_errors([sure(seen)]*2, Pair(tmp_path/'a.jpg', tmp_path/'a.png'), Task(['road','car','tree']))
+    assert sorted((r['kind'],r['other']) for r in rows)==[('missing object','car'),('shifted object','car')]
+
+def test_confusions_in_many_images_count_less():
+    df = pd.DataFrame([dict(name=str(i//2), label='pole', other='house', score=4.) for i in range(32)]+[dict(name='0', label='car', other='house', score=3.)])
+    assert [*less_habit(df).score]==[3]+[2]*32
 
 def test_rows_name_classes_and_files(tmp_path):
     Image.fromarray(0*box()).save(tmp_path/'a.png')

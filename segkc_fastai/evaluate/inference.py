@@ -84,11 +84,12 @@ def image_probabilities(
     nets:dict,    # name → `Segmenter`, in eval mode
     image,        # (H,W,3) uint8
     config,       # `RunConfig`, which states how images are evaluated
-    device='cpu'  # of the networks
+    device='cpu', # of the networks
+    **kwargs      # scales and flip of `probabilities`
 )->dict: # name → (K,H,W) float32
     "Probabilities of each network for one image"
     x = torch.from_numpy(np.array(image)).permute(2,0,1)[None].to(device)/255
-    return {k:probabilities(net, x, config.evaluate, window=config.size)[0] for k,net in nets.items()}
+    return {k:probabilities(net, x, config.evaluate, window=config.size, **kwargs)[0] for k,net in nets.items()}
 
 # %% ../../nbs/06_evaluate/01_inference.ipynb #87622faa
 class Evaluation:

@@ -14,7 +14,7 @@ import numpy as np
 from fastcore.basics import patch
 from ipywidgets import HTML, Button, HBox, VBox
 from scipy import ndimage
-from ..core.task import Task
+from ..core.task import IGNORE, Task
 from ..data.labels import read_image, read_mask
 from ..label.errors import Verdict, decide, read_errors, undecided
 from ..label.masks import as_runs
@@ -40,12 +40,14 @@ def region_runs(
 )->np.ndarray: # (N,3) int32: class, first pixel in reading order, number of pixels; N may be 0
     "The edit that writes the networks' class into the region"
     x0,y0,x1,y1 = box
-    inside,pixels = np.s_[y0:y1,x0:x1],np.zeros(label.shape, np.uint8)
-    pixels[inside] = _across(np.all([o[inside]==other for o in seen], 0)) & (label[inside]==own)
-    runs = as_runs(pixels)
-    runs = runs[runs[:,0]==1]
-    runs[:,0] = other
-    return runs
+    inside,new = np.s_[y0:y1,x0:x1],np.full(label.shape, IGNORE, np.uint8)
+    had,(first,*others) = label[inside],[o[inside] for o in seen]
+    agreed = np.all([o==first for o in others], 0)
+    if own==other: pixels = agreed & ((first==own)!=(had==own)) & (had!=IGNORE)
+    else: pixels = _across(agreed & (first==other)) & (had==own)
+    new[inside][pixels] = first[pixels]
+    runs = as_runs(new)
+    return runs[runs[:,0]!=IGNORE]
 
 # %% ../../nbs/09_view/21_checking.ipynb #b03fb19e
 AROUND = 8 # margin of a region, in pixels
@@ -151,7 +153,8 @@ def _heading(self:Checker):
     if not self.left: self.head.value = '<b>Nothing left to decide</b>'
     else:
         r = {k:html.escape(str(v)) for k,v in self.region.items()}
-        what = f'{r["kind"]}: label says {r["label"]}, networks say {r["other"]}'
+        seen = 'see it beside' if r['label']==r['other'] else f'say {r["other"]}'
+        what = f'{r["kind"]}: label says {r["label"]}, networks {seen}'
         self.head.value = f'<b>{self.at+1} of {len(self.left)}</b> · {r["name"]} · {what} · {self.region["score"]:.2f}'
 
 @patch
