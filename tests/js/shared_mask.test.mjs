@@ -52,3 +52,15 @@ test('an edit that the kernel refused is taken back, and later ones stay', async
   hear(later)
   assert.deepEqual([...mask.label], [255, 255, 255, 2, 255, 255, 255, 255])
 })
+
+test('a comparison of the mask with a proposal follows the edits', async () => {
+  const {mask, paint} = await page('d')
+  const labels = {mask: mask.label, junior: new Uint8Array(8)}
+  const panels = Object.entries(labels).map(([title, label]) => ({kind: 'label', title, label}))
+  const v = {mode: 'd', panels, byTitle: new Map(panels.map(p => [p.title, p])), item: {}, look: {ignore: 255}}
+  mask.views.add({v})
+  const {spread} = await import('../../segkc_fastai/view/js/shared_mask.js?d')
+  spread(mask, paint(0, 3, 0).triples)
+  await new Promise(f => setTimeout(f, 200))
+  assert.deepEqual([...v.parts.get('mask\njunior').parts].map(Boolean), [false, false, false, ...Array(5).fill(true)])
+})

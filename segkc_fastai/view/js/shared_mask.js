@@ -1,6 +1,7 @@
 // The mask of an editor. All views of a page edit the same one, and other pages report what they changed
-import {recountLater} from './counted.js'
+import {comparePanels, recountLater} from './counted.js'
 import {u8} from './dom.js'
+import {redraw} from './draw.js'
 import {applyTriples, boxOf, newHistory} from './edits.js'
 import {drawBox} from './mask_draw.js'
 
@@ -33,6 +34,15 @@ export function spread(mask, triples) {
   recountLater(mask.label)
   const box = boxOf(triples, mask.w)
   for (const t of mask.views) if (t.panel && t.v.geo) drawBox(t.v, t.panel, box)
+  clearTimeout(mask.comparing)
+  mask.comparing = setTimeout(() => mask.views.forEach(t => compareAgain(t.v)), 100)
+}
+
+// A comparison reads whole maps, so it follows a stroke when the pen rests
+function compareAgain(v) {
+  if (v.mode !== 'd') return
+  comparePanels(v)
+  redraw(v)
 }
 
 // The mask that editor `t` works on from now on; it starts with the label that the kernel sent

@@ -26,6 +26,8 @@ export const TOOL_HELP = [
   ['Shift drag', 'move the image, when zoomed'],
   ['m', 'enlarge the panel under the pointer; back'],
   ['space', 'image without masks, and back'],
+  ['d', 'comparison in all label panels'],
+  ['c', 'only the next class; after the last, all'],
   ['o', 'safe colours'],
   ['r', 'reset'],
   ['Esc', 'discard the outline, then the zoom; leave'],
