@@ -1,4 +1,6 @@
 "Every method: gradients of its terms, moves of its teachers, the deployed network"
+import re
+from pathlib import Path
 from types import SimpleNamespace
 import numpy as np, pytest, torch
 from conftest import CNN, SENIOR, Gradients, learner, one_step, vit, train
@@ -26,6 +28,12 @@ def make(scenes, method, cbs=(), **kw): return learner(scenes, senior=SENIOR if 
 def fit(learn, n=1):
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(n, 1e-3)
     return learn
+
+def test_readme_lists_every_method():
+    table = (Path(__file__).parent.parent/'README.md').read_text(encoding='utf-8').split('## Methods')[1]
+    rows = dict(re.findall(r'^\| \[`(\w+)`\].* \| (.*) \|$', table, re.M))
+    want = dict(supervised='that network', mkd='student 1, the junior')
+    assert rows=={k:want.get(k, make_method(k).deployed) for k in METHODS}
 
 @pytest.mark.parametrize('name', METHODS)
 def test_every_method_trains_and_leaves_a_run(scenes, tmp_path, name):
