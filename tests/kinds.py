@@ -98,6 +98,9 @@ def rows():
             tools.bands(src, kind, 'tif' if kind=='contig' else 'png')
             import_data(src, tmp/f'{src.name}-out', bands=(2,1,0) if kind=='contig' else None, range=(0,1803))
             yield name,said(src),'refused; with these options `segkc import` makes copies of 8 bits'
+        tools.numbered(tmp/'numbered')
+        import_data(tmp/'numbered', tmp/'numbered-out')
+        yield 'masks: numbers of objects',said(tmp/'numbered', ['numbers of objects']),'`segkc import` makes one class of all objects'
         for writer in tools.WRITERS:
             src = tmp/writer.__name__
             src.mkdir()

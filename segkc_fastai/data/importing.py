@@ -26,8 +26,8 @@ from ..core.task import IGNORE, Task
 from .annotations import Annotated, annotation_files, is_background, joined_names
 from .annotations import read_coco, read_label_studio, read_labelme
 from .bands import read_picture, takes_bands
-from .findings import MIXED, RECOLOURED, UNMIX, known_values
-from .inspection import codings_differ, find_pairs, images_and_masks, mask_values
+from .findings import MIXED, NUMBERED, RECOLOURED, UNMIX, known_values
+from .inspection import codings_differ, find_pairs, images_and_masks, mask_values, numbers_objects
 from .inspection import palette_colours, palettes_differ, part_of, suggest_task
 from .labels import SMOOTHED, TURNS, decode_mask, load_mask, looks_smoothed
 from .labels import one_band, open_image, orientation, united_masks
@@ -103,6 +103,9 @@ def _task_of_pairs(src, pairs, clean):
     values,colours = zip(*parallel(_codes_of, pairs, threadpool=True, n_workers=num_cpus(), progress=False))
     mixed,differ = codings_differ(values) and not (t and isinstance(t.masks, dict)),palettes_differ(colours)
     notes = [f'{MIXED}; {UNMIX} (in {src}/task.json, then import again)']*mixed
+    if (not t or t.masks=='index' and len(t)==2) and numbers_objects(load_mask(p.mask) for p in pairs[:20]):
+        t = t or Task(['background','object'], name=src.name)
+        return replace(t, ignore=(), masks={0:0} | dict.fromkeys(range(1, 2**16), 1)),[f'{NUMBERED}; each became {t.classes[1]}']
     if t: return t,notes+[f'{RECOLOURED}; numbers were read, as the folder states; set `"masks": "rgb"` there to read colours']*differ
     seen = set().union(*([c.values() or v for v,c in zip(values, colours)] if differ else values))
     return _suggested_by(src, pairs, seen),notes+[f'{RECOLOURED}; colours were read']*differ
