@@ -138,7 +138,8 @@ def card(
     f = card_facts(run, note)
     r = f['results']
     known = any('interval' in o for o in r['last'].values() if isinstance(o, dict))
-    heads = ('mIoU on val' + ' (95 % interval)'*known, 'last epoch', f'epoch {r["best"]["epoch"]}, best of {f["deployed"]} on val')
+    val = 'mIoU on val' + ', read whole'*(f['evaluate']!='whole') + ' (95 % interval)'*known # as after each epoch
+    heads = (val, 'last epoch', f'epoch {r["best"]["epoch"]}, best of {f["deployed"]} on val')
     figures = ((k, *(_figure(r[o][k]) for o in ('last','best'))) for k in r['last'] if k!='epoch')
     done = markdown_table(('',''), _card_rows(f).items(), left=(0,1))
     warned = '\n'.join(f'- Warning, {o}' for o in f['warnings'])
