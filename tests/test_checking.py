@@ -199,7 +199,7 @@ def test_a_shifted_object_in_the_editor(tmp_path):
     true[8:20,14:26] = label[8:20,8:20] = 1
     out = write_out(tmp_path, dict(a=label), dict(a=true))
     c = Checker(out)
-    assert len(c.left)==1 and 'shifted object: label says car, networks see it beside' in c.head.value
+    assert len(c.left)==1 and 'shifted object: label says car, networks see it a few pixels away' in c.head.value
     press(c, 'theirs')
     assert np.array_equal(mask(tmp_path, 'a'), true)
 

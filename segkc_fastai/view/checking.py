@@ -153,7 +153,7 @@ def _heading(self:Checker):
     if not self.left: self.head.value = '<b>Nothing left to decide</b>'
     else:
         r = {k:html.escape(str(v)) for k,v in self.region.items()}
-        seen = 'see it beside' if r['label']==r['other'] else f'say {r["other"]}'
+        seen = 'see it a few pixels away' if r['label']==r['other'] else f'say {r["other"]}'
         what = f'{r["kind"]}: label says {r["label"]}, networks {seen}'
         self.head.value = f'<b>{self.at+1} of {len(self.left)}</b> · {r["name"]} · {what} · {self.region["score"]:.2f}'
 
