@@ -64,7 +64,7 @@ run='$(1)'; \
 $$run > runs/$(2)-beside.log 2>&1 & trap "kill $$!" INT TERM; $$run; code=$$?; wait; exit $$code
 endef
 
-compare: $(READY) ## train all methods on the built-in scenes with three seeds: table and figures, under an hour on two cores
+compare: $(READY) ## train all methods on the built-in scenes with three seeds: table and figures, about an hour on two cores
 	$(call beside,$(BIN)/segkc compare --recipe scenes --data data/scenes --out runs/comparison,comparison)
 
 evidence: $(READY) ## train the methods on real images with three seeds, into nbs/results; many hours on two cores

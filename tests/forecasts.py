@@ -91,7 +91,7 @@ def calibration_figure(df):
     for at in (ax.axvspan, ax.axhspan): at(-NO_DIFFERENCE, NO_DIFFERENCE, color='.92', zorder=0)
     for k,o in df.groupby('data', sort=False):
         ax.errorbar(o.full, o.forecast, [o.forecast-o['from'], o['to']-o.forecast], ls='', marker='o', ms=3.5, lw=.8, capsize=1.5, label=k)
-    ax.set(xlabel='gain of the full training, points', ylabel='forecast, points', xlim=ends, ylim=ends)
+    ax.set(xlabel='gain of the full run, points', ylabel='forecast, points', xlim=ends, ylim=ends)
     ax.legend()
     return fig
 
