@@ -382,7 +382,7 @@ def test_steps_are_fetched_ahead(lab):
         page.click('.box canvas')
         quiet(nb, 1000)
         for what,key in dict(image='ArrowRight', epoch='ArrowDown').items():
-            ms,size = pressed(nb, key, 4, 600)
+            ms,size = pressed(nb, key, 4, 1000)
             print(f'\nnext {what}: median {ms:.1f} ms, {size:.0f} bytes')
             assert ms<150 and size<20_000
         cdp = page.context.new_cdp_session(page)

@@ -349,6 +349,9 @@ def test_classes_are_no_numbers_of_objects(tmp_path):
     gaps = [np.where(same[0]%(i+2), same[0], 0) for i in range(3)]
     pieces = [np.tile(np.where(same[0]<n, same[0], 0), (1,2)) for n in (4,9,10)]
     for ms in (same, gaps, pieces): assert not numbers_objects([Image.fromarray(m.astype(np.uint8)) for m in ms])
+    assert not numbers_objects([Image.fromarray(np.int32([[0,2**31-1]]))]*3), 'in no time and memory'
+    cells = [Image.fromarray(np.where(same[0]<n, same[0], 0).astype(np.int32)) for n in (4,9,10)]*7
+    assert numbers_objects(cells) and numbers_objects([*cells, Image.fromarray(np.int32([[0,2**31-1]]))])
 
 def test_the_audit_knows_labels_from_other_files(tmp_path):
     labelme(tmp_path/'annotated')

@@ -93,10 +93,10 @@ def numbers_objects(
 )->bool:
     "Are the values numbers of objects? Needs three masks that differ in how many there are, one with eight"
     found = [a for m in masks if (a := np.asarray(m)).ndim==2 and a.dtype.kind in 'iu' and a.any()]
-    ids = [np.unique(a[a>0]) for a in found]
-    counts = [len(o) for o in ids if o[-1]==len(o)]
-    if len(counts)<.9*len(found) or len(set(counts))<3 or max(counts)<8: return False
-    pieces = [ndimage.label(a[at]==i, np.ones((3,3)))[1] for a in found for i,at in enumerate(ndimage.find_objects(a.astype(int)), 1) if at]
+    numbered = [a for a in found if len(np.unique(a[a>0]))==a.max()]
+    counts = {int(a.max()) for a in numbered}
+    if len(numbered)<.9*len(found) or len(counts)<3 or max(counts)<8: return False
+    pieces = [ndimage.label(a[at]==i, np.ones((3,3)))[1] for a in numbered for i,at in enumerate(ndimage.find_objects(a.astype(int)), 1)]
     return pieces.count(1)>=.9*len(pieces)
 
 # %% ../../nbs/02_data/13_inspection.ipynb #18c1d6b1
