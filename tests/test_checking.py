@@ -186,8 +186,8 @@ def test_pixels_of_a_region():
     assert region_runs(0*seen, [seen], (0,0,7,3), 0, 1).tolist()==[[1,0,7],[1,9,1],[1,18,1]], 'another region reaches into the box'
 
 def test_pixels_of_a_shifted_object():
-    label,seen = (np.uint8([[0,0,0,0,k,k,k,0,0,0,0,0]]) for k in (1,1))
-    seen = np.roll(seen, 3)
+    label = np.uint8([[0,0,0,0,1,1,1,0,0,0,0,0]])
+    seen = np.roll(label, 3)
     assert region_runs(label, [seen]*2, (4,0,10,1), 1, 1).tolist()==[[0,4,3],[1,7,3]]
     assert region_runs(label, [seen]*2, (4,0,9,1), 1, 1).tolist()==[[0,4,3],[1,7,2]], 'outside the box'
     assert region_runs(label, [seen,label], (4,0,10,1), 1, 1).tolist()==[], 'one network is not enough'

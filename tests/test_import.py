@@ -9,7 +9,7 @@ from segkc_fastai.data.audit import audit
 from segkc_fastai.data.bands import read_picture
 from segkc_fastai.data.benchmarks import load_source
 from segkc_fastai.data.importing import import_data, recognised_format
-from segkc_fastai.data.inspection import numbers_objects
+from segkc_fastai.data.inspection import mask_values, numbers_objects
 from segkc_fastai.data.labels import read_image, read_mask
 from segkc_fastai.deploy.export_labels import export_labels, run_lengths
 from segkc_fastai.deploy.predict import as_image
@@ -321,20 +321,20 @@ def test_two_codings_in_one_folder_are_reported(tmp_path):
     write_json(tmp_path/'src'/'task.json', dict(classes=['a','b'], masks={0:0, 1:1, 255:1}, ignore=[]))
     assert not import_data(tmp_path/'src', tmp_path/'other').notes
 
-def numbered(d, top=65535):
-    "Masks with 3, 9 and 12 cells, each with a number of its own; the last of the largest that its mask may hold"
+def numbered(d, kind=np.uint16):
+    "Masks with 3, 9 and 12 cells, each with a number of its own, of a type of NumPy"
     for i,n in enumerate((3,9,12)):
         photo(d/'Images'/f'im{i}.png')
-        m = np.zeros(SIZE[::-1], np.uint16)
-        for k in range(n): m[4*(k//6):4*(k//6)+3,5*(k%6):5*(k%6)+(4 if k else 2)] = k+1
+        m = np.zeros(SIZE[::-1], kind)
+        for k in range(n): m[4*(k//6):4*(k//6)+3,5*(k%6):5*(k%6)+4] = k+1
         (d/'Masks').mkdir(exist_ok=True)
-        Image.fromarray(m if top>255 else m.astype(np.uint8)).save(d/'Masks'/f'im{i}.png')
+        Image.fromarray(m).save(d/'Masks'/f'im{i}.png')
 
-@pytest.mark.parametrize('top', [255,65535])
+@pytest.mark.parametrize('kind', [np.uint8,np.uint16])
 @pytest.mark.parametrize('classes', [None, ['plate','cell']])
-def test_numbers_of_objects_are_one_class(tmp_path, top, classes):
+def test_numbers_of_objects_are_one_class(tmp_path, kind, classes):
     src = tmp_path/'src'
-    numbered(src, top)
+    numbered(src, kind)
     if classes: write_json(src/'task.json', dict(classes=classes))
     (f,) = [f for f in audit(src, labelled=2, size=(32,32)).findings if 'numbers of objects' in f.what]
     assert f.level=='warning' and f'segkc import {src}' in f.mend
@@ -344,14 +344,16 @@ def test_numbers_of_objects_are_one_class(tmp_path, top, classes):
         want = np.asarray(Image.open(src/'Masks'/p.mask.name))>0
         assert np.array_equal(read_mask(p.mask, res.task), want)
 
-def test_classes_are_no_numbers_of_objects(tmp_path):
+def test_classes_are_no_numbers_of_objects():
+    found = lambda masks: numbers_objects([mask_values(o)[0].tolist() for o in masks], masks)
     same = [np.kron(np.arange(10)[None], np.ones((4,4)))]*4 # each class in one piece, in every mask
     gaps = [np.where(same[0]%(i+2), same[0], 0) for i in range(3)]
     pieces = [np.tile(np.where(same[0]<n, same[0], 0), (1,2)) for n in (4,9,10)]
-    for ms in (same, gaps, pieces): assert not numbers_objects([Image.fromarray(m.astype(np.uint8)) for m in ms])
-    assert not numbers_objects([Image.fromarray(np.int32([[0,2**31-1]]))]*3), 'in no time and memory'
+    for ms in (same, gaps, pieces): assert not found([Image.fromarray(m.astype(np.uint8)) for m in ms])
+    assert not found([Image.fromarray(np.int32([[0,2**31-1]]))]*3), 'in no time and memory'
     cells = [Image.fromarray(np.where(same[0]<n, same[0], 0).astype(np.int32)) for n in (4,9,10)]*7
-    assert numbers_objects(cells) and numbers_objects([*cells, Image.fromarray(np.int32([[0,2**31-1]]))])
+    assert found(cells) and found([*cells, Image.fromarray(np.int32([[0,2**31-1]]))])
+    assert not numbers_objects([{0,1}]*20, (1/0 for _ in range(20))), 'masks of two classes are not read'
 
 def test_the_audit_knows_labels_from_other_files(tmp_path):
     labelme(tmp_path/'annotated')

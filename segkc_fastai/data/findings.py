@@ -274,8 +274,8 @@ def mask_values_found(
 ): # iterator of `Finding`s
     "A proposal if there is no task, and findings about masks of two codings and about palettes"
     seen,looks = a.values(),[o for o in a.looks if o.values]
-    unread = a.task is None or any(o.counts is None for o in looks)
-    if unread and numbers_objects(load_mask(o.pair.mask) for o in looks[:20]):
+    unread,few = a.task is None or any(o.counts is None for o in looks),looks[:20]
+    if unread and numbers_objects([o.values for o in few], (load_mask(o.pair.mask) for o in few)):
         yield Finding('warning', NUMBERED, f'run `{import_line(a.path)}`, which makes one class of all objects')
     elif a.task is None and seen:
         line,found = task_line(seen),', '.join(map(str, sorted(seen, key=value_order)[:20]))

@@ -103,7 +103,8 @@ def _task_of_pairs(src, pairs, clean):
     values,colours = zip(*parallel(_codes_of, pairs, threadpool=True, n_workers=num_cpus(), progress=False))
     mixed,differ = codings_differ(values) and not (t and isinstance(t.masks, dict)),palettes_differ(colours)
     notes = [f'{MIXED}; {UNMIX} (in {src}/task.json, then import again)']*mixed
-    if (not t or t.masks=='index' and len(t)==2) and numbers_objects(load_mask(p.mask) for p in pairs[:20]):
+    numbered = not t or t.masks=='index' and len(t)==2
+    if numbered and numbers_objects(values[:20], (load_mask(p.mask) for p in pairs)):
         t = t or Task(['background','object'], name=src.name)
         return replace(t, ignore=(), masks={0:0} | dict.fromkeys(range(1, 2**16), 1)),[f'{NUMBERED}; each became {t.classes[1]}']
     if t: return t,notes+[f'{RECOLOURED}; numbers were read, as the folder states; set `"masks": "rgb"` there to read colours']*differ

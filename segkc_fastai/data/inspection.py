@@ -89,15 +89,17 @@ def codings_differ(
 
 # %% ../../nbs/02_data/13_inspection.ipynb #94342035
 def numbers_objects(
-    masks # a few, decoded
+    values, # that occur in each of a few masks
+    masks   # these masks, decoded; an iterator is read only if the values can be numbers
 )->bool:
     "Are the values numbers of objects? Needs three masks that differ in how many there are, one with eight"
-    found = [a for m in masks if (a := np.asarray(m)).ndim==2 and a.dtype.kind in 'iu' and a.any()]
-    numbered = [a for a in found if len(np.unique(a[a>0]))==a.max()]
-    counts = {int(a.max()) for a in numbered}
-    if len(numbered)<.9*len(found) or len(counts)<3 or max(counts)<8: return False
+    found = [{*v}-{0} for v in values]
+    last = [len(o) if o=={*range(1, len(o)+1)} else 0 for o in found]
+    counts = {*last}-{0}
+    if sum(map(bool, last))<.9*sum(map(bool, found)) or len(counts)<3 or max(counts)<8: return False
+    numbered = [a for n,m in zip(last, masks) if n and (a := np.asarray(m)).ndim==2 and a.dtype.kind in 'iu']
     pieces = [ndimage.label(a[at]==i, np.ones((3,3)))[1] for a in numbered for i,at in enumerate(ndimage.find_objects(a.astype(int)), 1)]
-    return pieces.count(1)>=.9*len(pieces)
+    return bool(pieces) and pieces.count(1)>=.9*len(pieces)
 
 # %% ../../nbs/02_data/13_inspection.ipynb #18c1d6b1
 @dataclass
