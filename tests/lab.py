@@ -63,8 +63,8 @@ def jupyterlab(folder):
 
 class Notebook:
     "A notebook in its own page; leaving the context closes the page, and fails if the page logged an error"
-    def __init__(self, lab, name, app):
-        self.page,self.errors,self.received = lab.context.new_page(),[],0
+    def __init__(self, lab, name, app, harmless):
+        self.page,self.errors,self.received,self.harmless = lab.context.new_page(),[],0,[*HARMLESS,*harmless]
         self.page.on('websocket', lambda ws: ws.on('framereceived', self.count))
         self.page.on('console', lambda m: self.heard(m.text, m.location.get('url', '')) if m.type=='error' else None)
         self.page.on('pageerror', lambda e: self.heard(str(e)))
@@ -72,7 +72,7 @@ class Notebook:
         self.page.wait_for_selector('.jp-NotebookPanel .jp-Cell')
 
     def heard(self, error, url=''):
-        if not any(o in error+url for o in HARMLESS): self.errors.append(error)
+        if not any(o in error+url for o in self.harmless): self.errors.append(error)
     def count(self, frame): self.received += len(frame) # bytes from the kernel
     def __enter__(self): return self
     def __exit__(self, kind, *_):
@@ -82,16 +82,21 @@ class Notebook:
     def run_all(self):
         "Run the cells without waiting for them"
         self.page.wait_for_function(f"{KERNEL}=='idle'", timeout=60_000) # earlier, JupyterLab would ask for a kernel
-        self.command('notebook:run-all-cells', wait=False)
+        self.page.evaluate("() => { window.ran = window.jupyterapp.commands.execute('notebook:run-all-cells') }")
         return self
 
     def command(self, name, wait=True): return self.page.evaluate("([n, w]) => { const p = window.jupyterapp.commands.execute(n).then(() => null); return w ? p : null }", [name, wait])
-    def wait_done(self, timeout=90): self.page.get_by_text('[*]:').first.wait_for(state='hidden', timeout=timeout*1000)
+    def wait_done(self, timeout=90):
+        "Until all cells have run, and JupyterLab has moved the focus, which it does after the last"
+        self.page.get_by_text('[*]:').first.wait_for(state='hidden', timeout=timeout*1000)
+        self.page.evaluate("() => window.ran?.then(() => null)")
     def cell(self, i): return f'.jp-Cell:nth-child({i+1})'
     @property
     def cells(self): return self.page.locator('.jp-Notebook .jp-Cell').count()
     @property
-    def prompts(self): return self.page.evaluate("[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(e => e.innerText)")
+    def prompts(self):
+        self.wait_done()
+        return self.page.evaluate("[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(e => e.innerText)")
 
 PIXELS = '''([sel]) => [...document.querySelectorAll(sel+' .box canvas')].map(c => {
   const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; let s = ''
@@ -187,10 +192,10 @@ class Lab:
         nb.metadata.kernelspec = dict(name='python3', display_name='Python 3', language='python')
         nbformat.write(nb, self.path/name)
 
-    def open(self, name, warm=False, app='JupyterLab')->Notebook:
-        "Open a notebook in a page, on a new kernel or on the warm one"
+    def open(self, name, warm=False, app='JupyterLab', harmless=())->Notebook:
+        "Open a notebook in a page, on a new kernel or on the warm one; `harmless` errors are expected"
         if warm: self.post('sessions', path=name, name=name, type='notebook', kernel=dict(id=self.warm))
-        return Notebook(self, name, app)
+        return Notebook(self, name, app, harmless)
 
     def run(self, name, *cells, **how)->Notebook:
         "Write a notebook, open it, and run its cells"

@@ -80,7 +80,7 @@ def editing(lab, opened):
     page.evaluate("() => { document.querySelector('.segkc').dataset.old = 1 }")
     opened.run_all()
     page.wait_for_selector('.segkc[data-arrived]:not([data-old])')
-    opened.wait_done() # JupyterLab moves the focus when cells end
+    opened.wait_done()
     page.wait_for_timeout(150)
     yield Editing(lab, opened)
     assert not opened.errors, opened.errors
