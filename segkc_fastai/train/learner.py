@@ -220,6 +220,9 @@ class DualLearner(Learner):
 
     def to_fp16(self, **kwargs): return self.add_cb(Precision('fp16', **kwargs))
     def to_bf16(self): return self.add_cb(Precision('bf16'))
+    def tta(self, *args, **kwargs):
+        raise NotImplementedError('tta: the random views of fastai move pixels, so their predictions have no mean; '
+            'pass scales and flip to probabilities(learn.deploy(), …), or to evaluate_run')
 
 # %% ../../nbs/05_train/03_learner.ipynb #c5e95964
 def _check_given(method, given, frozen):
@@ -282,6 +285,9 @@ def _make_cohort(method, nets):
     return Cohort(nets, method.deployed, method.ema, adaptors, statistics)
 
 # %% ../../nbs/05_train/03_learner.ipynb #34b8d31c
+_OWN = dict(loss_func='the terms of the method are the loss; that of labelled images is an argument, as in supervised(criterion=…)',
+    splitter='groups of parameters are those of encoders and of the rest; their rates are lr=slice(encoders, rest)')
+
 @delegates(Learner.__init__, but='loss_func,splitter')
 def dual_learner(
     dls,                # `SemiDataLoaders`
@@ -298,6 +304,7 @@ def dual_learner(
     "A `Learner` that trains a cohort with a method; raises `ValueError` if networks, data and method do not match"
     if not isinstance(dls, SemiDataLoaders): raise TypeError(f'dls of type {type(dls).__name__}: must be `SemiDataLoaders`, as '
         '`SemiDataLoaders.from_folder` makes them of labelled and unlabelled images')
+    for k in _OWN.keys()&kwargs.keys(): raise TypeError(f'{k}: {_OWN[k]}')
     method = _method_of_its_own(method or (cps() if senior is not None else supervised()))
     _check_unlabelled(method, dls)
     for cb in method.cbs: cb.check(dls)
