@@ -11,6 +11,7 @@ from segkc_fastai.methods.checked import Checked
 from segkc_fastai.methods.losses import pseudo_label_loss
 from segkc_fastai.methods.registry import METHODS, make_method, method_parameters
 from segkc_fastai.methods.step import CERTAIN
+from segkc_fastai.models.cohort import Cohort
 from segkc_fastai.runs.training import resume_run
 from segkc_fastai.train.checkpoint import Checkpoint
 from segkc_fastai.train.learner import dual_learner
@@ -81,6 +82,13 @@ def test_witnesses_are_not_trained_on(scenes, method):
     assert {o.name for o in learn.dls.train_ds.pairs}==every and len(learn.dls.train_ds)==16
     assert (counts[1].sum((2,3,4))>0).all() and torch.equal(counts[1], counts[3]) and not torch.equal(counts[0], counts[1])
     assert all(t.shape==(8,) for t in c.least.values()) and learn.method.keeps[c.labellers[0]][0] is c.least[c.labellers[0]]
+
+def test_judged_in_the_precision_of_training(scenes, monkeypatch):
+    learn,seen,real = learner(scenes, 'fixmatch').to_bf16(),[],Cohort.predictions
+    monkeypatch.setattr(Cohort, 'predictions', lambda *args: seen.append(torch.is_autocast_enabled('cpu')) or real(*args))
+    fit(learn, 1)
+    n = len(learn.dls.train)
+    assert len(seen)>n and all(seen) and learn.checked.counts.sum()>0 and not torch.is_autocast_enabled('cpu')
 
 def test_who_is_checked():
     who = {k:next(cb for cb in make_method(k, threshold='checked:0.9').cbs if isinstance(cb, Checked)).labellers for k in WITH}

@@ -9,6 +9,7 @@ __all__ = ['SHARE', 'LEAST', 'VIEWS', 'RELEASE', 'edge_counts', 'left_out', 'Che
 
 # %% ../../nbs/04_methods/02a_checked.ipynb #b59bd5cc
 import warnings
+from contextlib import nullcontext
 import numpy as np, torch
 from fastcore.basics import patch
 from ..core.certify import EDGES, NOTHING, certified, class_bounds, kept_and_right, precision_curves, stated_target
@@ -110,9 +111,11 @@ def after_resume(self:Checked):
 @patch
 def judge(self:Checked):
     "Count the labellers' mistakes on the images that are left out, and find the thresholds"
-    found = {k:[] for k in self.labellers}
+    found,trained = {k:[] for k in self.labellers},getattr(self.learn, 'mixed_precision', None)
+    precise = trained.autocast if trained else nullcontext()
     for x,y in self.dls.weak_dl(self.witnesses*self.views, self.learn.semi_step.epochs):
-        for k,o in self.cohort.predictions(plain_tensor(x), self.labellers).items():
+        with precise: read = self.cohort.predictions(plain_tensor(x), self.labellers)
+        for k,o in read.items():
             p = pseudo_label(o.logits, None)
             found[k].append(edge_counts(p.label, p.confidence, plain_tensor(y), self.dls.c))
     new = torch.stack([torch.cat(v).unflatten(0, (self.views,-1)).sum(0) for v in found.values()]).cpu()
