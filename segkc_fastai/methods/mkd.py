@@ -189,7 +189,7 @@ class MutualDistillation(Term):
     names = ('mkd_teachers','mkd_students')
     reads = 'a classifier and its input'
     teachers = dict(senior='senior_teacher', junior='junior_teacher')
-    def __init__(self, teacher_weight=1.5, student_weight=1., strength=1.5, threshold=0., augment='both', grid=.5, **kwargs):
+    def __init__(self, teacher_weight=.6, student_weight=.4, strength=1.5, threshold=0., augment='both', grid=.5, **kwargs):
         super().__init__(share=.5, **kwargs)
         weights = dict(teacher_weight=teacher_weight, student_weight=student_weight, strength=strength)
         _check_mkd(augment, grid, **weights)
@@ -228,8 +228,8 @@ class MutualDistillation(Term):
 
 # %% ../../nbs/04_methods/10_mkd.ipynb #70d4a342
 def mkd(
-    teacher_weight:float=1.5, # w_T, of the labels of the other's teacher
-    student_weight:float=1.,  # w_S, of the labels of the other student
+    teacher_weight:float=.6,  # w_T, of the labels of the other's teacher
+    student_weight:float=.4,  # w_S, of the labels of the other student
     strength:float=1.5,       # λ, of the augmentation at the end; 0 turns it off
     threshold=0.,             # τ: teachers' labels of lower confidence are dropped; a number, or "checked:0.95", see `Checked`
     augment='both',           # whose logits are augmented: students, teachers, both or None

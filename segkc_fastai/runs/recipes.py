@@ -51,6 +51,8 @@ gta.threshold            | 0      | 0      | GTA-Seg's code: the least confident
 gta.warmup               | 1/80   | 1/80   | GTA-Seg's code: 1 of 80 epochs; none is released for Cityscapes
 gta.features             | 0.999  | 0.999  | GTA-Seg's code
 gta.cap                  | 0.999  | 0.999  | GTA-Seg's code
+mkd.teacher_weight       | 1.5    | 1.5    | MKD's code
+mkd.student_weight       | 1      | 1      | MKD's code
 mkd.threshold            | 0      | 0      | MKD's code: all pixels
 mkd.ramp                 | 0      | 0      | MKD's code: no ramp
 """
