@@ -1,9 +1,11 @@
 "Each mistake of a user ends in one line that names the file or argument and the remedy, and leaves nothing behind"
-import shutil
+import shutil, warnings
 import numpy as np, pytest
 from PIL import Image
 from conftest import CNN, SENIOR
 from segkc_fastai.cli import main
+from segkc_fastai.data.audit import audit
+from segkc_fastai.data.loaders import SemiDataLoaders
 
 ARGS = f'--labelled 8 --junior {CNN} --senior {SENIOR} --epochs 1 --size 64,96 --bs 4 --random'
 
@@ -13,8 +15,9 @@ def no_pairs(d): shutil.rmtree(d/'train'/'masks')
 def size_mismatch(d): png(sorted((d/'train'/'masks').iterdir())[0], np.zeros((5,7)))
 def outside_task(d):
     for f in (d/'train'/'masks').iterdir(): png(f, np.full((64,96), 8))
+def ignore_255(d): (d/'task.json').write_text((d/'task.json').read_text().replace('"ignore": []', '"ignore": [255]'))
 def all_ignored(d):
-    (d/'task.json').write_text((d/'task.json').read_text().replace('"ignore": []', '"ignore": [255]'))
+    ignore_255(d)
     for f in (d/'train'/'masks').iterdir(): png(f, np.full((64,96), 255))
 def truncated(d):
     for f in (d/'train'/'images').iterdir(): f.write_bytes(f.read_bytes()[:700])
@@ -71,6 +74,19 @@ def test_missing_folder_and_used_folder(scenes, tmp_path):
     with pytest.raises(SystemExit, match='no run there'): main(['eval', str(scenes)])
     with pytest.raises(SystemExit, match='needs a text file'): main(['train','--data',str(scenes),'--recipe','pascal_original'])
     with pytest.raises(SystemExit, match='nowhere: no such folder'): main(['ablate','--data','nowhere','--out',str(tmp_path/'a')])
+
+def test_warnings_are_not_repeated_for_every_file(scenes):
+    "Promised: A warning is shown once. Attacked: Transparency in all images, and five masks without labels"
+    for f in (scenes/'train'/'images').iterdir():
+        Image.open(f).convert('RGBA').save(f.with_suffix('.png'))
+        f.unlink()
+    ignore_255(scenes)
+    for f in sorted((scenes/'train'/'masks').iterdir())[:5]: png(f, np.full((64,96), 255))
+    with warnings.catch_warnings(record=True, action='default') as w: SemiDataLoaders.from_folder(scenes, labelled=1., size=(64,96))
+    said = [str(o.message) for o in w if o.category is not DeprecationWarning]
+    assert [o for o in said if 'transparency' in o]==[f'{scenes/"train"/"images"}: transparency (mode RGBA) is dropped']
+    assert [o.split(': ')[1] for o in said if 'ignored' in o]==['every pixel is ignored, as in 4 more; such images teach nothing']
+    assert len([o for o in audit(scenes).findings if 'transparency' in o.what][0].files)==24
 
 def test_warnings_where_training_can_go_on(scenes, tmp_path):
     (scenes/'train'/'masks'/'scene_00001.png').rename(scenes/'train'/'masks'/'stray.png')

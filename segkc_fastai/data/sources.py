@@ -222,10 +222,13 @@ def check_sizes(
 
 # %% ../../nbs/02_data/02_sources.ipynb #e9bccb40
 def _histogram(mask, task):
-    "(256,) pixels of each class of a mask file; warns if all are ignored"
-    n = np.bincount(read_mask(mask, task).ravel(), minlength=256)
-    if n[:IGNORE].sum()==0: warnings.warn(f'{mask}: every pixel is ignored; the image teaches nothing')
-    return n
+    "(256,) pixels of each class of a mask file"
+    return np.bincount(read_mask(mask, task).ravel(), minlength=256)
+
+def _warn_of_empty(masks):
+    "Warn of masks in which every pixel is ignored"
+    others = f', as in {len(masks)-1} more' if masks[1:] else ''
+    if masks: warnings.warn(f'{masks[0]}: every pixel is ignored{others}; such images teach nothing')
 
 # %% ../../nbs/02_data/02_sources.ipynb #43f506d2
 def _missing_classes(counts, task):
@@ -244,11 +247,13 @@ def count_classes(
     pairs,    # labelled `Pair`s
     task:Task
 )->np.ndarray: # (K,) pixels of each class
-    "Pixels per class over labelled masks; warns of missing classes and smooth edges, raises `ValueError` if they show fewer than two"
-    total = sum((_histogram(p.mask, task) for p in progress(list(pairs), least=500)), np.zeros(256, np.int64))
+    "Pixels per class over labelled masks; warns of empty masks, missing classes and smooth edges, raises `ValueError` if they show fewer than two"
+    each = [_histogram(p.mask, task) for p in progress(list(pairs), least=500)]
+    total = sum(each, np.zeros(256, np.int64))
     masks,counts = f'the {len(pairs)} labelled mask(s)',total[:len(task)]
     fix = f'check "ignore" and "masks" of task {task.name!r}'
     if counts.sum()==0: raise ValueError(f'every pixel of {masks} is ignored; {fix}')
+    _warn_of_empty([p.mask for p,n in zip(pairs, each) if not n[:IGNORE].any()])
     if (counts>0).sum()==1: raise ValueError(f'{masks} show {task.classes[counts.argmax()]} alone; {why_one_class(total, task)}')
     if looks_smoothed(Image.fromarray(read_mask(p.mask, task)) for p in pairs[:20]): warnings.warn(f'{masks}: {SMOOTHED}; {UNSMOOTH}')
     if missing := _missing_classes(counts, task): warnings.warn(f'{masks} never show {missing}')
