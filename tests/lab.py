@@ -108,12 +108,25 @@ def canvases(page, sel='.segkc'):
     arr = lambda w,h,s: np.frombuffer(base64.b64decode(s), np.uint8).reshape(h, w, 4)[...,:3].copy()
     return {t:arr(w, h, s) for t,w,h,s in page.evaluate(PIXELS, [sel])}
 
+FRAMES = "() => new Promise(r => requestAnimationFrame(() => requestAnimationFrame(() => r())))"
+def pause(page, ms):
+    "Wait some milliseconds, and until the page has drawn after them, however busy the machine is"
+    page.wait_for_timeout(ms)
+    page.evaluate(FRAMES)
+
+def until(page, true, seconds=20):
+    "Wait until a function returns true, which reads a page or a file"
+    for _ in range(20*seconds):
+        if true(): return
+        page.wait_for_timeout(50)
+    assert true()
+
 def settle(page, do, sel='.segkc', sign='draws'):
     "Do something, wait for the next drawing (with `sign='arrived'`, the next image or record), and return the canvases"
     was = page.get_attribute(sel, f'data-{sign}')
     do()
     page.wait_for_function('([s, k, was]) => document.querySelector(s).dataset[k]!==was', arg=[sel, sign, was])
-    page.wait_for_timeout(40)
+    pause(page, 40)
     return canvases(page, sel)
 
 def says(page, sel, *texts):
@@ -162,7 +175,7 @@ def change_theme(page, theme):
     "Change to `Dark` or `Light`"
     page.evaluate("t => window.jupyterapp.commands.execute('apputils:change-theme', {theme: t}).then(() => null)", f'JupyterLab {theme}')
     page.wait_for_function("t => document.body.dataset.jpThemeName==t", arg=f'JupyterLab {theme}')
-    page.wait_for_timeout(200)
+    pause(page, 200)
 
 def drag(page, sel, value):
     "Set a slider as the pointer does"

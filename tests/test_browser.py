@@ -6,7 +6,7 @@ import json, statistics
 from contextlib import chdir, contextmanager
 from pathlib import Path
 import nbformat, numpy as np, pandas as pd, pytest
-from lab import APPS, canvases, change_theme, drag, faint, pressed, quiet, says, settle
+from lab import APPS, canvases, change_theme, drag, faint, pause, pressed, quiet, says, settle
 from nbconvert import HTMLExporter
 from PIL import Image
 from conftest import train
@@ -53,7 +53,7 @@ def stripes(opened):
     page.evaluate("() => { document.querySelector('.segkc').dataset.old = 1 }")
     opened.run_all()
     page.wait_for_selector('.segkc[data-arrived]:not([data-old])')
-    page.wait_for_timeout(200)
+    pause(page, 200)
     yield page
     assert not opened.errors, opened.errors
 
@@ -74,7 +74,7 @@ def test_what_is_drawn(stripes):
     now = settle(page, lambda: page.dblclick('.segkc .legend button:nth-child(3)'))
     assert is_colour(now['senior'], SKY).any() and not is_colour(now['senior'], CAR).any(), 'a double click leaves one class alone'
     page.dblclick('.segkc .legend button:nth-child(3)')
-    page.wait_for_timeout(100)
+    pause(page, 100)
     settle(page, lambda: drag(page, 'input.threshold', 0))
     before,now = canvases(page),settle(page, lambda: drag(page, 'input.opacity', .5))
     assert np.abs((im['image'][:70,8:].astype(int)+SKY)/2-now['senior'][:70,8:]).max()<=1.5
@@ -101,7 +101,7 @@ def test_zoom_and_hover(stripes):
     page = stripes
     before = canvases(page)
     page.click('.box canvas[data-title=senior]', position=dict(x=60, y=60))
-    page.wait_for_timeout(50)
+    pause(page, 50)
     box = page.locator('.box canvas[data-title=senior]').bounding_box()
     for _ in range(4): near = settle(page, lambda: page.mouse.wheel(0, -400))
     assert len(np.unique(near['senior'].reshape(-1, 3), axis=0))<=3, 'masks are resampled with nearest neighbour only'
@@ -159,7 +159,7 @@ def test_keys(stripes, opened):
     for k in [*'abxvmyzsjkolhnABDX', 'd', 'd', 'Enter','Shift+Enter','Delete','Backspace', 'ArrowLeft','ArrowRight','ArrowUp','ArrowDown']: page.keyboard.press(k)
     page.focus('.segkc input.threshold')
     for k in [*'bxa', 'ArrowRight', 'd', 'd']: page.keyboard.press(k)
-    page.wait_for_timeout(300)
+    pause(page, 300)
     page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status=idle]') # the kernel may still answer the last keys
     assert opened.cells==cells and page.locator('.jp-Notebook-ExecutionIndicator[data-status=idle]').count()==1
     assert page.locator('.jp-Cell.jp-MarkdownCell').count()==0
@@ -216,7 +216,7 @@ def test_latency(lab):
     with lab.run('latency.ipynb', LATENCY, 'v', warm=True) as nb:
         page = nb.page
         page.wait_for_selector('.segkc[data-arrived]', timeout=60000)
-        page.wait_for_timeout(500)
+        pause(page, 500)
         assert all(o.shape==(512,512,3) for o in canvases(page).values())
         ms = {k:statistics.median(o) for k,o in work(page, 120).items()}
         page.click('.box canvas')
@@ -250,7 +250,7 @@ def test_page_loaded_again(stripes, opened, lab):
     opened.command('docmanager:save')
     with lab.open('stripes.ipynb') as nb:
         nb.page.wait_for_selector('.segkc[data-arrived]')
-        nb.page.wait_for_timeout(100)
+        pause(nb.page, 100)
         was,now = canvases(stripes),canvases(nb.page)
         assert list(was)==list(now) and all(np.array_equal(was[o], now[o]) for o in was)
 
@@ -337,7 +337,7 @@ def test_scrubbing(explorers, notebook):
     cells = notebook.cells
     page.focus(scrub)
     for k in 'bxaddm': page.keyboard.press(k)
-    page.wait_for_timeout(200)
+    pause(page, 200)
     assert notebook.cells==cells and not page.locator('.jp-MarkdownCell').count()
 
 QUALITY = "s => { const c = document.querySelector(s+' .quality canvas'); return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.reduce((h, x) => (31*h+x)|0, 7) }"
@@ -407,12 +407,12 @@ def test_numbers_of_all_images(explorers, lab):
     page,probe = explorers,np.load(lab.path/'runs'/'usual'/'probe'/'e0002-s000030.npz')
     page.click(f'{cell(2)} .box canvas')
     page.keyboard.down('Shift')
-    page.wait_for_timeout(400)
+    pause(page, 400)
     page.wait_for_function("s => document.querySelector(s).textContent.startsWith('all 4 images: both right')", arg=f'{cell(2)} .note')
     page.keyboard.up('Shift')
     page.wait_for_selector(f'{cell(2)} .note', state='hidden')
     page.keyboard.press('?') # needs Shift as well, but not for long
-    page.wait_for_timeout(400)
+    pause(page, 400)
     assert not page.is_visible(f'{cell(2)} .note')
     file = downloaded(page, f'{cell(2)} button:text("csv")')
     df = pd.read_csv(file.path())
@@ -452,7 +452,7 @@ def photographs(laptop):
     page.keyboard.press('r')
     page.evaluate("document.querySelector('.segkc-nav').scrollIntoView()")
     page.wait_for_function(f"document.querySelector('{EXPLORED}').dataset.name.startsWith('image 0')")
-    page.wait_for_timeout(300)
+    pause(page, 300)
     yield page
     assert not laptop.errors, laptop.errors
 
@@ -476,7 +476,7 @@ def test_head_and_viewer_are_one_focus(photographs):
     settle(page, lambda: page.keyboard.press('d'), EXPLORED)
     assert pressed_buttons(page)==['compare']
     page.select_option('select.sort', 'most disagreement')
-    page.wait_for_timeout(300)
+    pause(page, 300)
     settle(page, lambda: page.keyboard.press('d'), EXPLORED)
     page.select_option('select.sort', 'as recorded')
     page.focus('.segkc-nav button[aria-label^="next image"]')
@@ -531,32 +531,32 @@ def test_panels_use_the_room(photographs):
     page,seen = photographs,lambda: boxes(page, f'{EXPLORED} .box canvas')
     for width,least,rows in ((1400,310,2), (1000,150,3)):
         page.set_viewport_size(dict(width=width, height=900))
-        page.wait_for_timeout(300)
+        pause(page, 300)
         page.evaluate(f"document.querySelector('{EXPLORED}').scrollIntoView()")
         (head,),(side,),panels = boxes(page, f'{EXPLORED} .head'),boxes(page, f'{EXPLORED} .matrix'),seen()
         assert len(panels)==5 and panels[0][2]>=least and len({o[1] for o in panels})==rows
         assert all(o[0]+o[2]<=side[0] for o in panels) and side[0]+side[2]<=width and panels[-1][1]+panels[-1][3]<870
         assert {round(o[2]/o[3], 1) for o in boxes(page, f'{ALONE} .box canvas')}=={2.}
         page.evaluate(f"document.querySelector('{EXPLORED} figure:nth-child(4)').scrollIntoView()")
-        page.wait_for_timeout(100)
+        pause(page, 100)
         top = boxes(page, '.jp-WindowedPanel-outer')[0][1]
         assert abs(boxes(page, f'{EXPLORED} .head')[0][1]-top)<4 and boxes(page, f'{EXPLORED} .matrix')[0][1]>top, 'the head and the matrix stay'
         closed = seen()[0][2]
         page.evaluate("window.jupyterapp.shell.expandLeft()")
-        page.wait_for_timeout(400)
+        pause(page, 400)
         assert seen()[0][2]<=closed
         page.evaluate("window.jupyterapp.shell.collapseLeft()")
-        page.wait_for_timeout(400)
+        pause(page, 400)
         assert seen()[0][2]==closed
     (small,*_) = seen()
     page.dblclick(f'{EXPLORED} .box canvas[data-title=junior]')
-    page.wait_for_timeout(100)
+    pause(page, 100)
     assert len(seen())==1 and seen()[0][2]>1.7*small[2]
     page.keyboard.press('1')
-    page.wait_for_timeout(100)
+    pause(page, 100)
     assert len(seen())==2, 'any number can be chosen'
     page.keyboard.press('m')
-    page.wait_for_timeout(100)
+    pause(page, 100)
     assert seen()[0]==small and len(seen())==5
 
 def test_nothing_jumps(photographs):
@@ -568,7 +568,7 @@ def test_nothing_jumps(photographs):
         settle(page, lambda: page.click(f'.thumb:nth-child({k})'), EXPLORED, 'arrived')
         assert place()==was
     page.hover(f'{EXPLORED} .box canvas[data-title=image]')
-    page.wait_for_timeout(50)
+    pause(page, 50)
     assert place()==was
 
 def test_reset_and_empty_cells(photographs):
@@ -620,7 +620,7 @@ def test_everywhere(lab, app):
             change_theme(page, theme)
             for width,key in ((1400,'ArrowRight'), (1000,'ArrowLeft')):
                 page.set_viewport_size(dict(width=width, height=900))
-                page.wait_for_timeout(200)
+                pause(page, 200)
                 for i in range(1, n):
                     where = app,theme,width,cells[i]
                     page.focus(f'{cell(i)} .segkc[data-arrived]')
@@ -668,7 +668,7 @@ def shows_everything(nb):
             change_theme(page, theme)
             for width in (1400,1000):
                 page.set_viewport_size(dict(width=width, height=900))
-                page.wait_for_timeout(300)
+                pause(page, 300)
                 for i in range(nb.cells):
                     if not page.locator(f'{cell(i)} .jp-OutputArea').count(): continue
                     assert not page.evaluate(OUTSIDE, cell(i)) and not faint(page, f'{cell(i)} .jp-OutputArea-output *'), (theme, width, i)
@@ -682,7 +682,7 @@ def test_views_of_the_loss(workbench):
     page = workbench.page
     page.click(f'{cell(PSEUDO)} button:text("views")')
     page.wait_for_selector(f'{viewer(PSEUDO, 3)} .segkc[data-arrived]')
-    page.wait_for_timeout(100)
+    pause(page, 100)
     im = canvases(page, viewer(PSEUDO, 3))
     assert list(im)==['weak view','junior now','strong view, drawn anew'] and all(o.std()>1 for o in im.values())
     for t,same in ((1,True), (0,False)): # at 1 nothing is kept, and only a trace of the label is left

@@ -1,6 +1,7 @@
 "The worklist of labels that are probably wrong: order, verdicts, files on disk, bad input; at the end in a browser"
 import errno, io
 import numpy as np, pandas as pd, pytest
+from lab import pause
 from PIL import Image
 from segkc_fastai.core.task import IGNORE, Task
 from segkc_fastai.data.labels import read_mask
@@ -267,7 +268,7 @@ def test_a_worklist_in_a_browser(lab):
     with lab.run('check.ipynb', 'from segkc_fastai.view.checking import Checker', "Checker('check/out', height=240)", warm=True) as nb:
         page = nb.page
         shows = lambda text: page.locator('.widget-html b').get_by_text(text).wait_for()
-        settled = lambda: page.wait_for_timeout(300)
+        settled = lambda: pause(page, 300)
         page.wait_for_selector('.segkc[data-arrived]', timeout=60000)
         shows('1 of 3')
         settled()

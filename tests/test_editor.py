@@ -1,7 +1,7 @@
 "The mask editor in a real browser: each tool, by the pixels of the PNG on disk"
 import re, statistics
 import numpy as np, pytest
-from lab import canvases, change_theme, faint, pressed, quiet
+from lab import canvases, change_theme, faint, pause, pressed, quiet, until
 from PIL import Image
 
 SETUP = '''
@@ -81,7 +81,7 @@ def editing(lab, opened):
     opened.run_all()
     page.wait_for_selector('.segkc[data-arrived]:not([data-old])')
     opened.wait_done()
-    page.wait_for_timeout(150)
+    pause(page, 150)
     yield Editing(lab, opened)
     assert not opened.errors, opened.errors
 
@@ -189,7 +189,7 @@ def test_strokes_are_exact_at_any_zoom(editing):
     for _ in range(6): e.page.mouse.wheel(0, -400)
     for x,y in ((160,120),(171,130)):
         e.page.mouse.move(*e.at(x, y))
-        e.page.wait_for_timeout(100)
+        pause(e.page, 100)
         at = re.match(r'x=(\d+) y=(\d+)', e.page.inner_text('.segkc .line'))
         e.page.mouse.click(*e.at(x, y))
         m = e.saved()
@@ -204,7 +204,7 @@ def test_nothing_is_painted_between_two_images(editing):
     e.stroke((50,60), (120,60))
     e.key('a')
     e.told('the only image')
-    e.page.wait_for_timeout(100) # the answer comes after the status
+    pause(e.page, 100) # the answer comes after the status
     e.stroke((50,150), (120,150))
     assert np.array_equal(e.saved(), np.where(capsule((50,150), (120,150), 7.5), 1, OPEN_PIXEL))
     Image.fromarray(np.full((240,320), 2, np.uint8)).save(e.file)
@@ -212,7 +212,7 @@ def test_nothing_is_painted_between_two_images(editing):
     e.page.wait_for_selector('.box canvas[data-title="on disk"]')
     for _ in range(3): e.page.keyboard.down('s')
     e.page.keyboard.up('s')
-    e.page.wait_for_timeout(200)
+    pause(e.page, 200)
     assert (np.array(Image.open(e.file))==2).all()
     assert (e.saved()==1).any()
 
@@ -224,17 +224,14 @@ def test_two_pages_edit_one_mask(editing, lab):
     e.nb.command('docmanager:save')
     with lab.open('editor.ipynb') as other:
         other.page.wait_for_selector('.segkc[data-arrived]', timeout=60000)
-        other.page.wait_for_timeout(300)
-        assert (canvases(other.page)['mask'][60,60]!=120).any(), 'the second page shows the stroke of the first'
+        until(other.page, lambda: (canvases(other.page)['mask'][60,60]!=120).any()) # the stroke of the first page
         o = Editing(lab, other)
         o.key('3')
         o.stroke((50,150), (120,150))
         o.told('not saved')
-        e.page.wait_for_function("document.querySelector('.segkc .state').innerText.includes('not saved')")
-        e.page.wait_for_timeout(200)
-        assert (canvases(e.page)['mask'][150,60]!=120).any(), 'and the first that of the second'
+        until(e.page, lambda: (canvases(e.page)['mask'][150,60]!=120).any()) # and the first that of the second
         e.stroke((200,60), (220,60))
-        o.page.wait_for_timeout(200)
+        until(o.page, lambda: (canvases(o.page)['mask'][60,210]!=120).any())
         m = o.saved()
     want = np.where(capsule((50,60), (120,60), 7.5)|capsule((200,60), (220,60), 7.5), 1, OPEN_PIXEL)
     assert np.array_equal(m, np.where(capsule((50,150), (120,150), 7.5), 2, want))
@@ -249,7 +246,7 @@ def test_a_browser_that_closes_in_a_stroke(editing, lab):
         o.page.mouse.move(*o.at(50, 60))
         o.page.mouse.down()
         o.page.mouse.move(*o.at(120, 60), steps=9)
-        o.page.wait_for_timeout(600)
+        until(e.page, lambda: (canvases(e.page)['mask'][60,120]!=120).any())
     e.told('not saved')
     m = e.saved()
     assert (m==1).any() and np.array_equal(m==1, capsule((50,60), (120,60), 7.5))
@@ -302,7 +299,7 @@ def test_large_masks_stay_fluid(lab):
     with lab.run('large.ipynb', SETUP, LARGE, warm=True) as nb:
         page = nb.page
         page.wait_for_selector('.segkc[data-arrived]', timeout=90000)
-        page.wait_for_timeout(500)
+        pause(page, 500)
         box = page.locator('.box canvas[data-title=mask]').bounding_box()
         at = lambda x,y: (box['x']+x*box['width'],box['y']+y*box['height'])
         page.click('.box canvas[data-title=mask]', position=dict(x=3, y=3), modifiers=['Shift'])
@@ -378,7 +375,7 @@ def test_a_kernel_that_dies_loses_no_stroke(editing):
     e.told('not saved')
     e.nb.command('kernelmenu:restart', wait=False)
     e.page.click('.jp-Dialog-button.jp-mod-accept')
-    e.page.wait_for_timeout(500)
+    pause(e.page, 500)
     assert not e.file.is_file()
     e.page.wait_for_function("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status=='idle'")
     e.nb.page.evaluate("() => { for (const o of document.querySelectorAll('.segkc')) o.dataset.old = 1 }")

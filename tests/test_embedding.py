@@ -3,7 +3,7 @@ import gc, re, shutil, statistics, weakref
 import numpy as np, pytest, torch
 from PIL import Image
 from conftest import SMALL, train
-from lab import KERNEL, says
+from lab import KERNEL, pause, says
 from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.data.splits import read_names
 from segkc_fastai.label import features
@@ -208,7 +208,7 @@ def test_map_in_the_browser(points):
     page.wait_for_selector('.segkc-map .ends')
     assert page.inner_text('.segkc-map .ends').count('%')==2 and 'no mask 2500' in page.inner_text('.segkc-map .keys-of-map')
     for k in 'abxdd+-0': page.keyboard.press(k)
-    page.wait_for_timeout(200)
+    pause(page, 200)
     assert nb.cells==cells
     told(nb, f'1 {page.inner_text(".segkc-map .line").split(" · ")[0]} error')
 
@@ -220,11 +220,11 @@ def test_ten_thousand_points_are_fluid(points):
     ms = dict(draw=[], lasso=[])
     for i in range(9):
         page.mouse.wheel(0, -100 if i%2==0 else 100)
-        page.wait_for_timeout(60)
+        pause(page, 60)
         ms['draw'].append(float(page.get_attribute('.segkc-map', 'data-ms')))
     for _ in range(5):
         lasso(page, box, .02, .02, .98, .98, 40)
-        page.wait_for_timeout(60)
+        pause(page, 60)
         ms['lasso'].append(float(page.get_attribute('.segkc-map', 'data-lasso')))
     ms = {k:statistics.median(o) for k,o in ms.items()}
     print('\nmedian ms of script for 10 000 points: '+', '.join(f'{k} {o:.1f}' for k,o in ms.items()))
@@ -245,6 +245,6 @@ def test_reopened_without_its_kernel(points, lab):
         again.page.wait_for_selector('.segkc-static img', state='visible')
         assert again.page.evaluate(count)==1 and again.page.get_attribute('.segkc-static img', 'src')==last!=first
         again.page.wait_for_function(f"{KERNEL}=='idle'")
-        again.page.wait_for_timeout(1000)
+        pause(again.page, 1000)
         missing = again.page.get_by_text('model not found').or_(again.page.get_by_text('Loading widget'))
         assert not any(o.is_visible() for o in missing.all())

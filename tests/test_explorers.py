@@ -10,7 +10,7 @@ from fastai.data.all import DataBlock, Normalize, RandomSplitter, get_image_file
 from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
 from fastai.vision.all import ImageBlock, MaskBlock
-from lab import canvases, says, settle
+from lab import canvases, pause, says, settle
 from PIL import Image
 from segkc_fastai.core.certify import EDGES, NOTHING
 from segkc_fastai.core.task import IGNORE, Task, load_task
@@ -320,7 +320,7 @@ def test_in_a_browser(lab, own):
         assert titles()==['image','alone','teacher','pair','where they differ'] and choice.locator('input[value=pair]').is_enabled()
         cells = nb.cells
         choice.locator('select').nth(1).press('b')
-        page.wait_for_timeout(100)
+        pause(page, 100)
         assert nb.cells==cells, 'no key reaches the notebook'
         page.locator(f'{nb.cell(1)} .segkc-whole').get_by_role('img', name='classes of alone crossed with those of teacher').click(position=dict(x=78+30, y=78+10)) # second column, first row
         page.wait_for_function(f"document.querySelector('{nb.cell(1)} .segkc-nav select.sort').value==='most of the cell'")

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np, pandas as pd, pytest, torch
 from conftest import learner
 from fastai.callback.core import Callback
+from lab import pause
 from segkc_fastai.core.files import write_json, write_text
 from segkc_fastai.core.task import Task
 from segkc_fastai.runs.config import RunConfig, RunFacts, write_config
@@ -258,6 +259,6 @@ def test_three_columns_in_a_narrow_window(lab):
         assert nb.page.locator('.segkc-training .warnings > div').all_inner_texts()==[line]
         for width in (1400,1000,700):
             nb.page.set_viewport_size(dict(width=width, height=900))
-            nb.page.wait_for_timeout(300)
+            pause(nb.page, 300)
             assert nb.page.evaluate(INSIDE), width
             assert nb.page.locator('.segkc-training .probe tr').last.locator('img').count()==3
