@@ -186,7 +186,7 @@ class Bare:
             if k in taught: z,f = mix(z),mix(f)
             zs[k] = augmented(z, f, gt, valid, net.classifier.weight[:,:,0,0], self.cov[f'{k}_classes'], .5)
         loss = sum(.5*ce(out[a].logits[:n], y) for a,_ in pairs)
-        for a,b in pairs: loss = loss + .75*ce(zs[a], zs[f'{b}_teacher'].argmax(1), both) + .5*ce(zs[a], zs[b].argmax(1), both)
+        for a,b in pairs: loss = loss + .3*ce(zs[a], zs[f'{b}_teacher'].argmax(1), both) + .2*ce(zs[a], zs[b].argmax(1), both)
         return loss
 
 def now():
