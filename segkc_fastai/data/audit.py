@@ -110,8 +110,8 @@ def _orphans(d):
 # %% ../../nbs/02_data/17_audit.ipynb #8f27b186
 def _warned(a, heard):
     "Findings from warnings of readers, one per kind or folder"
-    kinds,said = {},[o.message for o in heard if issubclass(o.category, (UserWarning,RuntimeWarning))]
-    for text in dict.fromkeys(getattr(o, 'of_file', str(o)) for o in said):
+    kinds,messages = {},[o.message for o in heard if issubclass(o.category, (UserWarning,RuntimeWarning))]
+    for text in dict.fromkeys(getattr(o, 'of_file', str(o)) for o in messages):
         f,_,rest = text.partition(': ')
         if not os.path.exists(f): f,rest = '',text
         lone = _orphans(Path(f)) if os.path.isdir(f) else []
