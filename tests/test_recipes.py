@@ -71,7 +71,8 @@ def test_ablation_resumes(scenes, tmp_path, capsys):
 def test_a_recipe_works_for_other_methods(voc, tmp_path, name):
     main(f'train --recipe pascal_original --data {voc} --labelled 2 --method {name} --junior {CNN}'.split() + ['--senior',SENIOR]*(name=='mkd') + f'--random --bs 2 --epochs 1 --size 64,64 --out {tmp_path}/run'.split())
     c = Run(tmp_path/'run').config
-    assert c.method==name and set(c.method_args)==dict(supervised=set(), gta={'threshold','warmup','features','cap'}, mkd={'threshold','warmup','ramp'})[name] and (c.senior is None)==(name!='mkd')
+    own = dict(supervised='', gta='threshold warmup features cap', mkd='threshold warmup ramp teacher_weight student_weight')
+    assert c.method==name and set(c.method_args)=={*own[name].split()} and (c.senior is None)==(name!='mkd')
     assert c.method_args.get('threshold', 0)==0
 
 def test_an_explicit_senior_is_not_silently_dropped(voc, tmp_path):
