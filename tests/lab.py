@@ -119,7 +119,7 @@ def until(page, true, seconds=20):
     for _ in range(20*seconds):
         if true(): return
         page.wait_for_timeout(50)
-    assert true()
+    assert true(), page.locator('.segkc .state').all_inner_texts()
 
 def settle(page, do, sel='.segkc', sign='draws'):
     "Do something, wait for the next drawing (with `sign='arrived'`, the next image or record), and return the canvases"

@@ -69,10 +69,8 @@ class Editing:
         written = lambda: self.file.stat().st_mtime_ns if self.file.exists() else 0
         before = written()
         self.key('s')
-        for _ in range(600):
-            if written()!=before: return np.array(Image.open(self.file))
-            self.page.wait_for_timeout(50)
-        pytest.fail(f'not written: {self.state()!r}')
+        until(self.page, lambda: written()!=before, 30)
+        return np.array(Image.open(self.file))
 
 @pytest.fixture
 def editing(lab, opened):

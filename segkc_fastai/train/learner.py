@@ -288,7 +288,7 @@ def _make_cohort(method, nets):
 _OWN = dict(loss_func='the terms of the method are the loss; that of labelled images is an argument, as in supervised(criterion=…)',
     splitter='groups of parameters are those of encoders and of the rest; their rates are lr=slice(encoders, rest)')
 
-@delegates(Learner.__init__, but='loss_func,splitter')
+@delegates(Learner.__init__, but=[*_OWN])
 def dual_learner(
     dls,                # `SemiDataLoaders`
     junior='mobilenetv4_conv_small', # the network to deploy: "encoder+decoder:width", a `Segmenter`, or a module that returns logits
