@@ -4,7 +4,7 @@ BIN    := .venv/bin
 READY  := .venv/.ready
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /make \1 - /p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /make \1 - /p' Makefile
 
 setup: $(READY) ## create .venv with the versions in constraints.txt
 
@@ -19,9 +19,12 @@ demo: $(READY) ## train a junior alone and with a senior on the built-in scenes,
 
 # Runs the test functions of nbdev and pytest in forks of one process that has imported everything, and prints the 40
 # slowest. Tests of response times run last and alone. `nbdev-test` and `pytest tests` do the same one by one.
-test: $(READY) same browser ## check style and export, run all notebooks and tests
+test: $(READY) same browser ## check style and export, run all notebooks and all tests but those in tests/slow.txt
 	$(BIN)/chkstyle nbs segkc_fastai tests .ci setup.py
-	$(BIN)/python .ci/test.py
+	$(BIN)/python .ci/test.py $(ALL)
+
+test-all: ALL := --all
+test-all: test ## the same, with the slow tests
 
 # The viewers are tested in a real browser. If none is found or can be installed, those tests are skipped.
 browser: ## install Chromium for the tests of the viewers, if possible
@@ -82,4 +85,4 @@ clean: ## remove build products; keep .venv, data and runs
 	rm -rf build dist _proc _docs .pytest_cache *.egg-info
 	find nbs segkc_fastai tests -name __pycache__ -prune -exec rm -r {} +
 
-.PHONY: help setup demo test browser quick same lab docs readme shape bench compare evidence soak dist clean
+.PHONY: help setup demo test test-all browser quick same lab docs readme shape bench compare evidence soak dist clean

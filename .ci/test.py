@@ -1,6 +1,7 @@
 """Run notebooks and tests. Importing takes longer than most of them, so each file runs in a copy (fork) of one process that has imported everything
 
-The arguments are notebooks and test files; the default is all of them. Tests that measure response times run last and alone."""
+The arguments are notebooks and test files, of which all tests run. Without any, all files run without the tests in tests/slow.txt, and with --all
+including those. Tests that measure response times run last and alone."""
 import gc, json, os, pkgutil, re, sys, tempfile, time, traceback
 from importlib import import_module
 from pathlib import Path
@@ -30,11 +31,18 @@ def in_jupyterlab(path): return path.suffix=='.py' and re.search(r'^def .*\blab\
 
 def long_first(path): return next((i for i,k in enumerate(LONG) if k in path.stem), len(LONG))
 
+def used(): return sum(os.times()[:4])
+
 class Times:
-    "Seconds per test, and numbers of passed, failed and skipped tests"
+    "Seconds of a core per test, those of its processes included; and numbers of passed, failed and skipped tests"
     def __init__(self): self.seconds,self.counts = {},{}
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item):
+        began = used()
+        res = yield
+        self.seconds[item.nodeid] = used()-began
+        return res
     def pytest_runtest_logreport(self, report):
-        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0)+report.duration
         if report.when=='call' or report.outcome!='passed': self.counts[report.outcome] = self.counts.get(report.outcome, 0)+1
 
 def run_tests(tmp, paths, which):
@@ -44,8 +52,9 @@ def run_tests(tmp, paths, which):
     return 0 if code==pytest.ExitCode.NO_TESTS_COLLECTED else int(code),times.seconds,times.counts
 
 def run_notebook(tmp, path):
-    good,seconds = test_nb(path, skip_flags=get_config(root/'nbs').tst_flags.split(), basepath=root)
-    return int(not good),{str(path.relative_to(root)):seconds},dict(passed=1) if good else dict(failed=1)
+    began = used()
+    good,_ = test_nb(path, skip_flags=get_config(root/'nbs').tst_flags.split(), basepath=root)
+    return int(not good),{str(path.relative_to(root)):used()-began},dict(passed=1) if good else dict(failed=1)
 
 def copy(tmp, f, *args):
     "Fork a process that calls `f`, and return its id; its output and its result are written to the folder `tmp`"
@@ -88,7 +97,7 @@ class Runner:
         while self.running: self.wait()
 
     def report(self):
-        print(f'\nThe {SLOWEST} slowest:')
+        print(f'\nThe {SLOWEST} that took most of a core:')
         for k,s in sorted(self.seconds.items(), key=lambda o: -o[1])[:SLOWEST]: print(f'{s:6.1f} s  {k}')
         n = dict(passed=0, failed=0, skipped=0) | self.counts
         print(f'\n{n["passed"]} passed, {max(n["failed"], len(self.failed))} failed, {n["skipped"]} skipped')
@@ -96,20 +105,21 @@ class Runner:
 def name_of(path): return path.name if path.suffix=='.py' else '-'.join(path.relative_to(root/'nbs').parts)
 
 def main(*args):
-    chosen = [Path(o).resolve() for o in args] or sorted([*test_files(), *notebooks()], key=long_first)
+    chosen = [Path(o).resolve() for o in args if o!='--all'] or sorted([*test_files(), *notebooks()], key=long_first)
+    which = '' if args else ' and not slow'
     began = time.time()
     import_all()
     print(f'Everything imported in {time.time()-began:.0f} s', flush=True)
     with tempfile.TemporaryDirectory() as d:
         r = Runner(Path(d))
         lab = [o for o in chosen if in_jupyterlab(o)] # one process for all, since JupyterLab and its kernel start slowly
-        if lab: r.start('jupyterlab', run_tests, lab, 'not timed')
+        if lab: r.start('jupyterlab', run_tests, lab, f'not timed{which}')
         for o in chosen:
-            if o not in lab: r.start(name_of(o), *((run_tests, [o], 'not timed') if o.suffix=='.py' else (run_notebook, o)))
+            if o not in lab: r.start(name_of(o), *((run_tests, [o], f'not timed{which}') if o.suffix=='.py' else (run_notebook, o)))
         r.finish()
         tests = [o for o in chosen if o.suffix=='.py']
         if tests:
-            r.start('response-times', run_tests, tests, 'timed')
+            r.start('response-times', run_tests, tests, f'timed{which}')
             r.finish()
         r.report()
     sys.exit(f'Failed: {", ".join(r.failed)}' if r.failed else 0)

@@ -18,6 +18,14 @@ from segkc_fastai.train.learner import dual_learner
 
 pytest_plugins = ['lab'] # JupyterLab in a browser
 
+def pytest_configure(config): config.addinivalue_line('markers', 'slow: listed in slow.txt, which `make test` leaves out and `make test-all` includes')
+
+def pytest_collection_modifyitems(items):
+    listed = set((Path(__file__).parent/'slow.txt').read_text().split('\n'))
+    for o in items:
+        name = f'{o.path.name}::{o.name}'
+        if {name, name.partition('[')[0]} & listed: o.add_marker('slow')
+
 SOAK = bool(os.environ.get('SEGKC_SOAK')) # `make soak`: long repetitions
 GOLDEN = Path(os.environ.get('SEGKC_GOLDEN', Path(__file__).parents[2]/'shared'/'golden'))
 CNN,SENIOR = 'test_efficientnet+fpn:32','test_resnet+fpn:32' # 0.15 and 0.45 M parameters, with BatchNorm

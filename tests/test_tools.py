@@ -67,9 +67,17 @@ def test_workflow():
     jobs = yaml.safe_load((root/'.github/workflows/ci.yml').read_text(encoding='utf-8'))['jobs']
     steps = lambda job: [o.get('run') or o['uses'].split('@')[0] for o in jobs[job]['steps']]
     assert '.ci/run' in steps('test') and {'make docs','actions/upload-pages-artifact'} <= {*steps('docs')}
+    assert steps('all')[-1]=='make test-all' and 'schedule' in jobs['all']['if']
     publish = jobs['publish']
     assert {*publish['needs']}=={'test','docs'} and 'refs/heads/main' in publish['if'] and steps('publish')==['actions/deploy-pages']
     assert publish['permissions']=={'pages':'write', 'id-token':'write'}
+
+def test_the_list_of_slow_tests():
+    "It is sorted, and names only tests that exist"
+    names = (root/'tests'/'slow.txt').read_text().splitlines()[1:]
+    assert names==sorted(set(names))
+    defined = {f'{o.name}::{k}' for o in (root/'tests').glob('test_*.py') for k in re.findall(r'^def (test_\w+)', o.read_text(encoding='utf-8'), flags=re.M)}
+    assert not {o.partition('[')[0] for o in names}-defined
 
 def test_quick_finds_tests():
     "Tests are found by the name of the module, or else by the names they use, and exist"

@@ -68,9 +68,9 @@ def traced(
         raise ValueError(f'{spec_of(net)}: cannot be exported with open sizes ({why}); {how}') from None
 
 # %% ../../nbs/08_deploy/04_export.ipynb #f22fe24a
-def _onnx_meta(net, meta):
-    "JSON that describes a network in its ONNX file"
-    versions = dict(segkc_fastai=segkc_fastai.__version__) | {k:version(k) for k in ('torch','onnx')}
+def _description(net, meta, *made_with):
+    "JSON that describes a network in its exported file, with versions of the packages that made it"
+    versions = dict(segkc_fastai=segkc_fastai.__version__) | {k:version(k) for k in made_with}
     return json.dumps(dict(format=1, network=net.config, stride=net.stride, versions=versions) | meta)
 
 # %% ../../nbs/08_deploy/04_export.ipynb #8d70f9e8
@@ -80,19 +80,20 @@ def _name_sizes(value, *names):
         if name: dim.dim_param = name
 
 # %% ../../nbs/08_deploy/04_export.ipynb #9231f99b
-def _write_onnx(net, meta, path):
-    onnx = need('onnx', 'onnxscript', 'onnxruntime')[0]
+def _write_onnx(net, graph, meta, path):
+    import onnx
     names = dict(input_names=['image'], output_names=['logits'])
-    with _quiet(): m = torch.onnx.export(traced(net), dynamo=True, verbose=False, **names).model_proto
+    with _quiet(): m = torch.onnx.export(graph, dynamo=True, verbose=False, **names).model_proto
     for o in (m.graph.input[0], m.graph.output[0]): _name_sizes(o, 'batch', None, 'height', 'width')
     del m.graph.value_info[:] # they contain the invented names
-    onnx.helper.set_model_props(m, dict(segkc_fastai=_onnx_meta(net, meta)))
+    onnx.helper.set_model_props(m, dict(segkc_fastai=_description(net, meta, 'torch', 'onnx')))
     onnx.save(m, path)
 
 # %% ../../nbs/08_deploy/04_export.ipynb #400354be
-def _write_pt2(net, meta, path):
+def _write_pt2(net, graph, meta, path):
+    about = {'segkc_fastai.json':_description(net, meta, 'torch')}
     with _quiet(), tempfile.TemporaryDirectory() as tmp: # torch requires a name that ends in .pt2
-        torch.export.save(traced(net), f'{tmp}/m.pt2', extra_files={'segkc_fastai.json':json.dumps(meta)})
+        torch.export.save(graph, f'{tmp}/m.pt2', extra_files=about)
         shutil.copyfile(f'{tmp}/m.pt2', path)
 
 def _read_pt2(path):
@@ -156,11 +157,11 @@ def _copied(file, out):
     with replacing(out) as tmp: shutil.copyfile(file, tmp)
 
 # %% ../../nbs/08_deploy/04_export.ipynb #cec78d0e
-def _write_checked(path, net, meta, out, to, images, tolerance):
+def _write_checked(path, net, graph, meta, out, images, tolerance):
     "Write an exported network, and describe how far it agrees with torch; raises `ValueError` if it does not"
-    (write,read),(xs,what) = _FORMATS[to],check_images(path, images)
+    (write,read),(xs,what) = _FORMATS[out.suffix[1:]],check_images(path, images)
     with replacing(out) as tmp:
-        write(net, meta, tmp)
+        write(net, graph, meta, tmp)
         got = compare_logits(_on_arrays(Deployed(net)), read(tmp), xs)
         said = _agreement(got, what)
         if not _agrees(got, *tolerance): raise ValueError(f'{out}: not written, because it differs from torch: {said}')
@@ -180,7 +181,9 @@ def export(
     (file,out),facts = exported_file(path, to, out),{}
     net,meta = load_segmenter(file)
     if to=='safetensors': _copied(file, out)
-    else: facts = {'Checked against torch':_write_checked(path, net, meta, out, to, images, tolerance)}
+    else:
+        if to=='onnx': need('onnx', 'onnxscript', 'onnxruntime') # before the graph is traced, which takes seconds
+        facts = {'Checked against torch':_write_checked(path, net, traced(net), meta, out, images, tolerance)}
     write_model_card(file, out, **facts)
     return out
 
