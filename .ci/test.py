@@ -1,7 +1,7 @@
 """Run notebooks and tests. Importing takes longer than most of them, so each file runs in a copy (fork) of one process that has imported everything
 
-The arguments are notebooks and test files, of which all tests run. Without any, all files run without the tests in tests/slow.txt, and with --all
-including those. Tests that measure response times run last and alone."""
+The arguments are notebooks and test files, of which all tests run. Without any, all files run, without the tests in tests/slow.txt and cells that are
+flagged as slow, and with --all including those. Tests that measure response times run last and alone."""
 import gc, json, os, pkgutil, re, sys, tempfile, time, traceback
 from importlib import import_module
 from pathlib import Path
@@ -51,9 +51,9 @@ def run_tests(tmp, paths, which):
     code = pytest.main(['-q','-m',which,'-p','no:cacheprovider',f'--basetemp={tmp}/files', *map(str, paths)], plugins=[times])
     return 0 if code==pytest.ExitCode.NO_TESTS_COLLECTED else int(code),times.seconds,times.counts
 
-def run_notebook(tmp, path):
-    began = used()
-    good,_ = test_nb(path, skip_flags=get_config(root/'nbs').tst_flags.split(), basepath=root)
+def run_notebook(tmp, path, which):
+    began,flags = used(),get_config(root/'nbs').tst_flags.split()
+    good,_ = test_nb(path, skip_flags=[o for o in flags if o!='slow' or o in which], basepath=root)
     return int(not good),{str(path.relative_to(root)):used()-began},dict(passed=1) if good else dict(failed=1)
 
 def copy(tmp, f, *args):
@@ -115,7 +115,7 @@ def main(*args):
         lab = [o for o in chosen if in_jupyterlab(o)] # one process for all, since JupyterLab and its kernel start slowly
         if lab: r.start('jupyterlab', run_tests, lab, f'not timed{which}')
         for o in chosen:
-            if o not in lab: r.start(name_of(o), *((run_tests, [o], f'not timed{which}') if o.suffix=='.py' else (run_notebook, o)))
+            if o not in lab: r.start(name_of(o), *((run_tests, [o]) if o.suffix=='.py' else (run_notebook, o)), f'not timed{which}')
         r.finish()
         tests = [o for o in chosen if o.suffix=='.py']
         if tests:
