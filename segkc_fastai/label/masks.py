@@ -153,7 +153,9 @@ class Draft(MaskFile):
         if self.path.suffix.lower()!='.png': raise ValueError(f'{path}: masks are edited as PNG; convert it, or pass another folder for masks')
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.journal,hidden = self.path.with_name(f'.{self.path.name}.strokes'),self.path.with_name(f'.{self.path.name}.lock')
-        own,before = FileLock(hidden, thread_local=False),_OPEN.get(str(self.journal.resolve())) # kernels handle messages in other threads
+        key = str(self.journal.resolve())
+        own = FileLock(hidden, thread_local=False) # kernels handle messages in other threads
+        before = _OPEN.get(key)
         self.lock = before.lock if before and before.open else own
         if self.lock is own: _taken(own, self.path)
         try: self._load(tuple(size), read)
@@ -162,7 +164,7 @@ class Draft(MaskFile):
             raise
         if self.lock is not own: before.lock = own
         if before: before.close()
-        _OPEN[str(self.journal.resolve())] = self
+        _OPEN[key] = self
 
     @property
     def open(self)->bool: return self.lock.is_locked
