@@ -1,5 +1,6 @@
 "Prose, docstrings, messages and comments are free of sentences that read as if translated"
 import ast, io, json, re, tokenize
+from collections import Counter
 from pathlib import Path
 import pytest
 
@@ -42,6 +43,16 @@ def test_faults_are_found():
     assert faults(['It ends. What differs is told.'])==['What differs is told', 'is told']
     assert faults(['pixels that do not count do not count'])==['pixels that do not count','do not count']
     assert not faults(['What does a threshold keep?', 'It shows what differs.', 'A file named in the list.'])
+
+def repeated(text):
+    "Sentences of a page that occur twice"
+    n = Counter(o for p in text for o in re.split(r'(?<=[.!?]) ', p) if len(o)>25)
+    return [k for k in n if n[k]>1]
+
+def test_repeated_sentences_are_found(): assert repeated(['It ends. The first sentence is here.', 'The first sentence is here.'])==['The first sentence is here.']
+
+@pytest.mark.parametrize('path', [*PAGES, *NOTEBOOKS], ids=lambda o: str(o.relative_to(ROOT)))
+def test_a_sentence_occurs_once(path): assert not repeated(text_of(path))
 
 @pytest.mark.parametrize('path', [o for o in (*PAGES, *NOTEBOOKS, *CODE, *SCRIPTS) if o.name!='test_prose.py'], ids=lambda o: str(o.relative_to(ROOT)))
 def test_prose(path): assert not faults(text_of(path))
