@@ -18,7 +18,7 @@ demo: $(READY) ## train a junior alone and with a senior on the built-in scenes,
 	$(BIN)/segkc demo
 
 # Runs the test functions of nbdev and pytest in forks of one process that has imported everything, and prints the 40
-# slowest. Tests of response times run last and alone. `nbdev-test` and `pytest tests` do the same one by one.
+# slowest. Tests of response times run last and alone. `nbdev-test` and `pytest -m 'not slow'` do the same one by one.
 test: $(READY) same browser ## check style and export, run all notebooks and all tests but those in tests/slow.txt
 	$(BIN)/chkstyle nbs segkc_fastai tests .ci setup.py
 	$(BIN)/python .ci/test.py $(ALL)

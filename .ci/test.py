@@ -31,30 +31,31 @@ def in_jupyterlab(path): return path.suffix=='.py' and re.search(r'^def .*\blab\
 
 def long_first(path): return next((i for i,k in enumerate(LONG) if k in path.stem), len(LONG))
 
-def used(): return sum(os.times()[:4])
+def core_seconds(): return sum(os.times()[:4])
 
 class Times:
     "Seconds of a core per test, those of its processes included; and numbers of passed, failed and skipped tests"
     def __init__(self): self.seconds,self.counts = {},{}
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item):
-        began = used()
+        began = core_seconds()
         res = yield
-        self.seconds[item.nodeid] = used()-began
+        self.seconds[item.nodeid] = core_seconds()-began
         return res
     def pytest_runtest_logreport(self, report):
         if report.when=='call' or report.outcome!='passed': self.counts[report.outcome] = self.counts.get(report.outcome, 0)+1
 
-def run_tests(tmp, paths, which):
+def run_tests(tmp, paths, slow, timed=False):
     "Exit code of pytest, seconds per test, and counts"
-    times = Times()
+    times,which = Times(),'timed' if timed else 'not timed'
+    if not slow: which += ' and not slow'
     code = pytest.main(['-q','-m',which,'-p','no:cacheprovider',f'--basetemp={tmp}/files', *map(str, paths)], plugins=[times])
     return 0 if code==pytest.ExitCode.NO_TESTS_COLLECTED else int(code),times.seconds,times.counts
 
-def run_notebook(tmp, path, which):
-    began,flags = used(),get_config(root/'nbs').tst_flags.split()
-    good,_ = test_nb(path, skip_flags=[o for o in flags if o!='slow' or o in which], basepath=root)
-    return int(not good),{str(path.relative_to(root)):used()-began},dict(passed=1) if good else dict(failed=1)
+def run_notebook(tmp, path, slow):
+    began,flags = core_seconds(),get_config(root/'nbs').tst_flags.split()
+    good,_ = test_nb(path, skip_flags=[o for o in flags if not (slow and o=='slow')], basepath=root)
+    return int(not good),{str(path.relative_to(root)):core_seconds()-began},dict(passed=1) if good else dict(failed=1)
 
 def copy(tmp, f, *args):
     "Fork a process that calls `f`, and return its id; its output and its result are written to the folder `tmp`"
@@ -106,20 +107,19 @@ def name_of(path): return path.name if path.suffix=='.py' else '-'.join(path.rel
 
 def main(*args):
     chosen = [Path(o).resolve() for o in args if o!='--all'] or sorted([*test_files(), *notebooks()], key=long_first)
-    which = '' if args else ' and not slow'
-    began = time.time()
+    slow,began = bool(args),time.time()
     import_all()
     print(f'Everything imported in {time.time()-began:.0f} s', flush=True)
     with tempfile.TemporaryDirectory() as d:
         r = Runner(Path(d))
         lab = [o for o in chosen if in_jupyterlab(o)] # one process for all, since JupyterLab and its kernel start slowly
-        if lab: r.start('jupyterlab', run_tests, lab, f'not timed{which}')
+        if lab: r.start('jupyterlab', run_tests, lab, slow)
         for o in chosen:
-            if o not in lab: r.start(name_of(o), *((run_tests, [o]) if o.suffix=='.py' else (run_notebook, o)), f'not timed{which}')
+            if o not in lab: r.start(name_of(o), *((run_tests, [o]) if o.suffix=='.py' else (run_notebook, o)), slow)
         r.finish()
         tests = [o for o in chosen if o.suffix=='.py']
         if tests:
-            r.start('response-times', run_tests, tests, f'timed{which}')
+            r.start('response-times', run_tests, tests, slow, True)
             r.finish()
         r.report()
     sys.exit(f'Failed: {", ".join(r.failed)}' if r.failed else 0)
