@@ -3,7 +3,7 @@ import gc, re, shutil, statistics, weakref
 import numpy as np, pytest, torch
 from PIL import Image
 from conftest import SMALL, train
-from lab import KERNEL, pause, says
+from lab import KERNEL, pause, says, until
 from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.data.splits import read_names
 from segkc_fastai.label import features
@@ -147,10 +147,13 @@ def points(lab):
         yield nb
 
 def told(nb, text):
-    "Wait until Python knows as much"
-    nb.page.locator('.jp-Cell').nth(2).locator('.cm-content').click()
-    nb.page.keyboard.press('Control+Enter')
-    nb.page.wait_for_function("t => document.querySelectorAll('.jp-Cell')[2].querySelector('.jp-OutputArea-output')?.innerText.startsWith(t)", arg=text)
+    "Wait until Python knows as much: a cell that ran before the page's last message printed what was, so it runs again"
+    def now():
+        nb.page.locator('.jp-Cell').nth(2).locator('.cm-content').click()
+        nb.page.keyboard.press('Control+Enter')
+        nb.wait_done()
+        return nb.page.locator('.jp-Cell').nth(2).locator('.jp-OutputArea-output').first.inner_text().startswith(text)
+    until(nb.page, now)
 
 def lasso(page, box, x0, y0, x1, y1, steps=8):
     at = lambda x,y: (box['x']+x*box['width'], box['y']+y*box['height'])
