@@ -73,17 +73,18 @@ def _numbers(t):
     return ''.join(f', {o}' for o in said)
 
 # %% ../../nbs/07_runs/03_run_card.ipynb #40822856
-def _batch_words(t):
-    "Images per step, by stream"
-    return ' + '.join(f'{t["bs"]} {o}' for o in t['streams'])
+def _batch_words(f):
+    "Images per step, by stream; a stream with fewer images than a batch gives all of them"
+    return ' + '.join(f'{min(f["training"]["bs"], f["data"][o])} {o}' for o in f['training']['streams'])
 
 # %% ../../nbs/07_runs/03_run_card.ipynb #d3380426
-def _training_words(t):
+def _training_words(f):
     "Length, crops, views, rates and seed of a run"
+    t = f['training']
     views = 'crops of {}×{} pixels, scale {:g} to {:g}'.format(*t['size'], *t['scale'])
     rate = f'{t["schedule"].replace("_", " ")}, rate {t["lr"]:g}'
     if t['lr_ratio'] not in (None, 1): rate += f', encoders 1/{t["lr_ratio"]:g} of it'
-    length = f'{t["epochs_done"]} of {t["epochs"]} epochs of {t["steps"]} steps; per step {_batch_words(t)} {views}'
+    length = f'{t["epochs_done"]} of {t["epochs"]} epochs of {t["steps"]} steps; per step {_batch_words(f)} {views}'
     return f'{length}, strong view: {_arguments(t["strong"])}; {rate}{_numbers(t)}; seed {t["seed"]}'
 
 # %% ../../nbs/07_runs/03_run_card.ipynb #1d644a8a
@@ -108,7 +109,7 @@ def _card_rows(f):
     split = f'{d["family"] or "family not recorded"}; hash `{d["hash"]}`'
     nets = dict(Networks=_network_words(f['networks']), Deployed=deployed)
     versions = _arguments(f['versions'], ' ')
-    how = dict(Training=_training_words(f['training']), Time=_cost_words(f['cost']), Versions=versions)
+    how = dict(Training=_training_words(f), Time=_cost_words(f['cost']), Versions=versions)
     return dict(Method=method) | nets | dict(Data=f'{data} images', Split=split) | how
 
 # %% ../../nbs/07_runs/03_run_card.ipynb #eeed81bc
@@ -159,7 +160,7 @@ def card_row(
     members = dict(members=_arguments(known, ' ') if known else '')
     split = dict(val_images=data['val'], split=data['split'], split_hash=data['hash'])
     crop = '×'.join(map(str, how['size']))
-    steps = dict(epochs=how['epochs_done'], steps=how['steps'], batch=_batch_words(how), crop=crop)
+    steps = dict(epochs=how['epochs_done'], steps=how['steps'], batch=_batch_words(f), crop=crop)
     cost = dict(seconds=f['cost']['seconds'], hardware=f['cost']['hardware'], versions=_arguments(f['versions'], ' '))
     return what | nets | members | split | steps | cost
 
