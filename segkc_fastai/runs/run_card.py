@@ -75,7 +75,8 @@ def _numbers(t):
 # %% ../../nbs/07_runs/03_run_card.ipynb #40822856
 def _batch_words(f):
     "Images per step, by stream; a stream with fewer images than a batch gives all of them"
-    return ' + '.join(f'{min(f["training"]["bs"], f["data"][o])} {o}' for o in f['training']['streams'])
+    t,n = f['training'],f['data']
+    return ' + '.join(f'{min(t["bs"], n[o])} {o}' for o in t['streams'])
 
 # %% ../../nbs/07_runs/03_run_card.ipynb #d3380426
 def _training_words(f):
