@@ -11,11 +11,10 @@ errors that the first 2k regions find, also of each kind. An image is right if i
 import json, os, shutil, sys, warnings
 from dataclasses import replace
 from pathlib import Path
-import numpy as np, pandas as pd
+import matplotlib.pyplot as plt, numpy as np, pandas as pd
 from PIL import Image
 from scipy import ndimage
 from segkc_fastai.core.files import replacing
-from segkc_fastai.core.task import load_task
 from segkc_fastai.data.benchmarks import load_source
 from segkc_fastai.data.drawing import CAR, PEDESTRIAN, POLE, TREE
 from segkc_fastai.data.labels import read_image, read_mask
@@ -34,6 +33,7 @@ else: from cleanlab.segmentation.rank import get_label_quality_scores
 
 RUNS = Path('runs')/'label_noise' # relative, because settings name the lists of labelled images
 FILE = ROOT/'nbs'/'results'/'label_errors.csv'
+LOOKED = ROOT/'nbs'/'results'/'label_errors_looked.csv'
 IMAGES,LABELLED,SHARE,BY,AREA = 300,240,.2,6,60 # all images, labelled ones, share with an error, pixels of a shift, smallest object
 SETS = ('scenes',0),('scenes',1),('nuclei',0)
 OBJECTS = dict(scenes=(TREE,CAR,POLE,PEDESTRIAN), nuclei=(1,))
@@ -191,50 +191,80 @@ def held(run, labelled):
     taken = {o.name for o in split_source(run.source(), run.config.labelled).labelled}
     return [o for k,o in labelled.items() if k not in taken]
 
-def checked(name, seed):
-    "`label_errors` of a set, its labelled pairs by name, the right labels of those with an error, and where these were changed"
-    data,top = spoilt(name, seed),RUNS/f'{name}-seed{seed}'
-    df = label_errors(settings(name, data, seed), top/'check', device='cpu')
-    src,done = load_source(data),json.loads((data/'errors.json').read_text())
-    df['number'] = df.other.map(src.task.classes.index)
-    labelled = {o.name:o for o in split_source(src, LABELLED, seed).labelled}
-    clean = {o.name:read_mask(o.mask, src.task) for o in load_source(top/'clean').train if o.name in done}
-    return df,labelled,clean,{k:read_mask(labelled[k].mask, src.task)!=clean[k] for k in done}
+class Checked:
+    "A set with errors after `label_errors`"
+    def __init__(self, name, seed):
+        self.name,self.seed,self.top = name,seed,RUNS/f'{name}-seed{seed}'
+        data = spoilt(name, seed)
+        self.kinds = json.loads((data/'errors.json').read_text()) # name → kind of error
+        self.df,src = label_errors(settings(name, data, seed), self.top/'check', device='cpu'),load_source(data)
+        self.task,self.df['number'] = src.task,self.df.other.map(src.task.classes.index)
+        self.labelled = {o.name:o for o in split_source(src, LABELLED, seed).labelled}
+        self.clean = {o.name:read_mask(o.mask, src.task) for o in load_source(self.top/'clean').train if o.name in self.kinds}
+        self.changed = {k:read_mask(self.labelled[k].mask, src.task)!=o for k,o in self.clean.items()} # where errors are, (H,W) bool
+        runs = [Run(self.top/'check'/f'fold-{i}') for i in range(3)]
+        self.images = [o for run in runs for o in judged(run, held(run, self.labelled))]
 
-def rows(name, seed):
+def rows(c):
     "A row of the table for each ranking"
-    df,labelled,_,changed = checked(name, seed)
-    kinds = json.loads((RUNS/f'{name}-seed{seed}'/'data'/'errors.json').read_text())
-    runs = [Run(RUNS/f'{name}-seed{seed}'/'check'/f'fold-{i}') for i in range(3)]
-    images = [o for run in runs for o in judged(run, held(run, labelled))]
     for how,f in RANKINGS.items():
-        yield dict(data=name, seed=seed, ranking=how, errors=len(changed)) | measures(list(f(images, df)), changed, kinds)
+        yield dict(data=c.name, seed=c.seed, ranking=how, errors=len(c.changed)) | measures(list(f(c.images, c.df)), c.changed, c.kinds)
 
 def window(box, shape, size=(64,96)):
     "Slices of a window of a size that has the box in the middle, moved into the image"
     starts = [min(max((a+b-n)//2, 0), max(full-n, 0)) for a,b,n,full in zip(box[1::-1], box[:1:-1], size, shape)]
     return tuple(slice(o, o+n) for o,n in zip(starts, size))
 
-def draw(name, seed, n=6):
+def draw(c, n=6):
     "The first regions: image, label, what the junior says, and the label before errors were put in"
-    df,labelled,clean,changed = checked(name, seed)
-    task,shown,names = load_task(RUNS/f'{name}-seed{seed}'/'data'),[],[]
-    for r in df[:n].itertuples():
-        label = read_mask(r.mask, task)
+    said,shown = {k:ps['junior'].argmax(0) for k,ps,_ in c.images},[]
+    for r in c.df[:n].itertuples():
+        label,im = read_mask(r.mask, c.task),np.array(read_image(r.image))
         at = window(r.box, label.shape)
-        im,said = np.array(read_image(r.image)),np.asarray(Image.open(RUNS/f'{name}-seed{seed}'/'check'/'predictions'/'junior'/f'{r.name}.png'))
-        shown.append([im[at], *(overlay(im, o, task)[at] for o in (label, said, clean.get(r.name, label)))])
-        names.append(r.kind)
-    save_figure(grid(shown, ['image','label','networks','before'], names, 5.5), ROOT/'nbs'/'images'/f'label_errors_{name}.png')
+        shown.append([im[at], *(overlay(im, o, c.task)[at] for o in (label, said[r.name], c.clean.get(r.name, label)))])
+    save_figure(grid(shown, ['image','label','networks','before'], [*c.df.kind[:n]], 5.5), ROOT/'nbs'/'images'/f'label_errors_{c.name}.png')
+
+# ---- the regions that no error explains
+
+def unexplained(c):
+    "Those of the first k regions of which less than half was changed, with the verdicts so far"
+    right = {}
+    for name,_,found in ours(c.images, c.df):
+        for i,(_,o) in zip(c.df.index[c.df.name==name], found): right[i] = name in c.changed and c.changed[name][o].mean()>=.5
+    df = c.df[:len(c.changed)]
+    df = df[~df.index.map(right).astype(bool)].assign(place=lambda t: t.index+1, box=lambda t: [' '.join(map(str, o)) for o in t.box])
+    old = pd.read_csv(LOOKED) if LOOKED.exists() else pd.DataFrame(columns=['name','box','verdict','seen'])
+    return df[['place','name','kind','box']].merge(old[['name','box','verdict','seen']], how='left')
+
+def draw_unexplained(c, df):
+    "Each region twice, with stretched contrast: the image alone, and with the outlines of the label and of the junior"
+    labels = {k:(ps['junior'].argmax(0),label) for k,ps,label in c.images}
+    fig,axs = plt.subplots(-(-len(df)//3), 6, figsize=(11,2.1*-(-len(df)//3)), layout='constrained')
+    for ax in axs.flat: ax.axis('off')
+    for r,pair in zip(df.fillna('').itertuples(), axs.reshape(-1, 2)):
+        box = [int(o) for o in r.box.split()]
+        n = max(64, box[2]-box[0]+24, box[3]-box[1]+24)
+        at = window(box, labels[r.name][1].shape, (n,n))
+        im = np.array(read_image(c.labelled[r.name].image))[at].astype(float)
+        low,high = np.percentile(im, (1,99.5))
+        for ax in pair: ax.imshow(((im-low)/(high-low)).clip(0, 1))
+        for ax,text in zip(pair, (f'{r.place}: {r.kind}',r.verdict)): ax.set_title(text, fontsize=8, loc='left')
+        for o,color in zip(labels[r.name], ('deepskyblue','orange')): pair[1].contour(o[at]==1, [.5], colors=color, linewidths=1)
+    save_figure(fig, ROOT/'nbs'/'images'/'label_errors_looked.png')
 
 if __name__=='__main__':
     warnings.filterwarnings('ignore')
     os.chdir(ROOT)
     todo = [o for o in SETS if not sys.argv[1:] or o[0] in sys.argv[1:]]
-    df = pd.DataFrame([r for o in todo for r in rows(*o)])
+    done = []
+    for c in (Checked(*o) for o in todo):
+        done += rows(c)
+        if c.seed==0: draw(c)
+        if c.name=='nuclei':
+            with replacing(LOOKED) as f: (looked := unexplained(c)).to_csv(f, index=False)
+            draw_unexplained(c, looked)
+    df = pd.DataFrame(done)
     if FILE.exists():
         old = pd.read_csv(FILE)
         df = pd.concat([old[[o not in todo for o in zip(old.data, old.seed)]], df], ignore_index=True)
     with replacing(FILE) as f: df.to_csv(f, index=False)
-    for name,seed in todo:
-        if seed==0: draw(name, seed)
