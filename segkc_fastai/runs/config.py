@@ -186,6 +186,8 @@ def _check_facts(facts, file):
     for k in ('labelled','unlabelled','val'):
         n = facts.images.get(k)
         if not fits(n, int): raise damaged(file, f'images: {k!r} is {n!r:.60}, not a whole number')
+    for o in facts.streams:
+        if o not in ('labelled','unlabelled'): raise damaged(file, f'streams has {o!r:.60}, not labelled or unlabelled')
     for k,v in facts.networks.items(): _check_network(k, v, file)
     if plain_name(facts.deployed, f'{file}, deployed') in facts.networks: return
     raise damaged(file, f'deploys {facts.deployed!r}, but has {", ".join(facts.networks) or "no networks"}')
