@@ -172,7 +172,6 @@ def test_keys(stripes, opened):
     assert "'x': 160" in out and out.endswith('0.01)'), 'pointer and slider reach Python'
     assert [k for k in ('ArrowLeft','ArrowRight','ArrowUp','ArrowDown') if k in out]==['ArrowLeft','ArrowRight','ArrowUp','ArrowDown'], 'arrows reach Python'
 
-@pytest.mark.timed
 def test_memory(stripes):
     "Two thousand changes leave nothing behind"
     page = stripes
