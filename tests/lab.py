@@ -14,7 +14,7 @@ SETTINGS = {
     'notebook-extension/tracker': dict(windowingMode='none'), # otherwise cells below the fold are missing from the page
     'apputils-extension/notification': dict(fetchNews='false', checkForUpdates=False)}
 QUIET = '--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync'.split()
-HARMLESS = 'favicon','WebGL',"reading 'schema'",'filebrowser:open-path','Failed to initialize model' # errors that are not of our widgets; two are of Notebook 7, the last is anywidget's if loading takes 2 s (its views appear later, which tests see)
+HARMLESS = 'favicon','WebGL',"reading 'schema'",'filebrowser:open-path' # errors that are not of our widgets; the last two are of Notebook 7
 APPS = {'JupyterLab':'doc/tree', 'Notebook 7':'notebooks'} # pages of one server
 KERNEL = 'window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status' # the page's indicator is idle before a kernel exists
 WARM = 'import segkc_fastai.view.comparing, segkc_fastai.view.live, segkc_fastai.methods.cps'

@@ -173,10 +173,14 @@ def found_by(ranked, n):
     "The images whose errors the first `n` pairs of image and truth find"
     return {name for name,right in ranked[:n] if right}
 
+def is_right(changed, name, o):
+    "Was at least half of a region changed by an error? `changed` is name → (H,W) bool of the masks with an error"
+    return name in changed and bool(changed[name][o].mean()>=.5)
+
 def measures(found, changed, kinds):
-    "Columns of the table in %; `changed` is name → (H,W) bool of the masks with an error, `kinds` is name → kind"
-    k,truth = len(changed),lambda name,o: name in changed and bool(changed[name][o].mean()>=.5)
-    rows = sorted([(-s, name, truth(name, o)) for name,_,os in found for s,o in os])
+    "Columns of the table in %; `changed` as for `is_right`, `kinds` is name → kind"
+    k = len(changed)
+    rows = sorted([(-s, name, is_right(changed, name, o)) for name,_,os in found for s,o in os])
     images = sorted([(-s, name, name in changed) for name,s,_ in found])
     by_region,by_image = ([o[1:] for o in rs] for rs in (rows, images))
     at = lambda ranked, n, of: round(100*len(found_by(ranked, n))/of, 1)
@@ -194,15 +198,15 @@ def held(run, labelled):
 class Checked:
     "A set with errors after `label_errors`"
     def __init__(self, name, seed):
-        self.name,self.seed,self.top = name,seed,RUNS/f'{name}-seed{seed}'
-        data = spoilt(name, seed)
+        self.name,self.seed = name,seed
+        data,top = spoilt(name, seed),RUNS/f'{name}-seed{seed}'
         self.kinds = json.loads((data/'errors.json').read_text()) # name → kind of error
-        self.df,src = label_errors(settings(name, data, seed), self.top/'check', device='cpu'),load_source(data)
+        self.df,src = label_errors(settings(name, data, seed), top/'check', device='cpu'),load_source(data)
         self.task,self.df['number'] = src.task,self.df.other.map(src.task.classes.index)
         self.labelled = {o.name:o for o in split_source(src, LABELLED, seed).labelled}
-        self.clean = {o.name:read_mask(o.mask, src.task) for o in load_source(self.top/'clean').train if o.name in self.kinds}
+        self.clean = {o.name:read_mask(o.mask, src.task) for o in load_source(top/'clean').train if o.name in self.kinds}
         self.changed = {k:read_mask(self.labelled[k].mask, src.task)!=o for k,o in self.clean.items()} # where errors are, (H,W) bool
-        runs = [Run(self.top/'check'/f'fold-{i}') for i in range(3)]
+        runs = [Run(top/'check'/f'fold-{i}') for i in range(3)]
         self.images = [o for run in runs for o in judged(run, held(run, self.labelled))]
 
 def rows(c):
@@ -228,10 +232,9 @@ def draw(c, n=6):
 
 def unexplained(c):
     "Those of the first k regions of which less than half was changed, with the verdicts so far"
-    right = {}
-    for name,_,found in ours(c.images, c.df):
-        for i,(_,o) in zip(c.df.index[c.df.name==name], found): right[i] = name in c.changed and c.changed[name][o].mean()>=.5
-    df = c.df[:len(c.changed)]
+    df,right = c.df[:len(c.changed)],{}
+    for name,_,found in ours(c.images, df):
+        for i,(_,o) in zip(df.index[df.name==name], found): right[i] = is_right(c.changed, name, o)
     df = df[~df.index.map(right).astype(bool)].assign(place=lambda t: t.index+1, box=lambda t: [' '.join(map(str, o)) for o in t.box])
     old = pd.read_csv(LOOKED) if LOOKED.exists() else pd.DataFrame(columns=['name','box','verdict','seen'])
     return df[['place','name','kind','box']].merge(old[['name','box','verdict','seen']], how='left')

@@ -261,8 +261,8 @@ def conditions(
     c,f,done = run.config,run.facts,len(run.history)
     net,rule = f.networks[f.deployed],'last epoch' if done==c.epochs else f'epoch {done}, where it stopped'
     images = {'crop':'{}×{}'.format(*c.size), 'evaluation':c.evaluate}
-    steps = {'training':f'{c.epochs} epochs of {f.steps} steps'}
-    steps |= {'labelled images per step':min(c.bs, f.images['labelled'])}
+    labelled = min(c.bs, f.images['labelled'])
+    steps = {'training':f'{c.epochs} epochs of {f.steps} steps', 'labelled images per step':labelled}
     start = {'deployed network':net['spec'], 'start':start_of(net['pretrained'])}
     return _data_conditions(f) | images | steps | start | {'selection rule':rule}
 
