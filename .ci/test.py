@@ -115,6 +115,7 @@ def name_of(path): return path.name if path.suffix=='.py' else '-'.join(path.rel
 
 def main(*args):
     chosen = [Path(o).resolve() for o in args if o!='--all'] or sorted([*test_files(), *notebooks()], key=long_first)
+    if missing := [str(o) for o in chosen if not o.is_file()]: sys.exit(f'{missing[0]}: not found; pass notebooks or test files')
     slow,began = bool(args),time.time()
     import_all()
     print(f'Everything imported in {time.time()-began:.0f} s', flush=True)
