@@ -1,5 +1,5 @@
 "Exports as tools write them, and folders as people have them, made from a known drawing: imported as drawn, pixel by pixel"
-import base64, errno, json, math, os, shutil, subprocess, sys, unicodedata, zipfile
+import base64, errno, json, math, os, re, shutil, subprocess, sys, unicodedata, zipfile
 import numpy as np, pytest, tifffile
 from PIL import Image, ImageDraw, ImageFilter
 from pycocotools import mask as coco
@@ -593,7 +593,7 @@ def test_many_bands_and_bits(tmp_path, kind, end):
     bands(d, kind, end)
     write_json(d/'task.json', Task(['background','car','road']).to_dict())
     said = audit(d, labelled=2, size=(64,64)).markdown()
-    assert '--range ' in said and ('--bands 0,1,2' in said)==(end=='tif')
+    assert '--range=' in said and ('--bands=0,1,2' in said)==(end=='tif')
     for f in (d/'images').iterdir():
         with pytest.raises(ValueError, match='three channels of 8 bits; make copies with segkc import'): read_image(f)
     import_data(d, tmp_path/'out', bands=(2,1,0) if end=='tif' else None, range=(0,1803))
@@ -633,6 +633,167 @@ def test_coco_needs_its_tools(tmp_path, monkeypatch):
 def test_without_labels_there_is_no_kind(tmp_path):
     photo(tmp_path/'a.png')
     assert recognised_format(tmp_path) is None
+
+def imported(src, out):
+    "Report of an import, and the values that its masks show"
+    return import_data(src, out),{str(f.relative_to(out)):sorted(np.unique(np.asarray(Image.open(f))).tolist()) for f in sorted(out.rglob('masks/*.png'))}
+
+@pytest.mark.parametrize('top, images, masks', [('Semantic segmentation dataset','Tile 1/images','Tile 1/masks'), ('Lung Segmentation','CXR_png','masks'),
+    ('.','face_mask_dataset/images','face_mask_dataset/labels')])
+def test_the_nearest_folder_tells_masks_from_images(tmp_path, top, images, masks):
+    src = tmp_path/'src'
+    for i in range(2):
+        photo(src/top/images/f'im{i}.png', i)
+        save(src/top/masks/f'im{i}.png', drawing(i))
+    photo(src/top/'more'/'images'/'im9.png')
+    r,_ = imported(src, tmp_path/'out')
+    assert (r.parts['train'], r.parts['unlabelled'], r.notes)==(2, 1, [])
+
+def test_lists_of_parts_may_leave_out_endings_of_names_with_dots(tmp_path):
+    src = tmp_path/'src'
+    for i in range(4):
+        photo(src/'JPEGImages'/f'cam.000{i}.png', i)
+        save(src/'SegmentationClass'/f'cam.000{i}.png', drawing(i))
+    text(src/'ImageSets'/'Segmentation'/'val.txt', 'cam.0002\ncam.0003.png\ncam.0009\n')
+    r = import_data(src, tmp_path/'out')
+    assert (r.parts['train'], r.parts['val'])==(2, 2) and '1 name(s) in lists of val and test match no image: cam.0009' in r.markdown()
+
+def coco_file(d, **changes):
+    "One image, `a`, with a square"
+    photo(d/'a.png')
+    square = dict(id=1, image_id=1, category_id=1, iscrowd=0, bbox=[10,10,9,9], area=81, segmentation=[[10,10,19,10,19,19,10,19]])
+    image = dict(id=1, file_name='a.png', width=96, height=80)
+    text(d/'c.json', dict(images=[image], annotations=[square], categories=[dict(id=1, name='car')]) | changes)
+    return image,square
+
+def test_annotations_of_coco_fit_one_image_each(tmp_path):
+    image,square = coco_file(tmp_path/'lost')
+    photo(tmp_path/'twice'/'b.png')
+    coco_file(tmp_path/'twice', images=[image, image | dict(file_name='b.png')])
+    with pytest.raises(ValueError, match=r'c.json: a.png and b.png share the id 1, so annotations fit both'): import_data(tmp_path/'twice', tmp_path/'out')
+    coco_file(tmp_path/'lost', annotations=[square, square | dict(image_id='1')])
+    assert '1 annotation(s) of c.json belong to no image in it' in import_data(tmp_path/'lost', tmp_path/'out').markdown()
+
+@pytest.mark.parametrize('outlines', [[[]], [[1,1,50,50]], [[1,1,5,5], [10,10,19,10,19,19,10,19]]])
+def test_an_outline_of_two_points_encloses_nothing(tmp_path, outlines):
+    _,square = coco_file(tmp_path/'src')
+    coco_file(tmp_path/'src', annotations=[square, square | dict(id=2, segmentation=outlines)])
+    assert imported(tmp_path/'src', tmp_path/'out')[1]=={'train/masks/a.png':[0,1]}
+
+def test_an_answer_about_an_image_of_label_studio_is_no_class(tmp_path):
+    photo(tmp_path/'src'/'a.png')
+    corners = dict(points=[[10,10],[40,10],[40,40]], polygonlabels=['car'])
+    drawn = dict(type='polygonlabels', original_width=96, original_height=80, value=corners)
+    answers = dict(type='choices', value=dict(choices=['sunny'])),dict(type='rating', value=dict(rating=4))
+    of_region = drawn | dict(type='choices', value=corners | dict(choices=['old']))
+    results = [answers[0], drawn, answers[1], of_region]
+    text(tmp_path/'src'/'e.json', [dict(id=1, data=dict(image='a.png'), annotations=[dict(result=results)])])
+    r,values = imported(tmp_path/'src', tmp_path/'out')
+    assert (r.task.classes, values)==(('background','car'), {'train/masks/a.png':[0,1]})
+
+def smooth_pairs(d, **task):
+    for i in range(2):
+        photo(d/'images'/f'im{i}.png', i)
+        save(d/'masks'/f'im{i}.png', Image.fromarray(np.uint8(255*(drawing(i)==1))).filter(ImageFilter.GaussianBlur(1)))
+    write_json(d/'task.json', dict(ignore=[]) | task)
+
+def test_a_threshold_follows_the_coding_that_the_folder_states(tmp_path):
+    smooth_pairs(tmp_path/'src', classes=['object','background'], masks={'255':0, '0':1})
+    r = import_data(tmp_path/'src', tmp_path/'out', threshold=128)
+    assert 0<r.pixels[0]<r.pixels[1] and sum(r.pixels)==2*96*80
+    smooth_pairs(tmp_path/'three', classes=['a','b','c'], masks={'0':0, '127':1, '255':2})
+    with pytest.raises(ValueError, match='threshold=128: is for masks of two classes, but .*three states 3; pass nearest=True'):
+        import_data(tmp_path/'three', tmp_path/'other', threshold=128)
+
+def pairs(d, n=2):
+    for i in range(n):
+        photo(d/'images'/f'im{i}.png', i)
+        save(d/'masks'/f'im{i}.png', drawing(i))
+
+def test_hidden_files_are_no_data(tmp_path):
+    src = tmp_path/'src'
+    labelme(src)
+    photo(src/'.thumbnails'/'im0.png')
+    text(src/'.vscode'/'settings.json', '{ // no JSON')
+    shutil.copytree(src, src/'.ipynb_checkpoints')
+    r = import_data(src, tmp_path/'out')
+    assert (r.parts['train'], r.parts['unlabelled'], r.left)==(3, 1, [])
+    one = tmp_path/'cells'
+    for k in ('c1','c2'):
+        photo(one/k/'images'/f'{k}.png')
+        for j in range(2): save(one/k/'masks'/f'{j}.png', 255*(drawing(0)==j+1))
+        for k2 in ('images/._x.png','masks/._y.png'): text(one/k/k2, 'resource fork')
+    assert import_data(one, tmp_path/'out2').kind=='files per object'
+
+def test_linked_folders_are_data(tmp_path):
+    pairs(tmp_path/'store')
+    (tmp_path/'src').mkdir()
+    (tmp_path/'src'/'images').symlink_to(tmp_path/'store'/'images')
+    (tmp_path/'src'/'labels').symlink_to('../store/masks')
+    assert import_data(tmp_path/'src', tmp_path/'out').parts['train']==2
+    (tmp_path/'links'/'images').mkdir(parents=True)
+    shutil.copytree(tmp_path/'store'/'masks', tmp_path/'links'/'masks')
+    for f in (tmp_path/'store'/'images').iterdir(): (tmp_path/'links'/'images'/f.name).symlink_to(f'../../store/images/{f.name}')
+    import_data(tmp_path/'links', tmp_path/'linked', link=True)
+    assert (tmp_path/'linked'/'train'/'images'/'im0.png').samefile(tmp_path/'store'/'images'/'im0.png')
+
+def test_the_new_folder_may_be_a_link_or_the_current_one(tmp_path, monkeypatch):
+    pairs(tmp_path/'src')
+    (tmp_path/'disk').mkdir()
+    (tmp_path/'out').symlink_to('disk')
+    import_data(tmp_path/'src', tmp_path/'out')
+    assert len(load_source(tmp_path/'out').train)==2
+    (tmp_path/'here').mkdir()
+    monkeypatch.chdir(tmp_path/'here')
+    import_data(tmp_path/'src', '.')
+    assert len(load_source(tmp_path/'here').train)==2
+
+def test_names_that_are_not_utf8_can_be_imported(tmp_path):
+    pairs(tmp_path/'src', 1)
+    for k in ('images','masks'): os.rename(tmp_path/'src'/k/'im0.png', os.fsencode(tmp_path/'src'/k)+b'/stra\xdfe.png')
+    import_data(tmp_path/'src', tmp_path/'out')
+    assert [o.name for o in load_source(tmp_path/'out').train]==['stra\ufffde']
+    with pytest.raises(ValueError, match='file name is not UTF-8; rename it'): load_source(tmp_path/'src', Task('abc'))
+
+def test_lists_that_are_not_utf8_are_named(tmp_path):
+    for name in ('class_names.txt','labelmap.txt','_classes.csv','codes.txt'):
+        pairs(tmp_path/name)
+        (tmp_path/name/name).write_bytes('1, Gr\u00fcn:0,0,0::\n'.encode('latin-1'))
+        with pytest.raises(ValueError, match=f'{name}: not a UTF-8 text file; save it as UTF-8'): import_data(tmp_path/name, tmp_path/'out')
+
+def test_masks_below_zero_are_named(tmp_path):
+    pairs(tmp_path/'src')
+    a = drawing(0).astype(np.int32)-1
+    Image.fromarray(a).save(tmp_path/'src'/'masks'/'im0.tif')
+    (tmp_path/'src'/'masks'/'im0.png').unlink()
+    assert 'im0.tif: values from -1 to 1, but class numbers are 0 to 65535; save pixels without a class as 255' in audit(tmp_path/'src').markdown()
+    r = import_data(tmp_path/'src', tmp_path/'out')
+    assert len(r.left)==1 and 'values from -1 to 1' in r.left[0][1]
+    (tmp_path/'src'/'masks'/'im1.png').unlink()
+    with pytest.raises(ValueError, match='im0.tif: values from -1 to 1'): import_data(tmp_path/'src', tmp_path/'other')
+
+def test_16_bits_in_several_channels_are_refused(tmp_path):
+    "Pillow would keep the upper 8, so that all class numbers would be 0"
+    a = drawing(0).astype('>u2')
+    for colour,bands in ((2, [a, a, a]), (4, [a, a*0+65535])): # equal colours, grey with alpha
+        rows = np.stack(bands, -1).astype('>u2')
+        png_file(tmp_path/'m.png', SIZE, 16, colour, b''.join(b'\0'+o.tobytes() for o in rows))
+        with pytest.raises(ValueError, match='m.png: . channels of 16 bits would lose 8; save one channel'): read_mask(tmp_path/'m.png', Task('abc'))
+
+def test_a_damaged_second_page_is_named(tmp_path):
+    first = Image.new('L', (64,64), 3)
+    first.save(tmp_path/'t.tif', save_all=True, append_images=[first])
+    (tmp_path/'t.tif').write_bytes((tmp_path/'t.tif').read_bytes()[:4200])
+    with pytest.raises(ValueError, match='t.tif: truncated or damaged'): read_image(tmp_path/'t.tif')
+
+def test_an_unannotated_photo_of_labelme_called_test_is_unlabelled(tmp_path):
+    labelme(tmp_path/'src')
+    for f in sorted((tmp_path/'src').iterdir()):
+        s = f.read_bytes() if f.suffix!='.json' else re.sub(rb'"im(\d)', rb'"test\1', f.read_bytes())
+        f.unlink()
+        f.with_name(f.name.replace('im','test')).write_bytes(s)
+    r = import_data(tmp_path/'src', tmp_path/'out')
+    assert (r.parts, r.left)==(dict(train=3, val=0, test=0, unlabelled=1), [])
 
 def test_the_table_of_kinds_is_up_to_date():
     "nbs/results/kinds.csv, which `python tests/kinds.py` writes"

@@ -89,7 +89,7 @@ REFUSED = { # name → task, how masks are written, ending of the file, words
     'lossy WebP':            (COLOURED, in_format('WEBP', coloured, quality=80), '.webp', 'a mask in WEBP format'),
     'pages of a TIFF':       (BINARY, pages, '.tif', '3 pages in one file'),
     'shapes in alpha alone': (BINARY, in_alpha, '.png', 'shapes in the alpha channel alone'),
-    'fractions':             (THREE, lambda a,f: Image.fromarray(a/2).convert('F').save(f), '.tif', 'are not class numbers')}
+    'fractions':             (THREE, lambda a,f: Image.fromarray(a/2).convert('F').save(f), '.tif', 'values with fractions; save class numbers instead')}
 
 @pytest.mark.parametrize('name', REFUSED)
 def test_refused(tmp_path, name):

@@ -7,7 +7,8 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/01_core/files.html.md"""
 # %% auto #0
 __all__ = ['STATE', 'LOCK', 'checked_writes', 'may_write', 'replacing', 'write_text', 'write_json', 'remove', 'append_text',
            'whole_lines', 'append_rows', 'take_back', 'damaged', 'check_format', 'FromFile', 'check_types',
-           'parse_json', 'read_json', 'plain_name', 'check_folder', 'fingerprint']
+           'parse_json', 'read_text', 'read_lines', 'read_json', 'plain_name', 'files_below', 'check_folder',
+           'fingerprint']
 
 # %% ../../nbs/01_core/02_files.ipynb #00aba594
 import hashlib, io, json, os, shutil
@@ -181,11 +182,18 @@ def parse_json(
     return check_types(d, **types)
 
 # %% ../../nbs/01_core/02_files.ipynb #e38e5f0d
+def read_text(path:str|Path, fix='save it as UTF-8')->str:
+    "The content of a text file; raises `ValueError` that ends with `fix` unless it is UTF-8"
+    try: return Path(path).read_text(encoding='utf-8-sig')
+    except UnicodeDecodeError: raise ValueError(f'{path}: not a UTF-8 text file; {fix}') from None
+
+def read_lines(path:str|Path, fix='save it as UTF-8')->list:
+    "The lines of a text file that are not blank, stripped; raises as `read_text`"
+    return [s for o in read_text(path, fix).splitlines() if (s := o.strip())]
+
 def read_json(path:str|Path, known:int=1, **types)->FromFile:
     "`parse_json` of a file; raises `OSError` if it cannot be read"
-    try: text = Path(path).read_text(encoding='utf-8-sig')
-    except UnicodeDecodeError: raise ValueError(f'{path}: not a UTF-8 text file, so not JSON') from None
-    return parse_json(text, path, known, **types)
+    return parse_json(read_text(path), path, known, **types)
 
 # %% ../../nbs/01_core/02_files.ipynb #e622fc17
 def plain_name(
@@ -197,6 +205,20 @@ def plain_name(
     if text and PureWindowsPath(name).name==name: return name
     why = 'is not a plain file name, and could lead out of its folder'
     raise ValueError(f'{where}: {name!r:.60} {why}; remove any folders from it')
+
+# %% ../../nbs/01_core/02_files.ipynb #71b5bb25
+def files_below(
+    path:str|Path # folder
+)->list: # of files, sorted
+    "Files below a folder, linked folders included, each once; without hidden ones, whose path has a name that begins with a dot"
+    seen,found = set(),[]
+    for d,dirs,files in os.walk(path, followlinks=True):
+        at,visible = Path(d),lambda names: (o for o in names if not o.startswith('.'))
+        if (real := os.path.realpath(d)) in seen: dirs.clear()
+        else: found += [f for o in visible(files) if (f := at/o).is_file()]
+        seen.add(real)
+        dirs[:] = sorted(visible(dirs), key=lambda o: (at/o).is_symlink())
+    return sorted(found)
 
 # %% ../../nbs/01_core/02_files.ipynb #c5e7307f
 def check_folder(

@@ -1,4 +1,4 @@
-"""Outlines and run lengths, as labelme, COCO and Label Studio store them, become masks
+"""Outlines and run lengths, as labelme and COCO store them, become masks
 
 Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/annotations.html.md"""
 
@@ -7,7 +7,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/02_data/annotations.html.md"""
 # %% auto #0
 __all__ = ['Annotated', 'is_background', 'label_names', 'label_number', 'ImageFinder', 'joined_names', 'empty_mask',
            'checked_points', 'draw_shape', 'load_json', 'annotation_kind', 'annotation_files', 'sound', 'as_text',
-           'as_label', 'read_labelme', 'read_coco', 'unpack_rle', 'read_label_studio']
+           'as_label', 'read_labelme', 'read_coco']
 
 # %% ../../nbs/02_data/15_annotations.ipynb #7c360516
 import base64, io, json, math, os, re, unicodedata
@@ -15,9 +15,9 @@ from collections import Counter, defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import parse_qs, unquote, urlparse
 import numpy as np
 from PIL import Image, ImageDraw
+from ..core.files import files_below, read_lines
 from ..core.task import IGNORE, Task
 from .inspection import images_and_masks, part_of, place_of
 from .labels import MAX_PIXELS
@@ -49,8 +49,8 @@ def label_names(
 )->list: # class names, background first
     "Names of the classes of an export; raises `ValueError` for a label that a list in the folder lacks"
     file = next((src/k for k in _LABEL_LISTS if (src/k).is_file()), None)
-    lines = file.read_text(encoding='utf-8-sig').splitlines() if file else sorted(used)
-    names = [o for o in map(str.strip, lines) if o and o!=_IGNORED and not is_background(o)]
+    lines = read_lines(file) if file else sorted(used)
+    names = [o for o in lines if o and o!=_IGNORED and not is_background(o)]
     lost = sorted(o for o in set(used)-{*names, _IGNORED} if not is_background(o))
     if lost: raise ValueError(f'{file}: does not list {lost[0]!r}, which annotations use; add it, or remove the file')
     return ['background', *dict.fromkeys(names)]
@@ -69,7 +69,7 @@ class ImageFinder:
     def __init__(self, src:Path):
         self.src,self.files = src,defaultdict(list)
         self.images = {f for *_,f in images_and_masks(src)[0] if not _STUDIO_MASK.match(f.name)}
-        for f in sorted(src.rglob('*')):
+        for f in files_below(src):
             if f.suffix.lower() in IMAGE_TYPES: self.files[self._key(f.name)].append(f)
 
     def _key(self, name): return unicodedata.normalize('NFC', name)
@@ -99,7 +99,8 @@ def joined_names(
     "Names for files from many folders: those of the folders that distinguish them, and the stem, joined by _"
     places = {p:place_of(p.parts[:-1]) for p in paths}
     common = len(os.path.commonprefix([*places.values()]))
-    return {p:'_'.join([*o[common:], stem_of(p)]) for p,o in places.items()}
+    utf8 = lambda name: os.fsencode(name).decode(errors='replace') # as archives of old systems hold them
+    return {p:utf8('_'.join([*o[common:], stem_of(p)])) for p,o in places.items()}
 
 # %% ../../nbs/02_data/15_annotations.ipynb #15a3fedd
 def empty_mask(
@@ -167,8 +168,8 @@ def annotation_files(
     only=None # kind
 ): # iterator of kind, file and content
     "The annotations among the JSON files below a folder; raises `ValueError` for one that cannot be read"
-    for f in sorted(src.rglob('*.json')):
-        if f.name=='task.json' or f.name.startswith('.'): continue
+    for f in files_below(src):
+        if f.suffix!='.json' or f.name=='task.json': continue
         d = load_json(f)
         kind = annotation_kind(d)
         if kind and only in (None,kind): yield kind,f,d
@@ -229,7 +230,7 @@ def read_labelme(
     def data(f): return lambda: base64.b64decode(load_json(f)['imageData'])
     def item(f, image, inside, drawn):
         how = dict(draw=sound(f)(lambda: _labelme_mask(f, names)) if drawn else None, data=data(f) if inside else None)
-        return Annotated(part_of(f.relative_to(src).parts), called[image.relative_to(src)], image, **how)
+        return Annotated(part_of(f.relative_to(src).parts[:-1]), called[image.relative_to(src)], image, **how)
     return Task(names, name='labelme'),[item(*o) for o in rows]
 
 # %% ../../nbs/02_data/15_annotations.ipynb #253c6f97
@@ -244,15 +245,16 @@ def _coco_region(tools, seg, h, w):
     try:
         if isinstance(seg, list):
             for o in seg: checked_points(list(zip(o[::2], o[1::2])))
-            return tools.decode(tools.merge(tools.frPyObjects(seg, h, w)))
+            areas = [o for o in seg if len(o)>=6] # fewer than three points enclose none
+            return tools.decode(tools.merge(tools.frPyObjects(areas, h, w))) if areas else np.zeros((h,w), np.uint8)
         return tools.decode(seg if isinstance(seg['counts'], str) else tools.frPyObjects(seg, h, w))
-    except Exception as e: raise ValueError(f'an annotation that pycocotools cannot draw ({e})') from None # it raises these
+    except Exception as e: raise ValueError(f'an annotation that pycocotools cannot draw ({e})') from None
 
 # %% ../../nbs/02_data/15_annotations.ipynb #bc8b5d2a
 def _is_drawn(o): return bool(o.get('segmentation')) # otherwise it has at most a box
 
 def _coco_mask(file, image, annotations, number):
-    "Draw annotations of an image; `number`: id of a category → class number. Pixels of a box without an outline are ignored"
+    "Draw annotations of an image; `number`: id of a category → class number. Pixels of boxes without outline are ignored"
     tools,mask = _coco_tools(file),np.array(empty_mask(image['width'], image['height']))
     h,w = mask.shape
     drawn,boxes = ([o for o in annotations if _is_drawn(o)==b] for b in (True,False))
@@ -265,6 +267,17 @@ def _coco_mask(file, image, annotations, number):
     found = [(_coco_region(tools, o['segmentation'], h, w)>0, number[o['category_id']]) for o in drawn]
     for region,k in sorted(found, key=lambda o: -o[0].sum()): mask[region] = k
     return Image.fromarray(mask)
+
+# %% ../../nbs/02_data/15_annotations.ipynb #6367aead
+def _images_by_id(d):
+    "Id → image; raises `ValueError` if two images share one, as in files that were joined by hand"
+    images = {}
+    for o in d['images']:
+        first = images.setdefault(o['id'], o)
+        if first is o: continue
+        both = f'{first["file_name"]} and {o["file_name"]} share the id {o["id"]!r}'
+        raise ValueError(f'{both}, so annotations fit both; number the images anew')
+    return images
 
 # %% ../../nbs/02_data/15_annotations.ipynb #dd52e331
 def _used_categories(d):
@@ -280,12 +293,15 @@ def _undrawn(annotations, name):
 def _coco_images(f, d, names, used):
     "Stated path of each image, arguments of `_coco_mask`, or None without annotations that tell where objects are, and `_undrawn`"
     number = {c['id']:label_number(c['name'].strip(), names) for c in d['categories'] if as_text(c['name']).strip() in used}
-    of,name = defaultdict(list),{c['id']:c['name'] for c in d['categories']}
+    of,name,images = defaultdict(list),{c['id']:c['name'] for c in d['categories']},_images_by_id(d)
     for o in d['annotations']: of[o['image_id']].append(o)
-    for im in d['images']:
-        found = of[im['id']]
+    lone = f'annotation(s) of {f.name} belong to no image in it'
+    notes = Counter(lone for o in d['annotations'] if o['image_id'] not in images)
+    for i,im in images.items():
+        found = of[i]
         known = found and all(_is_drawn(o) or o.get('bbox') for o in found)
-        yield as_text(im['file_name']),(f, im, found, number) if known else None,_undrawn(found, name)
+        yield as_text(im['file_name']),(f, im, found, number) if known else None,notes+_undrawn(found, name)
+        notes = Counter()
 
 # %% ../../nbs/02_data/15_annotations.ipynb #edee674d
 _BOXES = 'its objects have boxes but no outlines; export polygons or masks (segmentation), or remove the file'
@@ -310,79 +326,6 @@ def read_coco(
     rows += [(f, f, None, Counter()) for f in find.others(taken)]
     called = joined_names([f.relative_to(src) for _,f,*_ in rows])
     def drawer(args): return args and sound(args[0])(lambda: _coco_mask(*args))
-    part = lambda f,image: next((k for o in (f, image) if (k := part_of(o.relative_to(src).parts))!='train'), 'train')
+    part = lambda f,image: part_of([*f.relative_to(src).parts, *image.parent.relative_to(src).parts])
     item = lambda f,i,args,notes: Annotated(part(f, i), called[i.relative_to(src)], i, drawer(args), notes=notes)
     return Task(names, name='COCO'),[item(*o) for o in rows]
-
-# %% ../../nbs/02_data/15_annotations.ipynb #a1981e9f
-class _Bits:
-    "Numbers from a stream of bits"
-    def __init__(self, data): self.bits,self.at = np.unpackbits(np.asarray(data, np.uint8)).tolist(),0
-    def read(self, n):
-        self.at += n
-        if self.at>len(self.bits): raise ValueError('run lengths that end early')
-        return int(''.join(map(str, self.bits[self.at-n:self.at])), 2)
-
-def unpack_rle(
-    data # bytes, as numbers
-)->np.ndarray: # samples, 1-D
-    "Decode run lengths in the format of rle-pack"
-    b = _Bits(data)
-    n,word = b.read(32),b.read(5)+1
-    sizes,out,i = [b.read(4)+1 for _ in range(4)],[],0
-    while i<n:
-        repeats,length = b.read(1),b.read(sizes[b.read(2)])+1
-        out += [b.read(word)]*length if repeats else [b.read(word) for _ in range(length)]
-        i += length
-    return np.array(out[:n], np.uint8)
-
-# %% ../../nbs/02_data/15_annotations.ipynb #867f33c1
-def _studio_shape(mask, r, k):
-    "Draw a result of Label Studio"
-    v,(w,h),kind = r['value'],mask.size,r['type']
-    at = lambda x,y: (x*w/100, y*h/100)
-    if kind=='brushlabels':
-        rle = unpack_rle(v['rle'])
-        if len(rle)!=h*w*4: raise ValueError(f'a brush of {len(rle)//4} pixels in an image of {h*w}')
-        return mask.paste(k, (0,0), Image.fromarray(255*(rle.reshape(h, w, 4)[...,3]>0).astype(np.uint8)))
-    if kind=='polygonlabels': return draw_shape(mask, 'polygon', [at(*o) for o in v['points']], k)
-    if kind=='rectanglelabels' and not v.get('rotation'):
-        corners = checked_points([at(v['x'], v['y']), at(v['x']+v['width'], v['y']+v['height'])])
-        return mask.paste(k, tuple(math.floor(o+.5) for xy in corners for o in xy)) # without the edges at its right and bottom
-    raise ValueError(f'a result of type {kind!r}; known are brushlabels, polygonlabels, and rectanglelabels that are not rotated')
-
-def _studio_labels(r): return [as_label(o) for o in r.get('value', {}).get(r.get('type'), [])]
-
-def _studio_mask(results, names):
-    mask = empty_mask(results[0]['original_width'], results[0]['original_height'])
-    for r in results: _studio_shape(mask, r, label_number(_studio_labels(r)[0], names))
-    return mask
-
-# %% ../../nbs/02_data/15_annotations.ipynb #683d84d6
-def _studio_image(task):
-    "The path of the image that a task names, of an upload, of local files, or of a server"
-    urls = [urlparse(v) for v in task['data'].values() if isinstance(v, str)]
-    paths = [parse_qs(u.query).get('d', [unquote(u.path)])[0] for u in urls]
-    found = next((o for o in paths if Path(o).suffix.lower() in IMAGE_TYPES), None)
-    if found is None: raise ValueError(f'task {task.get("id")}: names no image file')
-    return found
-
-# %% ../../nbs/02_data/15_annotations.ipynb #6d5df33d
-def read_label_studio(
-    src:Path # folder with the JSON export and the images
-)->tuple: # `Task`, list of `Annotated`
-    "Images annotated with Label Studio, by their last annotation; those without a result are unlabelled"
-    find,rows,taken = ImageFinder(src),[],set()
-    for _,f,tasks in annotation_files(src, 'label_studio'):
-        for t in tasks:
-            with sound(f):
-                stated,done = _studio_image(t),[a for a in t['annotations'] if not a.get('was_cancelled')]
-                results = [r for r in done[-1]['result'] if _studio_labels(r)] if done else []
-                file = find(stated, f.parent)
-            rows.append((f, file, results))
-            taken.add(file)
-    rows += [(f, f, []) for f in find.others(taken)]
-    names = label_names(src, {_studio_labels(r)[0] for *_,rs in rows for r in rs})
-    called = joined_names([f.relative_to(src) for _,f,_ in rows])
-    def drawer(f, rs): return sound(f)(lambda: _studio_mask(rs, names)) if rs else None
-    return Task(names, name='Label Studio'),[Annotated(part_of(i.relative_to(src).parts), called[i.relative_to(src)], i, drawer(f, rs)) for f,i,rs in rows]

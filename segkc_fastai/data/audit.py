@@ -17,7 +17,7 @@ import numpy as np
 from fastcore.basics import patch
 from fastcore.parallel import num_cpus, parallel
 from ..core.console import first_few, is_watched
-from ..core.files import write_text
+from ..core.files import files_below, write_text
 from ..core.kinds import Size, Whole, described, fits
 from ..core.markdown import markdown_table
 from ..core.task import Task, load_task
@@ -54,7 +54,7 @@ def _misplaced(path, kind, pairs, alone):
     images = [p for o in pairs.values() for p in o]
     both = [p for p in images if p.mask]
     expected = IMAGE_TYPES|{'.json','.txt'}
-    other = Counter(f.suffix for f in path.rglob('*.*') if f.suffix.lower() not in expected and f.is_file())
+    other = Counter(f.suffix for f in files_below(path) if f.suffix and f.suffix.lower() not in expected)
     found = f'{len(images)} image(s) and {len(both)+len(alone)} mask(s) found in all subfolders'
     how = f'their names form {len(both)} pair(s)' if kind in ('pairs',None) else f'labels: {kind}'
     what = f'{found}; {how}' + (f'; other files: {_most(other)}' if other else '')

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from ..core.task import Task
-from .labels import TURNS, is_tiff, odd_bands, orientation, read_image, shown_name
+from .labels import TURNS, decoding, is_tiff, odd_bands, orientation, read_image, shown_name
 
 # %% ../../nbs/02_data/18_bands.ipynb #2266e4c2
 def _read_tiff(path):
@@ -35,7 +35,8 @@ def all_bands(
     opened = isinstance(path, Image.Image)
     if not opened and is_tiff(path): a,tag = _read_tiff(path)
     else:
-        with nullcontext(path) if opened else Image.open(path) as im: a,tag = np.asarray(im),orientation(im)
+        with decoding(shown_name(path)):
+            with nullcontext(path) if opened else Image.open(path) as im: a,tag = np.asarray(im),orientation(im)
         why = 'colours of 16 bits are read only from TIFFs; save the image as one, and pass its path'
         if a.ndim>2 and odd_bands(path): raise ValueError(f'{shown_name(path)}: {why}')
         a = a.reshape(*a.shape[:2], -1)

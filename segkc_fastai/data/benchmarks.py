@@ -19,11 +19,11 @@ import numpy as np
 from PIL import Image
 from scipy.io import loadmat
 from ..core.console import progress
-from ..core.files import plain_name, replacing, write_json, write_text
+from ..core.files import plain_name, read_lines, replacing, write_json, write_text
 from ..core.task import Task
 from .inspection import is_general, loose_source
 from .labels import read_image, united_masks
-from .sources import Pair, Source, folder_source, stated_task, task_of_values
+from .sources import Pair, Source, folder_source, listed_stem, stated_task, task_of_values
 
 # %% ../../nbs/02_data/03_benchmarks.ipynb #972f0a44
 def _voc_colour(i): return tuple(sum(((i>>(3*b+c))&1)<<(7-b) for b in range(3)) for c in range(3))
@@ -39,9 +39,7 @@ VOC = Task(_VOC.split(), [_voc_colour(i) for i in range(21)], name='Pascal VOC 2
 # %% ../../nbs/02_data/03_benchmarks.ipynb #f8c4c40f
 def _read_words(f, what):
     if not f.is_file(): raise FileNotFoundError(f'{f}: no such file; {what}')
-    try: lines = f.read_text(encoding='utf-8-sig').splitlines()
-    except UnicodeDecodeError: raise ValueError(f'{f}: not a UTF-8 text file; {what or "save it as UTF-8"}') from None
-    return [s.strip() for s in lines if s.strip()]
+    return read_lines(f, what or 'save it as UTF-8')
 
 # %% ../../nbs/02_data/03_benchmarks.ipynb #b0c49e96
 def _listed(f, what): return [plain_name(s, f) for s in _read_words(f, what)]
@@ -59,7 +57,7 @@ def _voc_pool(path, val):
     files = (path/'ImageSets'/'Segmentation'/o for o in ('trainaug.txt','train_aug.txt'))
     listed = next((f for f in files if f.is_file()), None)
     if listed is None: return sorted({f.stem for f in (path/'SegmentationClassAug').glob('*.png')} - set(val))
-    return [Path(s.split()[0]).stem for s in _read_words(listed, '')]
+    return [listed_stem(s.split()[0]) for s in _read_words(listed, '')]
 
 # %% ../../nbs/02_data/03_benchmarks.ipynb #7b62d201
 VOC_GET = ('get VOCtrainval_11-May-2012.tar from the Pascal VOC 2012 site and pass its folder VOCdevkit/VOC2012, '

@@ -211,12 +211,13 @@ def import_line(
     *options # such as `--threshold 128`
 )->str:
     "The command that copies a folder into one that can be read"
+    path = Path(path).resolve() if Path(path).name in ('','..') else path
     return ' '.join(['segkc import', shlex.quote(str(path)), shlex.quote(f'{path}-imported'), *options])
 
 def _bands_remedy(a, looks):
     try: stated = propose_bands([o.pair.image for o in looks[:5]])
     except ValueError as e: return a.rel(e)
-    options = [f'--{k} {",".join(map(str, v))}' for k,v in zip(('bands','range'), stated) if v]
+    options = [f'--{k}={",".join(map(str, v))}' for k,v in zip(('bands','range'), stated) if v]
     return f'make copies: `{import_line(a.path, *options)}`'
 
 # %% ../../nbs/02_data/14_findings.ipynb #abea5d24

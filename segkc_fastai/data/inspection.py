@@ -9,7 +9,7 @@ __all__ = ['mask_values', 'suggest_task', 'palette_colours', 'palettes_differ', 
            'hearing', 'look', 'part_of', 'place_of', 'images_and_masks', 'find_pairs', 'is_general', 'loose_source']
 
 # %% ../../nbs/02_data/13_inspection.ipynb #a767a44c
-import hashlib, re, unicodedata, warnings
+import hashlib, os, re, unicodedata, warnings
 from collections import Counter, defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from scipy import ndimage
+from ..core.files import files_below
 from ..core.task import Task, IGNORE, load_task
 from .duplicates import perceptual_hash
-from .labels import decode_mask, load_mask, one_band, orientation, read_image
-from .sources import IMAGE_TYPES, Pair, Source, check_sizes, stated_task, stem_of
+from .labels import decode_mask, load_mask, one_band, orientation, read_image, wide_values
+from .sources import IMAGE_TYPES, Pair, Source, check_sizes, check_utf8, stated_task, stem_of
 
 # %% ../../nbs/02_data/13_inspection.ipynb #883b577b
 def _colours(m):
@@ -141,6 +142,7 @@ def _inspect_mask(o, path, task):
     "Fill in the facts about the mask"
     m = load_mask(path)
     o.mask_size,o.mask_mode = m.size,m.mode
+    if task is None and m.mode in ('I','F'): wide_values(m, path) # raises for what no task decodes
     with Image.open(path) as f: o.mask_turned = orientation(f)!=1
     coloured = task and task.masks=='rgb'
     vals,n = mask_values(m.convert('RGB') if coloured else one_band(m))
@@ -177,12 +179,13 @@ def _bare_stem(f):
     return _MASK_NAME.sub('', stem_of(f))
 
 def _is_mask(f, dirs, stems):
-    "Is file `f` in folders `dirs` a mask by name? `stems` are the paths of all images and masks without endings"
-    if any(map(_MASK_NAME.search, dirs)): return True
+    "Is a file a mask by its name or by the nearest of its folders `dirs`? `stems`: paths of pictures without endings"
+    named = [d for d in dirs if _IMAGE_FOLDER.search(d) or _MASK_NAME.search(d)]
+    of_folder = not _IMAGE_FOLDER.search(named[-1]) if named else None
     bare = _bare_stem(f)
-    if bare==stem_of(f): return False
+    if of_folder or bare==stem_of(f): return bool(of_folder)
     if bare and f.parent/bare in stems: return True
-    return f.suffix.lower() not in _JPEG and not any(map(_IMAGE_FOLDER.search, dirs))
+    return of_folder is None and f.suffix.lower() not in _JPEG
 
 # %% ../../nbs/02_data/13_inspection.ipynb #3e2dee16
 _PART_WORD = re.compile(r'(train|val|test)(?:ing|id|idation|annot)?\d*')
@@ -206,11 +209,12 @@ def images_and_masks(
     path:Path # folder in any state
 )->tuple: # lists of images and of masks, each as (part, place, file)
     "Sort the pictures below a folder; pictures of masks are neither"
-    files = [f for f in sorted(path.rglob('*')) if f.suffix.lower() in IMAGE_TYPES and not f.name.startswith('.')]
+    files = [f for f in files_below(path) if f.suffix.lower() in IMAGE_TYPES]
     stem = {f:f.parent/stem_of(f) for f in files}
     stems,jpegs = {*stem.values()},{o for f,o in stem.items() if f.suffix.lower() in _JPEG}
     found = [(f, dirs) for f in files if not any(map(_PICTURES_OF_MASKS.search, dirs := f.relative_to(path).parts[:-1]))]
-    masks = {f for f,dirs in found if _is_mask(f, dirs, stems)}
+    common = len(os.path.commonprefix([dirs for _,dirs in found])) # folders of all pictures distinguish none
+    masks = {f for f,dirs in found if _is_mask(f, dirs[common:], stems)}
     masks = masks or {f for f,_ in found if f.suffix.lower()=='.png' and stem[f] in jpegs}
     rows = [(part_of(dirs), place_of(dirs), f) for f,dirs in found]
     return [o for o in rows if o[2] not in masks],[o for o in rows if o[2] in masks]
@@ -269,6 +273,7 @@ def loose_source(
     path = Path(path)
     found,alone = find_pairs(path)
     pairs = {k:[p for p in ps if p.mask] for k,ps in found.items()}
+    for o in (p.image for ps in found.values() for p in ps): check_utf8(o)
     n = Counter(p.name for p in found['train'])
     copy = f'segkc import {path} NEW makes a folder that can be read'
     if twice := [k for k,v in n.items() if v>1]: raise ValueError(f'{path}: {n[twice[0]]} images are called {twice[0]}; {copy}, with other names')

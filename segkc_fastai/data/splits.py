@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from fastcore.basics import groupby
 from ..core.console import progress, some_names
-from ..core.files import check_format, write_text
+from ..core.files import check_format, read_text, write_text
 from ..core.kinds import Whole
 from .labels import read_mask
-from .sources import IMAGE_TYPES, Pair, Source
+from .sources import IMAGE_TYPES, Pair, Source, listed_stem
 
 # %% ../../nbs/02_data/05_splits.ipynb #21dbca35
 def _fraction(labelled, name):
@@ -47,12 +47,6 @@ def labelled_count(
 # %% ../../nbs/02_data/05_splits.ipynb #8e416cd4
 def _bare(name): return name.removesuffix('_leftImg8bit')
 
-def _line_stem(s):
-    "A path without its folders, and without its ending if that is one of images"
-    name = re.split(r'[\\/]', s)[-1]
-    stem,dot,end = name.rpartition('.')
-    return stem if stem and dot+end.lower() in IMAGE_TYPES else name
-
 # %% ../../nbs/02_data/05_splits.ipynb #98fc4051
 _IMAGE_ENDS = '|'.join(map(re.escape, sorted(IMAGE_TYPES, key=len, reverse=True)))
 _TWO_FILES = re.compile(rf'(.+?(?:{_IMAGE_ENDS})(?=\s)|[^\t]+(?=\t))\s+(.+)', re.I)
@@ -60,8 +54,8 @@ _TWO_FILES = re.compile(rf'(.+?(?:{_IMAGE_ENDS})(?=\s)|[^\t]+(?=\t))\s+(.+)', re
 # %% ../../nbs/02_data/05_splits.ipynb #4e53c4d2
 def _find(line, known):
     "The name that a line refers to, or None; `known` maps spellings to names"
-    if not (two := _TWO_FILES.match(line)): return known.get(_line_stem(line))
-    image,mask = map(_line_stem, two.groups())
+    if not (two := _TWO_FILES.match(line)): return known.get(listed_stem(line))
+    image,mask = map(listed_stem, two.groups())
     name,bare = known.get(image),_bare(image)
     alike = mask.startswith(bare) and not mask[len(bare):][:1].isalnum()
     return name if name and alike and known.get(mask, name)==name else None
@@ -81,9 +75,7 @@ def _named(line):
 # %% ../../nbs/02_data/05_splits.ipynb #5d61a516
 def _numbered_lines(path):
     "Line numbers and text of a list, without blank lines and comments"
-    try: lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
-    except UnicodeDecodeError: raise ValueError(f'{path}: not a UTF-8 text file; expected one name per line') from None
-    for i,s in enumerate(map(str.strip, lines), 1):
+    for i,s in enumerate(map(str.strip, read_text(path, 'expected one name per line').splitlines()), 1):
         if m := re.match(r'# list (\d+):', s): check_format(path, m[1])
         if s and not s.startswith('#'): yield i,s
 

@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 import numpy as np
 from PIL import Image
-from ..core.files import parse_json, read_json
+from ..core.files import files_below, parse_json, read_json
 from ..core.kinds import Count
 from ..core.lazy import check_installed
 from ..core.task import Task, as_task
@@ -162,9 +162,6 @@ def as_image(
     if not ok: raise ValueError(f'image: found {a.dtype} of shape {a.shape}; {want}')
     return Image.fromarray(a)
 
-# %% ../../nbs/08_deploy/01_predict.ipynb #059b38c1
-def _hidden(f, folder): return any(o.startswith('.') for o in f.relative_to(folder).parts)
-
 # %% ../../nbs/08_deploy/01_predict.ipynb #18bd13bd
 def _is_ours(f):
     "Was this `predict.json` written by `predict_folder`?"
@@ -177,9 +174,9 @@ def list_images(
     "All image files below a folder but predicted ones; warns of other files, raises `FileNotFoundError` if it holds no images"
     folder = Path(folder).expanduser()
     if not folder.is_dir(): raise FileNotFoundError(f'{folder}: {"a file" if folder.exists() else "no such folder"}; pass a folder of images')
-    files,ends = [f for f in folder.rglob('*') if f.is_file() and not _hidden(f, folder)],', '.join(sorted(IMAGE_TYPES))
+    files,ends = files_below(folder),', '.join(sorted(IMAGE_TYPES))
     ours = {f.parent for f in files if f.name=='predict.json' and _is_ours(f)}
-    files = sorted(f for f in files if not ours or ours.isdisjoint(f.parents))
+    files = [f for f in files if not ours or ours.isdisjoint(f.parents)]
     images = [f for f in files if f.suffix.lower() in IMAGE_TYPES]
     if not images: raise FileNotFoundError(f'{folder}: no images{" but predicted masks" if ours else ""}; their names must end in {ends}')
     other = Counter(k or 'no ending' for f in files if (k := f.suffix.lower()) not in IMAGE_TYPES)
