@@ -1,5 +1,6 @@
 "A comparison resumes after a crash, is shared by processes, and survives runs that fail"
-import shutil, time
+import os, shutil, time
+from dataclasses import replace
 from pathlib import Path
 import pandas as pd, pytest
 from conftest import CNN, SENIOR, apart
@@ -11,7 +12,7 @@ from segkc_fastai.runs.compare import compare
 from segkc_fastai.runs import grid
 from segkc_fastai.runs.config import RunConfig
 from segkc_fastai.runs.folder import Run
-from segkc_fastai.runs.grid import run_grid, run_path
+from segkc_fastai.runs.grid import find_or_train, run_grid, run_path
 from segkc_fastai.runs.recipes import Scenes
 from segkc_fastai.runs.writer import LEASE
 
@@ -114,6 +115,20 @@ def test_a_run_with_other_settings_is_not_reused(scenes, tmp_path):
     grid_of(ONE, scenes, tmp_path, lr=1e-2)
     with pytest.raises(ValueError) as e: grid_of(ONE, scenes, tmp_path)
     assert 'lr=0.01, not 0.001' in str(e.value)
+
+def test_a_run_is_found_however_its_paths_are_spelled(scenes, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = sorted(o.stem for o in (Path(scenes)/'train'/'images').iterdir())[:8]
+    (tmp_path/'runs').mkdir()
+    listed(tmp_path/'runs'/'a.txt', names)
+    config = RunConfig(str(scenes), labelled='runs/a.txt', method='supervised', **SMALL)
+    find_or_train('runs/r', config, device='cpu')
+    for k in ('.','/.'): assert find_or_train(tmp_path/'runs'/'r', replace(config, data=f'{scenes}/{k}', labelled=str(tmp_path/'runs'/'a.txt'))).path==tmp_path/'runs'/'r'
+    os.rename('runs', 'moved')
+    assert find_or_train('moved/r', replace(config, labelled='moved/a.txt')).path==Path('moved/r')
+    with pytest.raises(ValueError, match='holds a run with labelled='): find_or_train('moved/r', replace(config, labelled='8'))
+    first = find_or_train('moved/all', replace(config, labelled=None), device='cpu')
+    assert find_or_train('moved/all', replace(config, labelled=None)).config==first.config
 
 def changed(folder):
     "Change the first file of a folder, and return its stem"

@@ -220,6 +220,19 @@ def test_a_replaced_image_is_predicted_again(weights, tmp_path, moved):
     assert (np.asarray(load_mask(folder/'out'/'masks'/'01.png'))==p.predict(f).mask).all()
     assert predict_folder(p, folder, folder/'out')==(0, 3, []) and predict_folder(p, folder, folder/'out', confidence=True)==(1, 2, [])
 
+def test_corrected_masks_are_kept(weights, tmp_path):
+    "Promised: Existing files are kept. Attacked: A mask saved by another program, without the comment"
+    folder,p = photos(tmp_path/'in', 2),Predictor.load(weights, 'cpu')
+    predict_folder(p, folder, tmp_path/'out')
+    mask = sorted((tmp_path/'out'/'masks').iterdir())[0]
+    m = load_mask(mask)
+    m.paste(3, (0,0,20,20))
+    m.save(mask)
+    edited = mask.read_bytes()
+    Image.new('RGB', (96,64)).save(folder/'new.png')
+    done = predict_folder(p, folder, tmp_path/'out')
+    assert done[:2]==(1, 1) and [why for _,why in done[2]]==[f'{mask} was changed since; move it away to predict again'] and mask.read_bytes()==edited
+
 def test_masks_of_one_folder_are_not_replaced_by_those_of_another(weights, tmp_path):
     "Promised: Nothing is overwritten. Attacked: The same names in two folders, one output; folders moved; files of earlier versions"
     p,days,out = Predictor.load(weights, 'cpu'),[photos(tmp_path/o, 2) for o in ('day1','day2')],tmp_path/'out'

@@ -538,12 +538,17 @@ def test_links_share_the_bytes(tmp_path):
     import_data(tmp_path/'src', tmp_path/'out', link=True)
     assert os.path.samefile(tmp_path/'src'/'Images'/'im0.jpg', tmp_path/'out'/'train'/'images'/'im0.jpg')
 
+def partly(i):
+    "A drawing with ignored pixels"
+    a = drawing(i)
+    return np.where(np.arange(96)<20, 255, a).astype(np.uint8)
+
 @pytest.mark.parametrize('to, name', [('coco','labels.json'), ('cvat','labels.zip')])
 def test_exported_labels_come_back(tmp_path, to, name):
     photos,masks = tmp_path/'photos',tmp_path/'masks'
     for i in range(3):
         photo(photos/'day'/f'im{i}.jpg', i)
-        save(masks/'masks'/'day'/f'im{i}.png', drawing(i))
+        save(masks/'masks'/'day'/f'im{i}.png', partly(i))
     write_json(masks/'task.json', Task(['background','car','road']).to_dict())
     assert export_labels(masks, photos, tmp_path/name, to)==3
     if to=='cvat':
@@ -552,7 +557,24 @@ def test_exported_labels_come_back(tmp_path, to, name):
     r = import_data(photos, tmp_path/'out')
     src = load_source(tmp_path/'out')
     assert r.task.classes==('background','car','road') and len(src.train)==3 and not r.left
-    for p in src.train: assert np.array_equal(read_mask(p.mask, src.task), drawing(int(p.name[2]))), p.name
+    for p in src.train: assert np.array_equal(read_mask(p.mask, src.task), partly(int(p.name[2]))), p.name
+
+def test_a_class_that_cvat_cannot_read_is_refused(tmp_path):
+    photo(tmp_path/'photos'/'im0.jpg')
+    save(tmp_path/'masks'/'im0.png', drawing(0))
+    write_json(tmp_path/'masks'/'task.json', Task(['background','sign: stop','road']).to_dict())
+    with pytest.raises(ValueError, match="CVAT cannot read the class 'sign: stop'; rename it in task.json"):
+        export_labels(tmp_path/'masks', tmp_path/'photos', tmp_path/'labels.zip', 'cvat')
+    assert not (tmp_path/'labels.zip').exists()
+
+def test_masks_are_exported_for_the_photos_that_they_belong_to(tmp_path):
+    for k in ('im0','more/im0'): photo(tmp_path/'photos'/f'{k}.png')
+    save(tmp_path/'out'/'masks'/'im0.png', drawing(0))
+    write_json(tmp_path/'out'/'task.json', Task(['background','car','road']).to_dict())
+    write_json(tmp_path/'out'/'predict.json', dict(images='../photos'))
+    with pytest.raises(ValueError, match='out: holds masks of the images in .*photos, not in .*more'):
+        export_labels(tmp_path/'out', tmp_path/'photos'/'more', tmp_path/'labels.json')
+    assert export_labels(tmp_path/'out', tmp_path/'photos', tmp_path/'labels.json')==1
 
 def test_cvat_keeps_classes_and_ignored_pixels_apart(tmp_path):
     "Promised: Exported masks come back. Attacked: A palette that repeats a colour, and the one of ignored pixels"

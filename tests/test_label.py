@@ -1,14 +1,20 @@
 "Suggestions of images to label next, from runs of small networks"
-import matplotlib.pyplot as plt, numpy as np, pandas as pd, pytest
+import errno, shutil
+from contextlib import contextmanager
 from dataclasses import replace
+import matplotlib.pyplot as plt, numpy as np, pandas as pd, pytest
 from PIL import Image
 from segkc_fastai.cli import main
 from segkc_fastai.core.files import read_json, write_json
 from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.data.splits import read_names
+from segkc_fastai.label import features
+from segkc_fastai.label.features import all_images, run_images
 from segkc_fastai.label.suggest import Doubt, doubt_maps, image_features, region_boxes, score_rows, suggest
-from segkc_fastai.runs.config import RunConfig
+from segkc_fastai.runs.config import RunConfig, write_config
+from segkc_fastai.runs.folder import Run
 from segkc_fastai.runs.training import train_run
+from segkc_fastai.view.labelling import log_mask
 from segkc_fastai.view.suggestions import suggestion_figure
 
 @pytest.fixture(scope='module')
@@ -52,6 +58,34 @@ def test_the_list_can_be_trained_with(runs, tmp_path, capsys):
     assert 'entropy of junior, because the run has one network' in capsys.readouterr().out
     names = read_names(tmp_path/'next.txt', {p.name for p in run.source().train})
     assert len(names)==3 and set(names)<=unlabelled(run)
+
+def test_images_that_were_labelled_since_are_not_suggested_again(runs, tmp_path):
+    run,data = Run(shutil.copytree(runs['one'].path, tmp_path/'run')),shutil.copytree(runs['one'].config.data, tmp_path/'data')
+    write_config(run.path, replace(run.config, data=str(data)), run.facts)
+    run,first = Run(run.path),set(suggest(run, 3).name)
+    for o in first: log_mask(run.path, o, 5.)
+    assert len(second := set(suggest(Run(run.path), 3).name))==3 and not first&second
+
+def test_images_of_a_held_out_group_stay_out(tmp_path):
+    "Promised: `Run.source` has the images of the training. Attacked: A group of which a part was held out"
+    write_scenes(tmp_path/'data', n_train=12, n_val=0, n_test=0, size=(32,64))
+    for d in ('images','masks'):
+        for i,f in enumerate(sorted((tmp_path/'data'/'train'/d).iterdir())):
+            f.rename(f.with_name(f'street{i//3}_{i%3}{f.suffix}'))
+            if d=='masks' and i%3==2: f.with_name(f'street{i//3}_{i%3}{f.suffix}').unlink()
+    config = RunConfig(str(tmp_path/'data'), junior='test_efficientnet+fpn:32', pretrained=False, labelled='1/1', val='2', group='^[^_]+',
+        method='supervised', size=(32,64), bs=2, epochs=1, probe=0, checkpoint=None)
+    run = train_run(tmp_path/'run', config)
+    held = {p.name.split('_')[0] for p in run.source().val}
+    assert {p.name for p in run_images(run)['unlabelled']}==unlabelled(run) and not any(p.name.split('_')[0] in held for p in run.source().extra)
+
+def test_a_map_of_a_run_in_a_folder_that_is_only_read(runs, monkeypatch):
+    @contextmanager
+    def refuse(path, **kw):
+        raise PermissionError(errno.EACCES, 'Permission denied', str(path))
+        yield
+    monkeypatch.setattr(features, 'replacing', refuse)
+    assert len(all_images(runs['pair'])[0])==26 and not (runs['pair'].path/'features.npz').exists()
 
 def test_nothing_left_to_label(runs, tmp_path):
     run = train_run(tmp_path/'all', RunConfig(str(runs['one'].config.data), junior='test_efficientnet+fpn:32', method='supervised', pretrained=False,

@@ -6,12 +6,14 @@ from fastai.callback.core import Callback
 from segkc_fastai.core.files import LOCK, write_text
 from segkc_fastai.runs import writer
 from segkc_fastai.runs.folder import Run, has_checkpoint
-from segkc_fastai.runs.grid import run_grid
+from segkc_fastai.runs.grid import find_or_train, run_grid
 from segkc_fastai.runs.config import RunConfig
 from segkc_fastai.runs.training import _clear, resume_run
 from segkc_fastai.runs.writer import RunTaken, clear_folder, only_writer
 
 RUN = dict(method='supervised', junior=CNN, labelled=8, epochs=2, size=(64,96), bs=4, pretrained=False, device='cpu')
+
+RUN_SETTINGS = {k:v for k,v in RUN.items() if k!='device'}
 
 @pytest.fixture
 def short(monkeypatch):
@@ -62,6 +64,14 @@ def test_a_second_resume_is_refused(scenes, tmp_path, process, short):
     with pytest.raises(RunTaken, match='is writing'): train(out, scenes, **RUN)
     p.join(120)
     assert p.exitcode==0 and Run(out).finished and LOCK not in files(out), log.read_text()
+
+def test_the_same_command_twice_removes_nothing(tmp_path, process):
+    "Promised: A run folder has one writer. Attacked: A second `find_or_train`, as of `check-labels`, in the first epoch"
+    out = tmp_path/'r'
+    process(hold, out)
+    until(lambda: (out/'history.csv').is_file())
+    with pytest.raises(RunTaken, match='is writing to this run folder; wait'): find_or_train(out, RunConfig(str(tmp_path), **RUN_SETTINGS))
+    assert (out/'history.csv').is_file()
 
 def test_a_suspended_process_is_replaced_and_writes_nothing_when_it_wakes_up(scenes, tmp_path, process, short):
     "Promised: A process that has lost its run writes nothing more. Attacked: Suspended until another process took the run over, then woken up"

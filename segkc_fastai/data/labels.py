@@ -311,6 +311,7 @@ def _loses_bits(im):
     "Are these class numbers in several channels of 16 bits, of which Pillow keeps 8?"
     return ';16' in _raw_mode(im) and im.mode in _CHANNELS and one_band(im) is not im
 
+# %% ../../nbs/02_data/01_labels.ipynb #667aa567
 def open_mask(
     path:str|Path,
     lossy:bool=False # accept formats that change values

@@ -103,7 +103,9 @@ def _read_pt2(path):
 _FORMATS = dict(onnx=(_write_onnx, lambda f: OnnxNet(f).logits), pt2=(_write_pt2, _read_pt2)) # write, read
 
 # %% ../../nbs/08_deploy/04_export.ipynb #dbae4bea
-def _image_batch(o): return np.ascontiguousarray(np.asarray(as_image(o))[:1024,:1024].transpose(2,0,1)[None])
+def _image_batch(o, task=None):
+    a = np.asarray(as_image(o, task))[:1024,:1024]
+    return np.ascontiguousarray(a.transpose(2,0,1)[None])
 
 # %% ../../nbs/08_deploy/04_export.ipynb #aee6fbab
 def _validation_images(path):
@@ -117,7 +119,8 @@ def _validation_images(path):
 def check_images(
     path:str|Path, # file or run folder
     images=None,   # paths or images, or a folder
-    n:int=4        # largest number of images
+    n:int=4,       # largest number of images
+    task=None      # of the network, which may read images with many bands
 )->tuple: # list of (1,3,H,W) uint8 arrays, the last of which is a batch of two; and a description
     "Images to compare two networks on"
     what = 'built-in scenes'
@@ -125,7 +128,7 @@ def check_images(
     elif images is not None: what = 'given images'
     elif (found := _validation_images(path)) is not None: images,what = found,'validation images'
     images = images or [render_scene(np.random.default_rng([9,i]), (96,144))[0] for i in range(n)]
-    xs = [_image_batch(o) for o in images[:n]]
+    xs = [_image_batch(o, task) for o in images[:n]]
     return [*xs, np.repeat(xs[0][...,:-3,:-5], 2, 0)],what
 
 # %% ../../nbs/08_deploy/04_export.ipynb #2c9853ed
@@ -159,7 +162,7 @@ def _copied(file, out):
 # %% ../../nbs/08_deploy/04_export.ipynb #cec78d0e
 def _write_checked(path, net, graph, meta, out, images, tolerance):
     "Write an exported network, and describe how far it agrees with torch; raises `ValueError` if it does not"
-    (write,read),(xs,what) = _FORMATS[out.suffix[1:]],check_images(path, images)
+    (write,read),(xs,what) = _FORMATS[out.suffix[1:]],check_images(path, images, task=as_task(meta['task'], path))
     with replacing(out) as tmp:
         write(net, graph, meta, tmp)
         got = compare_logits(_on_arrays(Deployed(net)), read(tmp), xs)
@@ -241,7 +244,7 @@ def quantise(
     pairs,some = _images_for(src, split, n)
     out = Path(out or path.with_name(f'{path.stem}-int8.onnx'))
     with replacing(out) as tmp:
-        _quantise(path, tmp, [o.image for o in some], dynamic)
+        _quantise(path, tmp, [as_image(o.image, task) for o in some], dynamic)
         miou = {k:_measured_miou(f, pairs, src.task) for k,f in (('float',path), ('int8',tmp))}
     kind = 'dynamic' if dynamic else f'static, ranges from {len(some)} images'
     cost = f'mIoU {miou["float"]:.2f} % in float32, {miou["int8"]:.2f} % here, on {len(pairs)} images of {split}'

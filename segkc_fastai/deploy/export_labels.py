@@ -19,9 +19,10 @@ from scipy.ndimage import find_objects, label
 from ..core.console import progress
 from ..core.files import replacing, write_text
 from ..core.task import IGNORE, load_task
+from ..data.bands import read_picture, takes_bands
 from ..data.labels import open_image, read_mask
 from .predict import list_images
-from .predict_folder import namesakes
+from .predict_folder import check_origin, namesakes
 
 # %% ../../nbs/08_deploy/06_export_labels.ipynb #37ead4d4
 def run_lengths(
@@ -54,11 +55,14 @@ def _coco_object(i, image, k, box, region, size):
     return dict(id=i, image_id=image, category_id=k+1, segmentation=runs, area=int(region.sum()), bbox=[x,y,w,h], iscrowd=1)
 
 def _write_coco(out, rows, task):
-    images,found = [],[]
+    images,found,names = [],[],[*task.classes, '__ignore__']
+    drawn = [*_drawn_classes(task), len(task)] # the last are ignored pixels
     for i,(name,_,mask) in enumerate(rows, 1):
         images.append(dict(id=i, file_name=name, height=mask.shape[0], width=mask.shape[1]))
-        found += [_coco_object(len(found)+j, i, *o, mask.shape) for j,o in enumerate(regions(mask, _drawn_classes(task)), 1)]
-    cats = [dict(id=k+1, name=task.classes[k]) for k in _drawn_classes(task)]
+        mask = np.where(mask==IGNORE, len(task), mask)
+        found += [_coco_object(len(found)+j, i, *o, mask.shape) for j,o in enumerate(regions(mask, drawn), 1)]
+    used = {o['category_id']-1 for o in found}
+    cats = [dict(id=k+1, name=names[k]) for k in drawn if k<len(task) or k in used]
     write_text(out, json.dumps(dict(images=images, annotations=found, categories=cats)))
     return len(images)
 
@@ -72,6 +76,8 @@ def _distinct_colours(task):
     return np.uint8(res)
 
 def _write_cvat(out, rows, task):
+    bad = [c for c in task.classes if ':' in c]
+    if bad: raise ValueError(f'{out}: CVAT cannot read the class {bad[0]!r}; rename it in task.json')
     colours,names,ignored = _distinct_colours(task),[],False
     with replacing(out) as f, zipfile.ZipFile(f, 'w') as z:
         for _,stem,mask in rows:
@@ -98,7 +104,9 @@ def _masks_of(masks, photos, task):
             why = f'another image differs only in its ending, so both would share {m}'
             raise ValueError(f'{f}: {why}; move the one that it does not belong to')
         a = read_mask(m, task)
-        with open_image(f) as im: size = im.size
+        if takes_bands(f, task): size = read_picture(f, task).size
+        else:
+            with open_image(f) as im: size = im.size
         if a.shape[::-1]!=size: raise ValueError(f'{m}: {a.shape[1]}×{a.shape[0]} pixels, but {f} has {size[0]}×{size[1]}')
         yield rel.as_posix(),rel.with_suffix('').as_posix(),a
 
@@ -109,13 +117,14 @@ def export_labels(
     out:str|Path,    # file to write: .json for coco, .zip for cvat
     to:Literal['coco','cvat']='coco' # format
 )->int: # masks
-    "Write masks in the format of an annotation tool; raises `ValueError` if no photo has a mask, two share one, or sizes differ"
+    "Write masks in the format of an annotation tool; raises `ValueError` if photos have no mask, share one, or differ from theirs"
     masks,photos,out = Path(masks),Path(photos),Path(out)
     if to not in _WRITERS: raise ValueError(f'{to=}: choose from {", ".join(_WRITERS)}')
     task,(write,ending) = load_task(masks),_WRITERS[to]
     if out.suffix!=ending: raise ValueError(f'{out}: {to} is written into a file that ends in {ending}')
     if out.exists(): raise FileExistsError(f'{out}: exists; pass a new file, nothing is overwritten')
     folder = masks/'masks' if (masks/'masks').is_dir() else masks
+    if (masks/'predict.json').is_file(): check_origin(masks, photos)
     rows = _masks_of(folder, photos, task)
     if (first := next(rows, None)) is None: raise ValueError(f'{folder}: no mask of an image in {photos}; pass the folder that was predicted')
     return write(out, chain([first], rows), task)

@@ -12,7 +12,7 @@ import shutil, tempfile
 from pathlib import Path
 from fastcore.basics import patch
 from huggingface_hub import HfApi, snapshot_download
-from ..core.files import replacing, write_json, write_text
+from ..core.files import read_json, replacing, write_json, write_text
 from .model_card import model_card, weights_facts
 from .predict import Predictor
 from ..models.weights import hub_in_reach
@@ -28,6 +28,8 @@ def hub_folder(
     why = 'a repository requires safetensors; load the network from its .safetensors file or its run folder'
     if p.path is None or Path(p.path).suffix!='.safetensors': raise ValueError(f'{p.path}: {why}')
     folder = Path(folder)
+    if (file := folder/FILES[1]).is_file() and read_json(file).get('library')!='segkc_fastai':
+        raise ValueError(f'{file}: holds something else, such as a run; pass a new folder')
     with replacing(folder/FILES[0]) as tmp: shutil.copyfile(p.path, tmp)
     write_json(folder/FILES[1], dict(format=1, library='segkc_fastai') | weights_facts(p.path))
     write_text(folder/FILES[2], model_card(p.path, folder/FILES[0]))

@@ -10,6 +10,7 @@ __all__ = ['PARTS_OF_A_RUN', 'NUMBERS_OF_IMAGES', 'stacked', 'encoded', 'image_f
 
 # %% ../../nbs/08_label/04_features.ipynb #92645710
 import hashlib, math, zlib
+from contextlib import suppress
 from pathlib import Path
 from zipfile import BadZipFile
 import numpy as np, pandas as pd, torch
@@ -163,13 +164,14 @@ def all_images(
     bs:int=8, # images at a time
     device=None
 )->tuple: # features (N,C) float32, and a table: name, image, part, and `NUMBERS_OF_IMAGES`
-    "`read_images` of all images of a run, kept in `features.npz`; raises as `Run.source` and `Run.network` do"
+    "`read_images` of all images of a run, kept in `features.npz` if possible; raises as `Run.source` and `Run.network` do"
     found = [(p,k) for k,o in run_images(run).items() for p in o]
     pairs,file = [p for p,_ in found],run.path/'features.npz'
     key = _reading_key(run, pairs)
     if (kept := _kept_reading(file, key, len(pairs))) is None:
         kept = read_images(run, pairs, bs, device)
-        with replacing(file) as tmp, open(tmp, 'wb') as o: np.savez(o, key=key, features=kept[0].astype(np.float16), **kept[1])
+        with suppress(OSError), replacing(file) as tmp, open(tmp, 'wb') as o: # the folder may be read-only
+            np.savez(o, key=key, features=kept[0].astype(np.float16), **kept[1])
     where = dict(name=[name_in_run(*o) for o in found], image=[str(p.image) for p in pairs], part=[k for _,k in found])
     return kept[0],pd.DataFrame(where).join(kept[1])
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 import numpy as np, pandas as pd, torch
 from fastai.torch_core import default_device
+from fastcore.basics import partition
 from ..core.console import progress
 from ..core.files import replacing
 from ..core.kinds import Count, Whole
@@ -25,7 +26,7 @@ from ..data.splits import read_names, write_list
 from ..evaluate.inference import batches, probabilities
 from .features import image_features, name_in_run, run_images, stacked, unit_length
 from ..models.cohort import main_pair
-from ..runs.folder import Run
+from ..runs.folder import Run, read_log
 
 # %% ../../nbs/08_label/01_suggest.ipynb #ad676f01
 def _information(p): return (p*p.clamp_min(1e-12).log()).sum(1)
@@ -153,9 +154,10 @@ def score_rows(
 
 # %% ../../nbs/08_label/01_suggest.ipynb #0cff7e4c
 def _labelled_and_not(run, among):
-    "Labelled pairs, and images without labels of the run, all or some"
-    parts = run_images(run)
-    labelled,rest = parts['labelled'],parts['unlabelled']
+    "Labelled pairs, those labelled since the run included, and images without labels, all or some"
+    parts,since = run_images(run),set(read_log(run.path).name)
+    made,rest = partition(parts['unlabelled'], lambda p: p.mask and p.name in since)
+    labelled = parts['labelled']+made
     if not rest: raise ValueError(f'{run.path}: every image of its training set is labelled; put more into unlabelled/images')
     if among is None: return labelled,rest
     known = {name_in_run(p, k) for k,o in parts.items() for p in o}

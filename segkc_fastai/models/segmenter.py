@@ -148,7 +148,7 @@ def padded_size(
     stride:int # of the encoder
 )->list: # height and width
     "Size of an image as the encoder sees it: the next multiples of the stride, at least two strides"
-    return [torch.sym_max(n + -n%stride, 2*stride) for n in size] # sizes stay open in an export
+    return [torch.sym_max((n+stride-1)//stride, 2)*stride for n in size] # sizes stay open in an export
 
 # %% ../../nbs/03_models/03_segmenter.ipynb #295b83af
 def stages(

@@ -10,7 +10,7 @@ __all__ = ['report_stem', 'evaluate_run', 'result']
 # %% ../../nbs/07_runs/06_evaluating.ipynb #64f13acc
 import hashlib, warnings
 from pathlib import Path
-from ..core.files import write_json, write_text
+from ..core.files import check_folder, write_json, write_text
 from ..core.kinds import Above0, Count, several
 from ..core.task import check_classes
 from ..data.benchmarks import load_source
@@ -65,6 +65,7 @@ def evaluate_run(
     flip:bool=False       # average over each image and its mirror image
 )->Report: # for `all` a dict of them by name
     "Evaluate, and write `eval-<split>-<member>` as .json, .csv and .md; raises `ValueError` for an unknown member or other classes"
+    check_folder(run.path) # before a long evaluation
     names,how = run.members(member),dict(bs=bs, scales=scales, flip=flip)
     if member=='all': return {k:evaluate_run(run, split, k, data, mode, **how) for k in names}
     name,own,window = names[0],run.config.evaluate,run.config.size

@@ -14,7 +14,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 from fastcore.basics import patch
-from ..core.files import STATE, damaged, read_json, whole_lines
+from ..core.files import STATE, damaged, read_json, read_rows
 from ..core.task import LEAST_IMAGES, Task, as_task
 from .config import RunConfig, located, read_config, started_in
 from .contents import other_files, read_contents
@@ -80,7 +80,7 @@ class Run(_Records):
             looked = '' if Path(data).is_absolute() else f'; looked in {", ".join(map(str, where))}'
             raise FileNotFoundError(f'{self.path}: no such folder: {data}, the data of this run{looked}; move it there again')
         src = load_source(data, self.task, self.facts.source_layout)
-        return hold_out(src, held) if held.is_file() else src
+        return hold_out(src, held, self.config.group) if held.is_file() else src
 
     def located(self)->RunConfig: return located(self.config, self.path) # with paths that lead from here
 
@@ -122,7 +122,7 @@ def checked(self:Run):
     "The curves behind checked thresholds, with a column `epoch`, and their target; None if they are not checked, or not yet"
     from segkc_fastai.core.certify import stated_target
     file,found = self.path/'checked.csv',stated_target(self.config.method_args.get('threshold'))
-    return (pd.read_csv(whole_lines(file)),found[0]) if found and file.is_file() else None
+    return (read_rows(file),found[0]) if found and file.is_file() else None
 
 @patch
 def certificates(self:Run):
@@ -354,7 +354,7 @@ def read_log(
     "The masks that were made for a run, and the seconds that each took; raises `ValueError` if the file is damaged"
     file = Path(path)/'labelling.csv'
     if not file.is_file(): return pd.DataFrame(dict(name=[], seconds=[])).astype(dict(name=str))
-    try: return pd.read_csv(file, dtype=dict(name=str)).astype(dict(seconds=float))
+    try: return read_rows(file, dtype=dict(name=str)).astype(dict(seconds=float))
     except (KeyError, ValueError): raise damaged(file, "no column 'seconds' that holds numbers") from None
 
 def _labelling(run): # minutes, NaN if no mask was made

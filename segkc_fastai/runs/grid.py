@@ -8,7 +8,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/07_runs/grid.html.md"""
 __all__ = ['run_path', 'check_run', 'image_hashes', 'check_images', 'find_or_train', 'train_cell', 'run_grid', 'check_finished']
 
 # %% ../../nbs/07_runs/08_grid.ipynb #6bfde03e
-import gc, json, re, tempfile, time, traceback
+import gc, json, os, re, tempfile, time, traceback
 from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from ..core.files import LOCK, write_text
 from ..core.kinds import Arguments
 from ..data.splits import default_share, list_hash, split_source
 from ..models.segmenter import segmenter
-from .config import RECORDS, RunConfig
+from .config import PLACES, RECORDS, RunConfig
 from .contents import check_contents
 from .evaluating import result
 from .folder import Run, has_checkpoint, run_row, share_name, source_of
@@ -42,10 +42,18 @@ def run_path(
 # %% ../../nbs/07_runs/08_grid.ipynb #8b1717ca
 def _as_json(config): return json.loads(json.dumps(asdict(config)))
 
-def _other_setting(was, now):
-    "Name and both values of the first setting in which two `RunConfig`s differ, or None"
-    now = _as_json(settled(now))
-    return next(((k,v,now[k]) for k,v in _as_json(was).items() if v!=now[k] and k not in RECORDS), None)
+def _where(k, v, out):
+    "A setting for comparison: a path as where it leads, a list that moved with the runs as where it is now"
+    if k not in PLACES or not isinstance(v, str): return v
+    at = next((o for o in (v, Path(out).parent/Path(v).name) if PLACES[k](o)), None)
+    return v if at is None else os.path.realpath(at)
+
+def _other_setting(run, config):
+    "Name and both values of the first setting in which a run and a `RunConfig` differ, or None"
+    if config.labelled is None: config = replace(config, labelled=default_share(source_of(config)))
+    was,at,now = (_as_json(o) for o in (run.config, run.located(), settled(config)))
+    differs = lambda k: was[k]!=now[k] and _where(k, at[k], run.path)!=_where(k, now[k], run.path)
+    return next(((k,v,now[k]) for k,v in was.items() if k not in RECORDS and differs(k)), None)
 
 # %% ../../nbs/07_runs/08_grid.ipynb #9a013f6a
 def check_run(
@@ -55,7 +63,7 @@ def check_run(
     "Check for a finished run with these settings; raises `ValueError` if the folder holds a run with others"
     if not (Path(out)/'config.json').is_file(): return False
     run = Run(out)
-    if other := _other_setting(run.config, config):
+    if other := _other_setting(run, config):
         k,was,now = other
         raise ValueError(f'{out}: holds a run with {k}={was!r}, not {now!r}; pass another folder, or remove it')
     try: return run.finished
@@ -101,12 +109,16 @@ def find_or_train(
 )->Run:
     "Return the finished run with these settings and images, after training or resuming it if necessary; errors as for `check_run` and `check_images`"
     out = Path(out)
-    if check_run(out, config):
+    def finished():
+        if not check_run(out, config): return None
         check_images(run := Run(out), image_hashes(source_of(config), loaders.get('unlabelled'))(config))
         return run
-    if has_checkpoint(out) and not Run(out).ended: return resume_run(out, cbs, **loaders)
-    _remove(out)
-    return train_run(out, config, cbs, **loaders)
+    if run := finished(): return run
+    with only_writer(out): # before anything is removed
+        if run := finished(): return run
+        if has_checkpoint(out) and not Run(out).ended: return resume_run(out, cbs, **loaders)
+        _remove(out)
+        return train_run(out, config, cbs, **loaders)
 
 # %% ../../nbs/07_runs/08_grid.ipynb #3d6abcce
 class _Cell:

@@ -110,8 +110,10 @@ def check_demo(
 ):
     "Raise `FileExistsError` if the folder holds anything but an earlier demo"
     check_folder(out)
-    if not out.exists() or not any(out.iterdir()) or (out/'demo.json').is_file(): return
-    raise FileExistsError(f'{out}: contains files that are not a demo; choose another folder with --out')
+    ours = 'demo.json','result.md','failed','labelled-only-','segkc-','.'
+    names = sorted(o.name for o in out.iterdir() if o.suffix!='.png') if out.exists() else []
+    other = [o for o in names if not o.startswith(ours)]
+    if other: raise FileExistsError(f'{out}: contains {other[0]}, which is not of a demo; pass another --out')
 
 # %% ../../nbs/07_runs/12_settings.ipynb #648ec590
 LEAST_LABELS = 4

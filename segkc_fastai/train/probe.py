@@ -19,7 +19,7 @@ from fastcore.basics import patch
 from fastai.callback.core import Callback
 from fastai.learner import Learner
 from fastai.torch_core import get_model, rank_distrib
-from ..core.files import append_rows, damaged, plain_name, read_json, remove, replacing, take_back, whole_lines, write_json
+from ..core.files import append_rows, damaged, plain_name, read_json, read_rows, remove, replacing, take_back, write_json
 from ..core.task import IGNORE, as_task
 from ..data.labels import load_mask, read_image
 from ..data.sources import Pair, without_unreadable_masks
@@ -352,7 +352,7 @@ def thumbnail(self:Probe,
 def _read_rows(f, columns):
     "A table as a data frame; raises `ValueError` if it is unreadable, or lacks one of `columns`"
     hint = 'copy the run folder again'
-    try: df = pd.read_csv(whole_lines(f))
+    try: df = read_rows(f)
     except ValueError as e:
         why = ' '.join(str(e).split())
         raise ValueError(f'{f}: not readable as a table ({why}); {hint}') from None

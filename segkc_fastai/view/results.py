@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 import pandas as pd
-from ..core.files import check_folder, whole_lines
+from ..core.files import check_folder, read_rows
 from ..core.kinds import several
 from ..runs.folder import as_run, read_results, conditions, run_chain, run_row, share_name
 from ..models.cohort import main_pair
@@ -187,7 +187,7 @@ def _pseudo(run):
     file = run.path/'pseudo.csv'
     why = 'the run has no pseudo.csv, which needs masks of unlabelled images'
     if not file.is_file(): raise FileNotFoundError(why)
-    return pseudo_curves(pd.read_csv(whole_lines(file)))
+    return pseudo_curves(read_rows(file))
 
 # %% ../../nbs/09_view/08_results.ipynb #bd71f8e2
 def _chain(run):
