@@ -158,6 +158,17 @@ def test_whole_groups_are_left_out(scenes):
     out = {o[-1] for o in learn.checked.out}
     assert out and len(learn.checked.out)<=4 and len({o.name for o in dls.train_ds.pairs if o.name[-1] in out})==len(learn.checked.out)
 
+def test_a_group_is_one_witness(scenes):
+    "Promised: The bound holds. Attacked: Frames of a video, which make the same mistakes, as independent images"
+    with pytest.warns(UserWarning, match='near-duplicates'): dls = SemiDataLoaders.from_folder(scenes, labelled=12, size=(32,48), bs=4, device='cpu', group=r'\d$')
+    learn = dual_learner(dls, CNN, method=make_method('fixmatch', threshold='checked:0.2', warmup=0), pretrained=False)
+    fit(learn)
+    c = learn.checked
+    groups = {o[-1] for o in c.out}
+    assert 1<len(groups)<len(c.out) and c.counts.shape[1]==len(groups) and c.counts.sum()>0 and c.curves.images.max()<=len(groups)
+    kept = np.ones((1,2,200)) # one video with 200 frames, all right
+    assert precision_bound(kept.sum(-1, keepdims=True), kept.sum(-1, keepdims=True))[1].max()<.1<precision_bound(kept, kept)[1].min()
+
 def test_looking_at_a_learner_uses_up_no_witness(scenes):
     learn = learner(scenes, 'fixmatch')
     with learn.no_bar(), learn.no_logging():

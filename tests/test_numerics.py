@@ -11,7 +11,7 @@ from segkc_fastai.data.loaders import SemiDataLoaders
 from segkc_fastai.data.scenes import write_scenes
 from segkc_fastai.methods.cps import cps
 from segkc_fastai.methods.mean_teacher import mean_teacher
-from segkc_fastai.methods.step import SemiStep, Term, UnlabelledBatch
+from segkc_fastai.methods.step import SemiStep, StrongViews, Term, UnlabelledBatch
 from segkc_fastai.methods.supervised import supervised
 from segkc_fastai.methods.registry import METHODS, make_method
 from segkc_fastai.train.learner import dual_learner
@@ -207,6 +207,24 @@ def test_terms_in_bf16(data, name):
     one_step(make(data, method_of(name), [plain]))
     for k,v in plain.terms.items(): assert watch.terms[k]==pytest.approx(v, rel=.05, abs=2e-3), k
     assert all(p.dtype==torch.float32 for p in learn.model.parameters())
+
+@pytest.mark.parametrize('name', ['cps','segkc'])
+def test_all_weights_have_gradients_in_bf16(data, name):
+    "Before torch 2.11, a weight that was cast without gradients for the pseudo labels got none in the same step"
+    without = []
+    class Look(Callback):
+        order = 1000
+        def after_backward(self): without.extend(k for k,p in self.learn.model.named_parameters() if p.requires_grad and p.grad is None)
+    one_step(make(data, method_of(name), [Look()]).to_bf16())
+    assert not without
+
+def test_strong_views_are_exact_in_half_precision(data):
+    views = []
+    class Look(Callback):
+        order = StrongViews.order+.1
+        def before_batch(self): views.append(self.learn.semi_step.x_s)
+    one_step(make(data, method_of('fixmatch'), [Look()]).to_bf16())
+    assert {o.dtype for o in views}=={torch.float32}
 
 def test_fp16_requires_a_gpu(data):
     with pytest.raises(ValueError, match='precision fp16: requires a GPU; on a CPU choose bf16'): fit(make(data, supervised()).to_fp16())

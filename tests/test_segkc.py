@@ -3,11 +3,14 @@ import pytest, torch
 from conftest import CNN, SENIOR, SMALL, Gradients, learner, one_step, vit, train
 from segkc_fastai.data.loaders import SemiDataLoaders
 from segkc_fastai.data.views import cutmix
+from segkc_fastai.deploy.predict import Predictor
+from segkc_fastai.label.suggest import suggest
 from segkc_fastai.methods.segkc import VARIANTS, consultation, segkc
 from segkc_fastai.methods.supervised import supervised
 from segkc_fastai.models.cohort import Adaptor, Cohort
 from segkc_fastai.models.segmenter import Segmenter, count_params, load_segmenter, save_segmenter
 from segkc_fastai.train.learner import dual_learner
+from segkc_fastai.runs.evaluating import evaluate_run
 from segkc_fastai.runs.folder import Run
 
 HIER = 'pvt_v2_b0+segformer:32'
@@ -107,3 +110,10 @@ def test_the_papers_pair_at_518():
 def test_mistakes_are_named(scenes, what, words):
     with pytest.raises(ValueError) as e: what(scenes)
     for w in words: assert w in str(e.value), str(e.value)
+
+def test_a_senior_that_reads_the_junior_is_read_with_it(scenes, tmp_path):
+    "Variant C, at a size of its own and by suggestions; its file alone is refused, because it would predict something else"
+    run = train(tmp_path/'c', scenes, 'segkc', **SMALL, method_args=dict(variant='C', warmup=0.), evaluate='resize')
+    assert set(evaluate_run(run, 'test', 'all'))=={'junior','senior'} and len(suggest(run, 3))==3
+    with pytest.raises(ValueError, match='senior.safetensors: decodes features of junior, and cannot stand alone; deploy junior'):
+        Predictor.load(run.path/'senior.safetensors')

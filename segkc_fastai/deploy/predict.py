@@ -236,6 +236,7 @@ def _opened(file, device):
     if file.suffix!='.safetensors': raise ValueError(f'{file}: {why}; write the weights with `save_segmenter`')
     from segkc_fastai.models.segmenter import load_segmenter
     net,meta = load_segmenter(file)
+    if by := meta.get('reads'): raise ValueError(f'{file}: decodes features of {by}, and cannot stand alone; deploy {by}')
     return net,meta,net.config['classes']
 
 # %% ../../nbs/08_deploy/01_predict.ipynb #e12902cf

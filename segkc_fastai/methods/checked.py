@@ -32,7 +32,7 @@ def edge_counts(
     return torch.bincount(cell[truth!=IGNORE], minlength=np.prod(shape)).view(shape)
 
 # %% ../../nbs/04_methods/02a_checked.ipynb #f08e65a2
-SHARE,LEAST,VIEWS = .2,5,4 # of the labelled images are left out, at least so many; weak views of each that are read, at most
+SHARE,LEAST,VIEWS = .2,5,4 # of the images or groups are left out, at least so many; weak views of each, at most
 RELEASE = .5 # share of the training after which they are learned, too
 
 def left_out(
@@ -42,9 +42,10 @@ def left_out(
 )->list: # some of the names, at most half; empty if the smallest group has more
     "The images that are left out of the training"
     half,units,out = len(names)//2,list(grouped(names, group).values()),[]
-    enough = min(max(round(SHARE*len(names)), LEAST), half)
+    enough,chosen = min(max(round(SHARE*len(units)), LEAST), len(units)//2),0
     for i in np.random.default_rng(seed).permutation(len(units)):
-        if len(out)<enough and len(out)+len(units[i])<=half: out += units[i]
+        if chosen==enough or len(out)+len(units[i])>half: continue
+        out,chosen = out+units[i],chosen+1
     return out
 
 # %% ../../nbs/04_methods/02a_checked.ipynb #6a202691
@@ -79,6 +80,11 @@ class Checked(StepCallback):
         if not self.learn.fitting: return
         self.dls.train_ds.replace(self.pairs)
         self.on = False
+    def of_groups(self, counts):
+        "Counts (labellers,images,…) as those of groups, whose images resemble each other and are one witness"
+        names = [o.name for o in self.witnesses]
+        at = {o:i for i,os in enumerate(grouped(names, self.dls.group).values()) for o in os}
+        return torch.zeros_like(self.counts).index_add_(1, torch.tensor([at[o] for o in names]), counts)
     @property
     def curves(self): return precision_curves(self.counts, self.labellers, self.dls.task.classes)
 
@@ -93,7 +99,8 @@ def before_fit(self:Checked):
     one = 'networks are judged after an epoch, so training for one keeps no pseudo label; train for more, or pass a number'
     if self.n_epoch<2: warnings.warn(f'threshold={self}: {one}')
     self.views = min(max(len(ds)//(10*n), 1), VIEWS) # a training step reads at least ten times as many images
-    self.counts = torch.zeros(len(self.labellers), n, self.dls.c, len(EDGES), 2, dtype=torch.long)
+    groups = grouped(self.out, self.dls.group)
+    self.counts = torch.zeros(len(self.labellers), len(groups), self.dls.c, len(EDGES), 2, dtype=torch.long)
     self.estimate()
 
 @patch
@@ -119,7 +126,7 @@ def judge(self:Checked):
             p = pseudo_label(o.logits, None)
             found[k].append(edge_counts(p.label, p.confidence, plain_tensor(y), self.dls.c))
     new = torch.stack([torch.cat(v).unflatten(0, (self.views,-1)).sum(0) for v in found.values()]).cpu()
-    self.counts = self.counts//2 + new
+    self.counts = self.counts//2 + self.of_groups(new)
     self.estimate()
 
 @patch

@@ -174,7 +174,9 @@ class StrongViews(StepCallback):
         s = self.step
         if s.x_w is None: return
         s.views = self.n
-        s.x_s,s.valid = self.dls.strong(for_views(s.x_w, s.views)),for_views(s.valid, s.views)
+        with torch.autocast(s.x_w.device.type, enabled=False): # exact colours
+            s.x_s = self.dls.strong(for_views(s.x_w, s.views))
+        s.valid = for_views(s.valid, s.views)
 
 # %% ../../nbs/04_methods/02_step.ipynb #e86c0170
 class PseudoLabels(StepCallback):

@@ -204,7 +204,9 @@ def predictions(self:Cohort,
 )->dict: # name → `SegOutput`
     "As `outputs`, in evaluation mode and without gradients"
     others = [a.frm for k,a in self.fusions.items() if k in names]
-    with evaluating(*(self[k] for k in (*names, *others))): return self.outputs(x, names)
+    with evaluating(*(self[k] for k in (*names, *others))): out = self.outputs(x, names)
+    torch.clear_autocast_cache() # before torch 2.11, weights that were cast here would get no gradient
+    return out
 
 # %% ../../nbs/03_models/04_cohort.ipynb #c39435ba
 @patch
@@ -228,7 +230,9 @@ def save_cohort(
     **meta          # JSON types to keep with each network, see `save_segmenter`
 ):
     "Write `<name>.safetensors` for each network, and `adaptors.safetensors`"
-    for k in cohort.names: save_segmenter(cohort[k], Path(path)/f'{k}.safetensors', **meta)
+    for k in cohort.names:
+        more = dict(reads=cohort.fusions[k].frm) if k in cohort.fusions else {} # it predicts something else alone
+        save_segmenter(cohort[k], Path(path)/f'{k}.safetensors', **meta | more)
     if not cohort.adaptors: return
     head = dict(format=str(FORMAT), adaptors=json.dumps([a.config for a in cohort.adaptors.values()]))
     save_tensors(Path(path)/'adaptors.safetensors', cohort.adaptors.state_dict(), **head)
@@ -261,7 +265,7 @@ class _Fused(nn.Module):
     "A member that reads another's features, as a network of its own"
     def __init__(self, cohort, name):
         super().__init__()
-        self.cohort,self.name,self.config = cohort,name,cohort[name].config
+        self.cohort,self.name,self.config,self.stride = cohort,name,cohort[name].config,cohort[name].stride
     def forward(self, x): return self.cohort.outputs(x, [self.name])[self.name]
 
 @patch
@@ -297,9 +301,9 @@ def lerp_tensors(to, frm, weight):
 
 # %% ../../nbs/03_models/04_cohort.ipynb #35caec96
 def _kept_tensors(net):
-    "The tensors of a network's state dict"
+    "The tensors of a network's state dict, each once"
     kept = lambda m: [t for k,t in (m._parameters|m._buffers).items() if t is not None and k not in m._non_persistent_buffers_set]
-    return [t for m in flat_modules(net) for t in kept(m)]
+    return list({id(t):t for m in flat_modules(net) for t in kept(m)}.values())
 
 def move_ema(
     cohort:Cohort,

@@ -261,8 +261,9 @@ def conditions(
     c,f,done = run.config,run.facts,len(run.history)
     net,rule = f.networks[f.deployed],'last epoch' if done==c.epochs else f'epoch {done}, where it stopped'
     images = {'crop':'{}×{}'.format(*c.size), 'evaluation':c.evaluate}
-    labelled = min(c.bs, f.images['labelled'])
-    steps = {'training':f'{c.epochs} epochs of {f.steps} steps', 'labelled images per step':labelled}
+    longest = max(f.images[k] for k in ('labelled','unlabelled')) # the other list is repeated
+    labelled = min(c.bs, longest)*c.accumulate
+    steps = {'training':f'{c.epochs} epochs of {f.steps//c.accumulate} steps', 'labelled images per step':labelled}
     start = {'deployed network':net['spec'], 'start':start_of(net['pretrained'])}
     return _data_conditions(f) | images | steps | start | {'selection rule':rule}
 
@@ -354,7 +355,7 @@ def read_log(
     "The masks that were made for a run, and the seconds that each took; raises `ValueError` if the file is damaged"
     file = Path(path)/'labelling.csv'
     if not file.is_file(): return pd.DataFrame(dict(name=[], seconds=[])).astype(dict(name=str))
-    try: return read_rows(file, dtype=dict(name=str)).astype(dict(seconds=float))
+    try: return read_rows(file).astype(dict(seconds=float))
     except (KeyError, ValueError): raise damaged(file, "no column 'seconds' that holds numbers") from None
 
 def _labelling(run): # minutes, NaN if no mask was made

@@ -74,9 +74,9 @@ def _numbers(t):
 
 # %% ../../nbs/07_runs/03_run_card.ipynb #40822856
 def _batch_words(f):
-    "Images per step, by stream; a stream with fewer images than a batch gives all of them"
-    t,n = f['training'],f['data']
-    return ' + '.join(f'{min(t["bs"], n[o])} {o}' for o in t['streams'])
+    "Images per step, by stream: a batch or, if all streams are shorter, the longest; the others are repeated"
+    t,longest = f['training'],max(f['data'][k] for k in ('labelled','unlabelled'))
+    return ' + '.join(f'{min(t["bs"], longest)} {o}' for o in t['streams'])
 
 # %% ../../nbs/07_runs/03_run_card.ipynb #d3380426
 def _training_words(f):

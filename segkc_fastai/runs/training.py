@@ -60,19 +60,23 @@ def new_run(
             raise
 
 # %% ../../nbs/07_runs/04_training.ipynb #e38da978
-def reset_peak():
-    "Start counting peak memory from here, as far as the system allows"
+def _on_gpu(device): return torch.cuda.is_available() and str(device or 'cuda').startswith('cuda')
+
+def reset_peak(device=None):
+    "Start counting peak memory from here, as far as the system allows; on a GPU unless `device` is another"
     gc.collect()
-    if torch.cuda.is_available(): return torch.cuda.reset_peak_memory_stats()
+    if _on_gpu(device): return torch.cuda.reset_peak_memory_stats()
     try:
         ctypes.CDLL(None).malloc_trim(0) # return to the system what an earlier run has freed
         Path('/proc/self/clear_refs').write_text('5') # Linux
     except (OSError, AttributeError, TypeError): pass
 
 # %% ../../nbs/07_runs/04_training.ipynb #c680fcff
-def peak_memory()->float: # GiB; NaN if unknown
+def peak_memory(
+    device=None # of the training; a GPU by default if there is one
+)->float: # GiB; NaN if unknown
     "Peak memory of the GPU or, without one, of the process"
-    if torch.cuda.is_available(): return torch.cuda.max_memory_allocated()/2**30
+    if _on_gpu(device): return torch.cuda.max_memory_allocated()/2**30
     status = Path('/proc/self/status')
     if status.is_file(): return int(re.search(r'VmHWM:\s+(\d+)', status.read_text())[1])/2**20
     if resource is None: return math.nan
@@ -99,13 +103,13 @@ class RunHistory(Callback):
     @spent.setter
     def spent(self, seconds): self.start = time.perf_counter()-seconds
 
-    def before_fit(self): reset_peak()
+    def before_fit(self): reset_peak(self.dls.device)
     def before_epoch(self): self.start = time.perf_counter()
     def after_train(self): self.step = (time.perf_counter()-self.start)/len(self.dls.train)
     def after_epoch(self):
         r = self.learn.recorder
         vals = dict(zip(r.metric_names[1:-1], r.values[-1])) | self.learn.seg_metrics.bounds(get_model(self.model))
-        cost = dict(seconds=round(self.spent, 3), step=round(self.step, 5), gib=round(peak_memory(), 3))
+        cost = dict(seconds=round(self.spent, 3), step=round(self.step, 5), gib=round(peak_memory(self.dls.device), 3))
         row = dict(epoch=len(self.rows), lr=self.opt.hypers[-1]['lr']) | cost | self.learn.finite_loss.column
         self.rows.append(row | {k:float(v) for k,v in vals.items()})
         self.write()
@@ -124,13 +128,15 @@ class CheckedHistory(Callback):
     def after_epoch(self):
         if not self.learn.checked.due: return
         rows = self.learn.checked.curves.assign(epoch=self.epoch)[['epoch',*CURVE]]
-        self.size = append_rows(self.file, rows, self.size, digits=4)
+        self.size = append_rows(self.file, rows, self.size, digits=9) # rounding would certify too much
 
 # %% ../../nbs/07_runs/04_training.ipynb #d3c5e278
-def hardware()->str:
+def hardware(
+    device=None # of the training; a GPU by default if there is one
+)->str:
     "Device, threads, number of processes and memory layout, in words"
     n = f', {num_distrib()} processes'*(num_distrib()>1)
-    if torch.cuda.is_available(): return f'{torch.cuda.get_device_name()}, {torch.cuda.device_count()} device(s){n}'
+    if _on_gpu(device): return f'{torch.cuda.get_device_name()}, {torch.cuda.device_count()} device(s){n}'
     return f'CPU, {platform.machine()}, {torch.get_num_threads()} threads{n}, channels-last'
 
 # %% ../../nbs/07_runs/04_training.ipynb #68a6e879
@@ -171,7 +177,7 @@ def run_facts(
     streams = ['labelled'] + ['unlabelled']*any(isinstance(cb, UnlabelledBatch) for cb in m.cbs)
     where = dict(task=dls.task.to_dict(), source_layout=dls.source.layout, steps=len(dls.train), streams=streams)
     nets = dict(deployed=m.deployed, note=m.note, networks=_networks(get_model(learn.model)))
-    return RunFacts(**where, **_split_facts(dls), **nets, versions=versions(), hardware=hardware())
+    return RunFacts(**where, **_split_facts(dls), **nets, versions=versions(), hardware=hardware(dls.device))
 
 # %% ../../nbs/07_runs/04_training.ipynb #65327d40
 def write_card(

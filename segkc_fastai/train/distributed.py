@@ -8,7 +8,7 @@ Docs: https://segkc-fastai.github.io/segkc_fastai/05_train/distributed.html.md""
 __all__ = ['join_launch', 'first_alone', 'leave_launch', 'check_same', 'SharedStep', 'synced_batchnorm', 'distributed', 'launch']
 
 # %% ../../nbs/05_train/06_distributed.ipynb #a7447b26
-import socket
+import socket, warnings
 from contextlib import ExitStack, contextmanager
 import torch, torch.distributed as dist
 from accelerate import PartialState, notebook_launcher
@@ -20,6 +20,7 @@ from fastai.callback.core import Callback
 from fastai.torch_core import get_model, num_distrib, rank_distrib
 from ..core.lazy import lazy
 from ..core.parallel import SHARED
+from ..models.segmenter import check_crop
 
 # %% ../../nbs/05_train/06_distributed.ipynb #8af095fb
 def join_launch(
@@ -144,6 +145,8 @@ def _check_division(sizes, n, cpu, sync_bn):
     "Raise `ValueError` unless `n` processes can share batches of these sizes, with SyncBN if it is requested"
     for bs in sizes:
         if bs%n: raise ValueError(f'bs={bs}: {n} processes cannot divide a step of {bs} images; pass a multiple of {n}')
+    few = f'bs={min(sizes)}: with one image in each of {n} processes, CutMix changes nothing; pass at least {2*n}'
+    if min(sizes)<2*n: warnings.warn(few)
     if cpu and sync_bn: raise ValueError('sync_bn: PyTorch supports it on GPUs only; omit it')
 
 # %% ../../nbs/05_train/06_distributed.ipynb #3affe073
@@ -175,7 +178,9 @@ def distributed(
         yield learn
         return
     cpu,cohort = join_launch(learn.dls.device).type=='cpu',get_model(learn.model)
-    _check_division([dl.bs for dl in learn.dls.loaders[::2]], n, cpu, sync_bn)
+    sizes = [dl.bs for dl in learn.dls.loaders[::2]]
+    _check_division(sizes, n, cpu, sync_bn)
+    if not sync_bn: check_crop({k:cohort[k] for k in cohort.members}, learn.dls.size, min(sizes)//n)
     torch.manual_seed(int(torch.randint(2**31, ()))+rank) # each draws different strong views
     try:
         with ExitStack() as stack:
