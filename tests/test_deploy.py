@@ -25,6 +25,7 @@ from segkc_fastai.train.checkpoint import save_state
 
 TASK = Task([f'class {i}' for i in range(8)], name='eight')
 JUNIORS = dict(cnn=(CNN, None), segformer=('pvt_v2_b0+segformer:64', dict(depths=(1,1,1,1))), dinov2=('vit_small_patch14_dinov2+dpt:32', dict(depth=4, embed_dim=96, num_heads=3)))
+JUNIORS |= dict(vit=('test_vit+dpt:32', None)) # patches of 16 pixels
 
 def junior(path, spec=CNN, args=None, task=TASK):
     torch.manual_seed(0)
