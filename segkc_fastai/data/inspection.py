@@ -274,9 +274,10 @@ def loose_source(
     found,alone = find_pairs(path)
     pairs = {k:[p for p in ps if p.mask] for k,ps in found.items()}
     for o in (p.image for ps in found.values() for p in ps): check_utf8(o)
-    n = Counter(p.name for p in found['train'])
+    n = Counter((k,p.name) for k,ps in found.items() for p in ps)
     copy = f'segkc import {path} NEW makes a folder that can be read'
-    if twice := [k for k,v in n.items() if v>1]: raise ValueError(f'{path}: {n[twice[0]]} images are called {twice[0]}; {copy}, with other names')
+    if twice := [k for k,v in n.items() if v>1]:
+        raise ValueError(f'{path}: {n[twice[0]]} images of {twice[0][0]} are called {twice[0][1]}; {copy}, with other names')
     if not pairs['train']: raise FileNotFoundError(f'{path}: no images with masks in it; {copy} from annotations')
     _warn_of_others(alone, 'masks without an image')
     _warn_of_others([p.image for k in ('val','test') for p in found[k] if not p.mask], 'images of val and test without a mask')

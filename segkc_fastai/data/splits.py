@@ -249,6 +249,7 @@ def _draw(pairs, k, task, seed, group, stratified):
 def _choose(pairs, what, name, task, seed=0, group=None, stratified=False):
     "Chosen pairs, and how they were chosen"
     by_name = {o.name:o for o in pairs}
+    if hasattr(what, 'tolist'): what = what.tolist() # of NumPy and pandas
     if isinstance(what, (list,tuple)):
         missing = [o for o in what if o not in by_name]
         if missing: raise ValueError(f'{name}: no image with a mask is called {missing[0]!r}')
