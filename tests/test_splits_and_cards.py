@@ -1,5 +1,6 @@
 "Which images a run saw, what its card reports about them, and which runs are comparable"
 import json, os, random, shutil, time, unicodedata, warnings
+from dataclasses import replace
 from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from PIL import Image
@@ -11,7 +12,7 @@ from segkc_fastai.data.sources import Pair
 from segkc_fastai.data.splits import read_names, stated_names, write_list
 from segkc_fastai.runs.contents import check_contents, fingerprints
 from segkc_fastai.runs.evaluating import evaluate_run, result
-from segkc_fastai.runs.folder import not_comparable, run_row
+from segkc_fastai.runs.folder import conditions, not_comparable, run_row
 from segkc_fastai.runs.tables import results_table
 from segkc_fastai.runs.folder import Run
 from segkc_fastai.runs.training import resume_run
@@ -200,6 +201,17 @@ def test_other_names_of_classes_are_other_data(scenes, tmp_path):
     (scenes/'task.json').write_text(json.dumps(task | dict(classes=[o.upper() for o in task['classes']])))
     why, = not_comparable(a, train(tmp_path/'b', scenes, **ONE))
     assert why.startswith('different classes: sky, ') and ' and SKY, ' in why
+
+def test_steps_are_those_of_the_optimizer(scenes, tmp_path):
+    "An accumulating run takes fewer; a list that is shorter than a batch is repeated to fill it"
+    run = train(tmp_path/'a', scenes, **ONE)
+    other = Run(run.path)
+    other.config = replace(run.config, accumulate=2)
+    steps,images = (conditions(run)[k] for k in ('training','labelled images per step'))
+    assert not_comparable(run, other)==[f'different training: {steps} and {run.config.epochs} epochs of {run.facts.steps//2} steps',
+        f'different labelled images per step: {images} and {2*images}']
+    few = SemiDataLoaders.from_folder(scenes, labelled=2, size=(32,48), bs=4, device='cpu')
+    assert len(few.train.one_batch()[0])==4==conditions(train(tmp_path/'b', scenes, **ONE | dict(labelled=2, bs=4)))['labelled images per step']
 
 @pytest.mark.timed
 def test_ten_thousand_files_take_seconds(tmp_path):
