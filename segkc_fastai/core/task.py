@@ -68,13 +68,11 @@ def _check_bands(bands, range):
     if bands and not (len(bands)==3 and min(bands)>=0): raise ValueError(f'bands: found {list(bands)}; must be three numbers from 0, such as [2, 1, 0]')
     if range and not (len(range)==2 and range[0]<range[1]): raise ValueError(f'range: found {list(range)}; must be two numbers, the smaller first')
 
-def _check_ignore(ignore, masks, palette):
+def _check_ignore(ignore, masks):
     colours = [o for o in ignore if not isinstance(o, int)]
     if colours and masks!='rgb': raise ValueError('ignore: must be numbers; only masks="rgb" has ignored colours')
     bad = [o for o in colours if len(o)!=3 or not all(0<=v<=255 for v in o)]
     if bad: raise ValueError(f'ignore: {list(bad[0])} is no colour; must be three numbers from 0 to 255')
-    both = [list(o) for o in colours if o in palette]
-    if both: raise ValueError(f'ignore: {both[0]} is also in the palette; remove one of them')
     coded = [*ignore, *(masks if isinstance(masks, dict) else ())]
     wild = [v for v in coded if isinstance(v, int) and not 0<=v<=65535]
     if wild: raise ValueError(f'value {wild[0]}: masks hold 0 to 65535; remove it')
@@ -118,7 +116,7 @@ class Task:
         _check_class_names(self.classes)
         _check_masks(self.masks, len(self))
         _check_palette(self.palette, len(self), self.masks)
-        _check_ignore(self.ignore, self.masks, self.palette)
+        _check_ignore(self.ignore, self.masks)
         _check_bands(self.bands, self.range)
 
     def __len__(self): return len(self.classes)

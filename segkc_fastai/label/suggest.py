@@ -156,7 +156,7 @@ def score_rows(
 def _labelled_and_not(run, among):
     "Labelled pairs, those labelled since the run included, and images without labels, all or some"
     parts,since = run_images(run),set(read_log(run.path).name)
-    made,rest = partition(parts['unlabelled'], lambda p: p.mask and p.name in since)
+    made,rest = partition(parts['unlabelled'], lambda p: p.mask is not None and p.name in since)
     labelled = parts['labelled']+made
     if not rest: raise ValueError(f'{run.path}: every image of its training set is labelled; put more into unlabelled/images')
     if among is None: return labelled,rest
