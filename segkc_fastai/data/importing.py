@@ -52,7 +52,7 @@ def nearest_classes(
 def _dark_and_bright(task):
     "Class numbers of the darkest and of the brightest value that the task knows"
     if task.masks=='rgb': codes = {int(np.dot(c, (299,587,114))):k for k,c in enumerate(task.palette)}
-    else: codes = task.masks if isinstance(task.masks, dict) else dict(enumerate(range(len(task))))
+    else: codes = task.masks if isinstance(task.masks, dict) else {k:k for k in range(len(task))}
     return codes[min(codes)],codes[max(codes)]
 
 @dataclass
