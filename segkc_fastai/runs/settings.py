@@ -9,7 +9,7 @@ __all__ = ['LEAST_LABELS', 'stated', 'adapted', 'rendered_later', 'check_data', 
            'check_demo', 'check_forecast', 'quick', 'forecast_settings']
 
 # %% ../../nbs/07_runs/12_settings.ipynb #e4e276d7
-import warnings
+import re, warnings
 from dataclasses import replace
 from pathlib import Path
 from ..core.files import check_folder
@@ -105,14 +105,15 @@ def render(config:RunConfig):
     write_scenes(config.data, size=size)
 
 # %% ../../nbs/07_runs/12_settings.ipynb #e8842af1
+_OF_A_DEMO = re.compile(r'\..*|demo\.json|result\.md|failed|(labelled-only|segkc)-.*-seed\d+|.*-(classes|grid)\.png')
+
 def check_demo(
     out:Path # folder of the demo
 ):
     "Raise `FileExistsError` if the folder holds anything but an earlier demo"
     check_folder(out)
-    ours = 'demo.json','result.md','failed','labelled-only-','segkc-','.'
-    names = sorted(o.name for o in out.iterdir() if o.suffix!='.png') if out.exists() else []
-    other = [o for o in names if not o.startswith(ours)]
+    names = sorted(o.name for o in out.iterdir()) if out.exists() else []
+    other = [o for o in names if not _OF_A_DEMO.fullmatch(o) or 'demo.json' not in names]
     if other: raise FileExistsError(f'{out}: contains {other[0]}, which is not of a demo; pass another --out')
 
 # %% ../../nbs/07_runs/12_settings.ipynb #648ec590
