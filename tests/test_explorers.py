@@ -221,6 +221,26 @@ def test_what_is_read_again_is_shown():
     e._clicked(None, {'do':'look again'}, [])
     assert (e.nav.error,e.nav.record,e.nav.records)==('',0,['epoch 1, step 4']) and e.viewer.name=='image 3 · epoch 1, step 4'
 
+def test_an_error_stays_until_a_view_succeeds():
+    "However the head was moved; a click on the image that failed tries again"
+    class Broken(Made):
+        lacks = 2
+        def labels(self, network, i):
+            if i==self.lacks: raise FileNotFoundError(f'image {i} is gone')
+            return super().labels(network, i)
+    e = PseudoLabelExplorer(Broken())
+    said = 'FileNotFoundError: image 2 is gone'
+    for move in (lambda: e._pressed(None, dict(key='ArrowRight'), []), lambda: e._clicked(None, dict(go=2), []), lambda: setattr(e.nav, 'at', 2)):
+        e.go(1)
+        assert e.nav.error==''
+        move()
+        e.viewer.threshold = .9-e.viewer.threshold
+        e._pressed(None, dict(key='ShiftUp'), [])
+        assert (e.nav.at,e.nav.error)==(2,said) and e.viewer.name.startswith('image 1')
+    e.probe.lacks = None
+    e._clicked(None, dict(go=2), [])
+    assert e.nav.error=='' and e.viewer.name.startswith('image 2')
+
 def test_a_thumbnail_names_its_image():
     "A click that was made before the page knew of another order"
     e = PseudoLabelExplorer(Made())

@@ -173,20 +173,18 @@ class HeadAndViewer(ProbeReader):
 
     def show(self):
         "Show the image and record of the head"
-        i = self.image
-        image,maps,truth = self.content(self.nav.record, i)
+        i,(image,maps,truth) = self.image,self.content(self.nav.record, self.image)
         self.viewer.show(image, self.panels(i, maps, truth), truth, f'{self.probe.names[i]} · {self.when()}')
         if self.seen: self.update_views()
+        self.nav.error = ''
         self.ahead.restart()
 
 # %% ../../nbs/09_view/12_explorer.ipynb #fd925e28
 def guarded(f):
-    "A callback whose errors are shown in the head"
+    "A callback whose errors are shown in the head, until a view succeeds"
     @functools.wraps(f)
     def inner(self, *args, **kwargs):
-        try:
-            f(self, *args, **kwargs)
-            self.nav.error = ''
+        try: f(self, *args, **kwargs)
         except Exception as e: self.nav.error = f'{type(e).__name__}: {e}'
     return inner
 
@@ -278,14 +276,15 @@ class Controlled(Scrubber):
     @guarded
     def _clicked(self, _, msg, buffers):
         what = msg.get('do')
-        if 'go' in msg: return self.go(msg['go']) # a thumbnail
+        if 'go' in msg: return self._to(msg['go']) # a thumbnail
         if what=='look again': return self.refresh()
         before,i = self.nav.note,getattr(self, self.jumps[what])()
         self.nav.pressed,note = self.on(),self.nav.note
         if i is None: return
-        self.go(i)
+        self._to(i)
         if note!=before: self.note(note, i)
 
+    def _to(self, i): self.go(i) if i!=self.image else self.show()
     def toggles(self)->dict: return {} # button → whether it is pressed
     def on(self)->list: return [k for k,on in self.toggles().items() if on] # pressed buttons
 
