@@ -253,6 +253,17 @@ def test_keys_in_a_row_replace_no_mask_unseen(editor, tmp_path):
     press(e, save='now', of=e.draft.key, over=e._item['disk'])
     assert read_mask(tmp_path/'a.png', TASK).max()==1 and e.status['text']=='saved to a.png'
 
+def test_a_mask_that_is_saved_but_not_recorded(editor, tmp_path):
+    e,image,_ = editor
+    def full(path, seconds): raise OSError(errno.ENOSPC, 'No space left on device')
+    e.on_saved,said = full,'saved to a.png, but not recorded: [Errno 28] No space left on device'
+    e.paint(row(1, 0, 4))
+    press(e, save='now', of=e.draft.key)
+    assert e.status==dict(text=said, bad=True) and read_mask(tmp_path/'a.png', TASK).min()==1
+    e.paint(row(2, 0, 4))
+    e.edit(image, tmp_path/'b.png')
+    assert e.status==dict(text=said, bad=True) and read_mask(tmp_path/'a.png', TASK).min()==2
+
 def test_a_mask_that_nobody_edited_is_not_saved_by_itself(editor, tmp_path):
     press(editor[0], save='auto')
     assert not (tmp_path/'a.png').exists()

@@ -144,9 +144,15 @@ def _save_over(self:MaskEditor, over=None):
     else:
         self._about.pop('disk', None)
         self._say(f'saved to {self.draft.path.name}')
-        if self.on_saved: self.on_saved(self.draft.path, self.seconds)
+        self._report(self.draft, self.seconds)
         return True
     return False
+
+@patch
+def _report(self:MaskEditor, draft, seconds):
+    try:
+        if self.on_saved: self.on_saved(draft.path, seconds)
+    except Exception as e: self._say(f'saved to {draft.path.name}, but not recorded: {e}', True)
 
 # %% ../../nbs/09_view/17_editor.ipynb #b19febb7
 @patch
@@ -156,7 +162,7 @@ def _leave(self:MaskEditor, draft, seconds):
     try:
         if draft.edits:
             draft.save()
-            if self.on_saved: self.on_saved(draft.path, seconds)
+            self._report(draft, seconds)
     except (ValueError,OSError) as e: self._say(f'{draft.path.name} is not saved, and its edits stay in the journal: {e}', True)
     finally: draft.close()
 
