@@ -226,6 +226,16 @@ def test_an_edit_of_the_image_before(editor, tmp_path):
     assert e.status==dict(text='the last edit was made on an image that is no longer open, and is lost', bad=True)
     assert e.seconds==7 and not e.draft.edits and not (tmp_path/'a.png').exists()
 
+def test_seconds_are_the_most_of_any_page(editor):
+    "A page that is opened again goes on from there, without a message to the others"
+    e,_,sent = editor
+    press(e, [row(1, 0, 4).tobytes()], edit='page', of=e.draft.key, seconds=300)
+    assert (e.seconds,e.get_state('_item')['_item']['seconds'],len(sent))==(300,300,1)
+    press(e, save='now', of=e.draft.key, seconds=5)
+    assert e.seconds==300
+    e._show_mask(e.image, 'again')
+    assert e._item['seconds']==300
+
 def test_an_arrow_key_that_leads_nowhere_is_answered(editor, tmp_path):
     e,image,sent = editor
     press(e, key='ArrowRight', of=e.draft.key)

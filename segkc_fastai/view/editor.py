@@ -93,7 +93,7 @@ def _heard(self:MaskEditor, widget, msg, buffers):
     if msg.get('of', own)!=own:
         if edit: self._say('the last edit was made on an image that is no longer open, and is lost', True)
         return
-    self.seconds = msg.get('seconds', self.seconds)
+    if (now := msg.get('seconds', 0))>self.seconds: self.seconds = self._about['seconds'] = self._item['seconds'] = now
     if edit: self._edited(edit, bytes(buffers[0]))
     if save=='auto' and self.draft.edits: self._save_over()
     if save=='now': self._save_over(msg.get('over'))
