@@ -103,6 +103,19 @@ test('undo in a stroke takes back that stroke, whatever classes it painted', () 
   assert.deepEqual([t.mask.label[1], t.mask.history.done.length, t.mask.history.undone.length], [255, 0, 2])
 })
 
+test('an arrow key that is held makes one step until the next image is there', () => {
+  const {t, sent, show} = fakeEditor()
+  const steps = () => sent.splice(0).map(({key, of}) => [key, of])
+  const {of} = t.mask
+  for (let i = 0; i < 4; i++) t.key('ArrowRight', i > 0)
+  assert.deepEqual(steps(), [['ArrowRight', of]])
+  show(drafts++)
+  t.key('ArrowRight', true)
+  t.mask.left = false // the kernel says that this one stays
+  t.key('ArrowLeft')
+  assert.deepEqual(steps(), [['ArrowRight', t.mask.of], ['ArrowLeft', t.mask.of]])
+})
+
 test('a lasso that the browser cancels fills nothing', () => {
   const {t} = fakeEditor()
   const square = [[0, 0], [4, 0], [4, 1], [0, 1]]

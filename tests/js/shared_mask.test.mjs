@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
+import {initialize, lookUp} from '../../segkc_fastai/view/js/arrive.js'
 import {applyTriples, newEdit, remember, setRuns, undo} from '../../segkc_fastai/view/js/edits.js'
 
 globalThis.requestIdleCallback = () => {} // classes are counted again while a browser is idle
-globalThis.window = globalThis
+globalThis.window = Object.assign(globalThis, {addEventListener() {}, removeEventListener() {}})
 
 const open = new Uint8Array(8).fill(255)
 
@@ -51,6 +52,19 @@ test('an edit that the kernel refused is taken back, and later ones stay', async
   assert.deepEqual([...mask.label], [255, 255, 255, 2, 255, 255, 255, 255])
   hear(later)
   assert.deepEqual([...mask.label], [255, 255, 255, 2, 255, 255, 255, 255])
+})
+
+test('an edit of a mask that no view has yet is in the map that it starts with', async () => {
+  const [traits, heard] = [{_item: {w: 8, h: 1, draft: 'n'}, _panels: [{kind: 'label', label: 'mn'}]}, []]
+  const model = {get: k => traits[k], on: (_, f) => heard.push(f), off() {}, send() {}}
+  const say = (msg, bytes) => heard.forEach(f => f(msg, [bytes]))
+  initialize({model})
+  const {hearEdits} = await import('../../segkc_fastai/view/js/shared_mask.js?e')
+  hearEdits(model)
+  say({edit: 'kernel', of: 'n'}, Int32Array.of(1, 0, 2))
+  say({hold: ['mn']}, open.slice())
+  say({edit: 'kernel', of: 'n'}, Int32Array.of(1, 0, 4))
+  assert.deepEqual([...lookUp('mn')], [1, 1, 1, 1, 255, 255, 255, 255])
 })
 
 test('a comparison of the mask with a proposal follows the edits', async () => {

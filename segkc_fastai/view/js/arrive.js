@@ -10,22 +10,25 @@ import {change, idle} from './traits.js'
 import {decode} from './visible.js'
 
 const held = new Map() // name → map, or promise of a decoded image; the kernel says which to drop
+const requested = new Set() // names that are on their way
 
 // Runs before any message, and once for all views of a model
 export function initialize({model}) {
   const hold = (msg, buffers) => {
     msg.hold?.forEach((name, i) => held.set(name, name[0] === 'i' ? decode(buffers[i]) : u8(buffers[i]).slice()))
     msg.drop?.forEach(name => held.delete(name))
+    for (const name of [...msg.hold || [], ...msg.drop || []]) requested.delete(name)
     if (msg.count) countAhead(model, msg)
   }
   model.on('msg:custom', hold)
   return () => {
     model.off('msg:custom', hold)
     held.clear()
+    requested.clear()
   }
 }
 
-const lookUp = name => name ? held.get(name) : null
+export const lookUp = name => name ? held.get(name) : null
 
 const whenIdle = f => window.requestIdleCallback ? requestIdleCallback(f) : setTimeout(f, 50)
 
@@ -45,6 +48,11 @@ function lacking(item, given) {
   return names.filter(name => name && !held.has(name))
 }
 
+function request(v, want) {
+  for (const name of want) requested.add(name)
+  if (want.length) v.model.send({want})
+}
+
 // A picture that arrives after the next one was requested is dropped
 export async function arrive(v) {
   const mine = ++v.arriving
@@ -53,7 +61,7 @@ export async function arrive(v) {
   if (!item.w) return
   const lack = lacking(item, given)
   v.lacks = lack.length > 0
-  if (v.lacks) return v.model.send({want: lack})
+  if (v.lacks) return request(v, lack.filter(name => !requested.has(name)))
   const truth = lookUp(item.truth)
   const maps = given.map(p => ({of: p.of, label: lookUp(p.label), confidence: lookUp(p.confidence), base: null}))
   const [image, ...own] = await Promise.all([item, ...given].map(o => lookUp(o.image)))

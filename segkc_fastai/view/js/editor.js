@@ -116,6 +116,7 @@ export class Editor {
   }
 
   leave(key) {
+    if (this.waits()) return
     this.finish()
     this.v.asked = performance.now()
     const {of, seconds} = this.mask

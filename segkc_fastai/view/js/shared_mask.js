@@ -1,4 +1,5 @@
 // The mask of an editor. All views of a page edit the same one, and other pages report what they changed
+import {lookUp} from './arrive.js'
 import {comparePanels, recountLater} from './counted.js'
 import {u8} from './dom.js'
 import {redraw} from './draw.js'
@@ -11,12 +12,21 @@ const masks = new Map() // by the identity that the kernel gives to a mask under
 
 export function hearEdits(model) {
   const hear = (msg, buffers) => {
-    const mask = msg.edit && masks.get(msg.of)
-    if (mask) inOrder(mask, msg, new Int32Array(u8(buffers[0]).slice().buffer))
+    if (msg.edit) edited(msg, new Int32Array(u8(buffers[0]).slice().buffer))
     if (msg.stays && masks.has(msg.stays)) masks.get(msg.stays).left = false
   }
   model.on('msg:custom', hear)
   return () => model.off('msg:custom', hear)
+}
+
+// A mask that no view has yet will start with the map that the page holds
+function edited(msg, triples) {
+  const mask = masks.get(msg.of)
+  if (mask) return inOrder(mask, msg, triples)
+  const label = lookUp(`m${msg.of}`)
+  if (!label) return
+  applyTriples(label, triples)
+  recountLater(label)
 }
 
 // The kernel applied or refused an edit. Those of this page that it has not answered come later, and so they do here
