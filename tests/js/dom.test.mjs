@@ -19,6 +19,16 @@ test('put writes a text only where it is another', () => {
 test('commands of the page are keys with Ctrl, Alt or Meta', () => {
   assert.ok(commanding({ctrlKey: true}))
   assert.ok(!commanding({shiftKey: true}))
+  assert.ok(['Z', '['].every(key => commanding({key, ctrlKey: true})) && commanding({key: ']', metaKey: true}))
+  assert.ok(commanding({key: 'z', altKey: true}))
+})
+
+test('brackets that some keyboards have with AltGr or Option are typed', () => {
+  for (const key of ['[', ']']) {
+    assert.ok(!commanding({key, ctrlKey: true, altKey: true}))
+    assert.ok(!commanding({key, altKey: true}))
+    assert.ok(commanding({key, altKey: true, metaKey: true}))
+  }
 })
 
 test('a letter is a capital with Shift, whatever Caps Lock says', () => {

@@ -42,6 +42,13 @@ test('the pixel under the hand stays there when zooming', () => {
   }
 })
 
+test('the centre of a zoom is that of the view, so that a drag moves at once', () => {
+  const geo = geometry(IMAGE, 80, 40, [4, .125, .5])
+  const out = zoomed([4, .125, .5], 2, IMAGE, 80, 40, geo, [9.5, 10])
+  assert.deepEqual(out, [2, .25, .5])
+  assert.equal(geometry(IMAGE, 80, 40, dragged(out, -.1, 0)).ox, 2)
+})
+
 test('zoom has ends, and the lower one is the whole image', () => {
   const geo = geometry(IMAGE, 80, 40, [2, .2, .2])
   assert.deepEqual(zoomed([2, .2, .2], .5, IMAGE, 80, 40, geo), WHOLE)

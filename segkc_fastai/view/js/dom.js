@@ -38,7 +38,10 @@ export function put(e, text) {
   if (e.textContent !== text) e.textContent = text
 }
 
-export const commanding = ev => ev.ctrlKey || ev.metaKey || ev.altKey
+// Some keyboards have brackets with AltGr, which counts as Ctrl and Alt, or with Option
+const bracket = ev => ev.altKey && !ev.metaKey && /^[[\]]$/.test(ev.key)
+
+export const commanding = ev => (ev.ctrlKey || ev.metaKey || ev.altKey) && !bracket(ev)
 
 // Caps Lock changes no key
 export function keyOf({key, shiftKey}) {

@@ -27,19 +27,21 @@ export function pixelAt({w, h}, W, H, geo, fx, fy) {
   return {x: Math.min(w - 1, Math.floor(x)), y: Math.min(h - 1, Math.floor(y))}
 }
 
+// The nearest centre of a view that lies in the image, in shares
+const inView = (c, times) => clamp(c, .5 / times, 1 - .5 / times)
+
 // The zoom after enlarging `times`; the pixel under the pointer stays in place
 export function zoomed([before, cx, cy], times, {w, h}, W, H, {s, ox, oy}, at) {
   const now = clamp(times, 1, Math.max(8, w / 8))
   if (now === 1) return [1, .5, .5]
   const [px, py] = at || [cx * w, cy * h]
   const centre = (p, o, N) => p + (o + N / s / 2 - p) * before / now
-  return [now, clamp(centre(px, ox, W) / w), clamp(centre(py, oy, H) / h)]
+  return [now, inView(centre(px, ox, W) / w, now), inView(centre(py, oy, H) / h, now)]
 }
 
 // The zoom after a drag by shares of a panel
 export function dragged([times, cx, cy], dx, dy) {
-  const inside = c => clamp(c, .5 / times, 1 - .5 / times)
-  return [times, inside(cx - dx / times), inside(cy - dy / times)]
+  return [times, inView(cx - dx / times, times), inView(cy - dy / times, times)]
 }
 
 const GAP = 8 // between panels
