@@ -108,6 +108,47 @@ def test_one_column_or_two():
     for w in (COLUMN,PAGE):
         for f,o in ((class_bars, reports), (confusion_map, reports['a']), (size_scatter, df), (arm_bars, df)): assert f(o, width=w).get_figwidth()==w
 
+def inside(fig, artists):
+    "Boxes of artists in inches, all of them inside the figure"
+    fig.canvas.draw()
+    boxes = [o.get_window_extent(fig.canvas.get_renderer()) for o in artists]
+    assert all(o.x0>=-1 and o.y0>=-1 and o.x1<=fig.bbox.width+1 and o.y1<=fig.bbox.height+1 for o in boxes)
+    return [np.array(o.extents)/fig.dpi for o in boxes]
+
+def test_a_legend_names_every_class():
+    for k in (2,33):
+        df = pd.DataFrame(np.full((3,k), .5), pd.MultiIndex.from_tuples([(i,4) for i in range(3)]), [f'a class of a street {i}' for i in range(k)])
+        legend = (fig := draw_agreement(df, task_of(k).palette, title='a and b')).legends[0]
+        inside(fig, [legend])
+        assert len(legend.get_texts())==k and fig.axes[0].get_position().height*fig.get_figheight()>1.5
+
+def test_long_names_of_images_stay_at_their_rows():
+    ims = [np.full((128,256,3), 90, np.uint8)]*4
+    t = [np.zeros((128,256), np.uint8)]*4
+    for names in ([f'aachen_00000{i}_000019_leftImg8bit' for i in range(4)], ['x'*70]*4, ['short']*4):
+        fig = prediction_grid(ims, t, dict(senior=t, junior=t), task_of(2), names)
+        labels = [ax.yaxis.label for ax in fig.axes if ax.get_ylabel()]
+        boxes = inside(fig, labels)
+        assert [o.get_text().replace('\n', '') for o in labels]==names and all(a[1]>b[3] for a,b in zip(boxes, boxes[1:]))
+
+@pytest.mark.parametrize('n', [12,40])
+def test_long_names_of_classes_leave_room(n):
+    names = [f'class {i} with the long name of an object in a street'[:n] for i in range(6)]
+    r,flow = report(6),np.random.default_rng(0).integers(1, 99, (6,6))
+    r.iou = dict(zip(names, r.iou.values()))
+    sizes = lambda fig: fig.canvas.draw() or fig.axes[0].get_position().size*fig.get_size_inches()
+    assert sizes(confusion_map(r)).min()>1 and sizes(class_flow(flow, Task(names)))[0]>.9
+
+def test_arms_of_many_seeds_and_failed_runs():
+    df = pd.DataFrame(dict(arm='segkc', seed=range(8), miou=50.))
+    fig = arm_bars(df)
+    inside(fig, fig.legends)
+    assert fig.axes[0].get_position().height*fig.get_figheight()>.2 and [o.get_text() for o in fig.legends[0].get_texts()]==[f'seed {i}' for i in range(8)]
+    for miou in ([np.nan,50.], [50.,np.nan], [np.nan]*2):
+        fig = arm_bars(pd.DataFrame(dict(arm=['a','b'], seed=[0,0], miou=miou)))
+        fig.canvas.draw()
+        assert [o.get_text() for o in fig.axes[0].texts]==['–' if v!=v else '50.0' for v in miou]
+
 def test_fonts_are_embedded(tmp_path):
     png,pdf,svg = save_figure(class_bars(dict(a=report(2))), tmp_path/'f', FORMATS)
     assert [o.name for o in (png,pdf,svg)]==['f.png','f.pdf','f.svg']

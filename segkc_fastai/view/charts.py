@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from ..data.benchmarks import FAMILIES
 from .curves import axes_for, epoch_axis
-from .figures import COLUMN, PAGE, fit_text, outside_legend, styled
+from .figures import COLUMN, PAGE, fit_text, outside_legend, shortened, styled
 
 # %% ../../nbs/09_view/05_charts.ipynb #2d2190c8
 def distinct_colours(n):
@@ -130,7 +130,7 @@ def confusion_map(
 ):
     "Confusion matrix in percent of each class's pixels; returns the figure, raises `ValueError` without a matrix"
     if report.confusion is None: raise ValueError(f'{report.what}: no confusion matrix in the report; evaluate again')
-    pct,names = _row_percent(report.confusion),list(report.iou)
+    pct,names = _row_percent(report.confusion),list(map(shortened, report.iou))
     k = len(pct)
     width,every = width or (COLUMN if k<=12 else PAGE),-(-k//30)
     fig,ax = plt.subplots(figsize=(width, .92*width), layout='constrained')
@@ -267,15 +267,18 @@ def arm_bars(
     width=PAGE    # inches
 ):
     "mIoU of each arm: a bar for the mean, a dot for each seed; returns the figure"
-    arms,seeds = list(dict.fromkeys(df.arm)),set(df.seed)
+    arms,seeds = list(dict.fromkeys(df.arm)),df.seed.nunique()
     what = dict(data=df, x='miou', y='arm', order=arms)
     fig,ax = plt.subplots(figsize=(width, .3*len(arms)+.8), layout='constrained')
     sns.barplot(**what, errorbar=None, color='.85', ax=ax)
-    sns.stripplot(**what, hue='seed', palette='colorblind', jitter=False, dodge=len(seeds)>1, size=4, ax=ax)
-    means = [df[df.arm==a].miou.mean() for a in arms]
-    for i,m in enumerate(means): ax.annotate(f'{m:.1f}', (0, i), xytext=(4,0), textcoords='offset points', va='center')
-    ax.set(xlabel='mIoU, %', ylabel='', title=title, xlim=(0, max(df.miou)*1.08))
-    ax.legend(title='seed', title_fontsize=7, loc='center left', bbox_to_anchor=(1,.5))
+    sns.stripplot(**what, hue='seed', palette=distinct_colours(seeds), jitter=False, dodge=seeds>1, size=4, ax=ax)
+    means,most = [df[df.arm==a].miou.mean() for a in arms],df.miou.max()
+    texts = ['–' if np.isnan(m) else f'{m:.1f}' for m in means]
+    for i,t in enumerate(texts): ax.annotate(t, (0, i), xytext=(4,0), textcoords='offset points', va='center')
+    ax.set(xlabel='mIoU, %', ylabel='', title=title, xlim=(0, 1.08*most if most>0 else 100))
+    handles,labels = ax.get_legend_handles_labels()
+    ax.get_legend().remove()
+    outside_legend(fig, handles, [f'seed {o}' for o in labels])
     return fig
 
 # %% ../../nbs/09_view/05_charts.ipynb #9b1dbdfc

@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from ..core.task import IGNORE
 from ..models.cohort import main_pair
 from .explorer import Explorer, front_image, guarded, share, table_rows
-from .figures import PAGE, figure_svg, parts_task, styled
+from .figures import PAGE, figure_svg, outside_legend, parts_task, styled
 from .loss_views import is_probe
 from .overlay import PARTS, cross_counts, five_parts
 from .viewer import Panel
@@ -209,7 +209,7 @@ def draw_agreement(
     ax.axvline(now, color='.6', lw=1, ls=':')
     ax.set(ylabel='both, % of either', xlabel='epoch', ylim=(0,101), title=title)
     ax.set_xticks(at[some], [f'{e+1}' for e,_ in df.index[some]])
-    fig.legend([*lines.values()][:24], [*lines][:24], loc='outside right center', fontsize=7)
+    outside_legend(fig, [*lines.values()], [*lines])
     return fig
 
 # %% ../../nbs/09_view/14_disagreement.ipynb #099bf62f

@@ -15,7 +15,7 @@ from matplotlib.ticker import PercentFormatter
 from ..core.task import Task, IGNORE
 from .curves import epoch_axis, epoch_range
 from .figures import COLUMN, PAGE, finer, fit_text, grid, legend, outside_legend
-from .figures import pair_legend, paint_pair, parts_task, styled, trim_grid
+from .figures import pair_legend, paint_pair, parts_task, shortened, styled, trim_grid
 from .overlay import five_parts, overlay
 
 # %% ../../nbs/09_view/06_pseudo_figures.ipynb #861c803b
@@ -176,7 +176,7 @@ def class_flow(
     step = height*.115/(fig.get_figheight()-.5) # a line of text
     _draw_bands(ax, f, tops, colours)
     for x,size in enumerate(sides):
-        labels = [f'{n} {100*s:.1f} %' for n,s in zip(names, size)]
+        labels = [f'{shortened(n)} {100*s:.1f} %' for n,s in zip(names, size)]
         _draw_blocks(ax, x, tops[x], size, labels, colours, step)
     for x,end,ha in zip((0,1), ends, ('left','right')): ax.text(x, .03, end, ha=ha, va='bottom')
     title = title or f'{100*(1-f.trace()):.1f} % of pixels changed class'
