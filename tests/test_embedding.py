@@ -182,9 +182,9 @@ def test_map_in_the_browser(points):
     page.wait_for_selector('.segkc-map .tip img')
     says(page, '.segkc-map .tip', 'image ', 'class: ', re.compile(r'error: \d+ %'))
     tip = page.locator('.segkc-map .tip').bounding_box()
+    page.focus('.segkc-map')
     page.mouse.wheel(0, -400)
     page.wait_for_function("x => document.querySelector('.segkc-map .tip').getBoundingClientRect().x!==x", arg=tip['x'])
-    page.focus('.segkc-map')
     page.keyboard.press('0')
     finger = page.context.new_cdp_session(page)
     for kind,x,y in (('Start',.1,.1), ('Move',.9,.1), ('Move',.9,.9), ('Move',.1,.9)):
@@ -218,6 +218,7 @@ def test_map_in_the_browser(points):
 @pytest.mark.timed
 def test_ten_thousand_points_are_fluid(points):
     page = points.page
+    page.focus('.segkc-map')
     box = page.locator('.segkc-map .plot canvas').first.bounding_box()
     page.mouse.move(box['x']+50, box['y']+50)
     ms = dict(draw=[], lasso=[])

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import {histograms} from '../../segkc_fastai/view/js/counts.js'
-import {qualityCurves, qualityRows} from '../../segkc_fastai/view/js/quality.js'
+import {drawQuality, qualityCurves, qualityRows} from '../../segkc_fastai/view/js/quality.js'
 
 const PANEL = {label: [0, 0, 1, 1], confidence: [255, 100, 100, 50]}
 const TRUTH = [0, 1, 1, 255]
@@ -27,4 +27,21 @@ test('a row for each class that is predicted or there', () => {
     {k: 0, kept: .5, precision: 1, recall: 1},
     {k: 1, kept: 0, precision: NaN, recall: 0},
   ])
+})
+
+test('texts have the colour of the page, beside a mark in that of their curve', () => {
+  globalThis.getComputedStyle = e => e
+  globalThis.devicePixelRatio = 1
+  const [texts, marks] = [[], []]
+  const drawn = {
+    fillText(text) { texts.push([text, this.fillStyle]) },
+    fillRect() { marks.push(this.fillStyle) },
+  }
+  const g = new Proxy(drawn, {get: (o, k) => k in o ? o[k] : () => {}})
+  const canvas = {style: {}, setAttribute() {}, getContext: () => g}
+  const curves = {kept: 'grey', precision: 'blue', recall: 'orange'}
+  const v = {K: 3, el: {color: 'ink'}, look: {curves}, names: ['a', 'b', 'c'], palette: [1, 2, 3]}
+  drawQuality(v, canvas, {hist: histograms(PANEL, TRUTH, 3), title: 'junior'}, 0)
+  assert.ok(texts.some(([text]) => text === 'precision 66.7') && texts.every(([, colour]) => colour === 'ink'))
+  assert.deepEqual(marks.slice(0, 3), Object.values(curves))
 })

@@ -51,7 +51,7 @@ export const replacement = v => ({g: v.item.truth && 'truth', d: v.pair && 'part
 function note(v, p, t) {
   if (v.blink) return '(image)'
   const shown = p.kind === 'label' && replacement(v)
-  if (shown) return {truth: '(ground truth)', parts: '(who is right)'}[shown]
+  if (shown) return {truth: '(ground truth)', parts: v.item.truth ? '(who is right)' : '(where they differ)'}[shown]
   return p.hist && p.confidence ? `${percent(p.hist.kept[v.K * 257 + t], p.hist.n)} kept` : ''
 }
 

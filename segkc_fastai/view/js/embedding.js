@@ -203,11 +203,15 @@ function watchPlot(m) {
     held = null
   }
   m.plot.addEventListener('pointerleave', () => held || hideTip(m))
-  m.plot.addEventListener('wheel', ev => {
-    ev.preventDefault()
-    zoomMap(m, ev.deltaY < 0 ? 1.25 : .8, placeOf(m, ev))
-  }, {passive: false})
+  m.plot.addEventListener('wheel', ev => wheelOver(m, ev), {passive: false})
   return followPointer(m.plot, {down, move, up})
+}
+
+// Only with the focus, as in a viewer
+export function wheelOver(m, ev) {
+  if (!m.root.contains(m.root.getRootNode().activeElement)) return
+  ev.preventDefault()
+  zoomMap(m, ev.deltaY < 0 ? 1.25 : .8, placeOf(m, ev))
 }
 
 // A click makes an image the current one; a lasso selects, unless the browser cancels it

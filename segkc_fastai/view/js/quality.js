@@ -3,7 +3,7 @@ import {dot, ring, sized, write} from './canvas.js'
 import {css} from './pixels.js'
 import {short} from './text.js'
 
-const FRAME = {width: 310, height: 120, left: 38, right: 226, row: 17}
+const FRAME = {width: 310, height: 120, left: 38, right: 220, row: 17}
 
 // Each curve as shares at 256 thresholds, NaN for a share of nothing
 export function qualityCurves({kept, known, right, real, n}, K) {
@@ -32,7 +32,10 @@ export function drawQuality(v, canvas, {hist, title}, t) {
   const about = `quality of the labels of ${title} by confidence`
   const g = sized(canvas, FRAME.width, FRAME.height + 44 + FRAME.row * rows.length, about)
   drawAxes(g, ink)
-  Object.entries(qualityCurves(hist, v.K)).forEach(([name, y], i) => drawCurve(g, name, y, v.look.curves[name], t, i))
+  Object.entries(qualityCurves(hist, v.K)).forEach(([name, y], i) => {
+    drawCurve(g, name, y, v.look.curves[name], t)
+    nameCurve(g, name, y[t], v.look.curves[name], ink, 20 + i * 16)
+  })
   const heading = known ? 'class · kept ▬ · precision ● · recall ○, %' : 'class · kept ▬, % (no ground truth here)'
   g.fillStyle = ink
   write(g, heading, 2, FRAME.height + 22)
@@ -56,8 +59,8 @@ function drawAxes(g, ink) {
 const onX = c => FRAME.left + (FRAME.right - FRAME.left) * c / 255
 const onY = share => 10 + (FRAME.height - 20) * (1 - share)
 
-function drawCurve(g, name, y, colour, t, i) {
-  g.strokeStyle = g.fillStyle = colour
+function drawCurve(g, name, y, colour, t) {
+  g.strokeStyle = colour
   g.lineWidth = 1.5
   g.beginPath()
   y.forEach((share, c) => {
@@ -66,14 +69,19 @@ function drawCurve(g, name, y, colour, t, i) {
   g.stroke()
   const mark = name === 'recall' ? ring : dot
   if (!Number.isNaN(y[t])) mark(g, onX(t), onY(y[t]), colour)
-  const value = Number.isNaN(y[t]) ? '–' : (100 * y[t]).toFixed(1)
-  write(g, `${name} ${value}`, FRAME.right + 4, 20 + i * 16)
+}
+
+function nameCurve(g, name, share, colour, ink, y) {
+  g.fillStyle = colour
+  g.fillRect(FRAME.right + 5, y - 5, 3, 10)
+  g.fillStyle = ink
+  write(g, `${name} ${Number.isNaN(share) ? '–' : (100 * share).toFixed(1)}`, FRAME.right + 10, y)
 }
 
 const hundredths = share => Number.isFinite(share) ? (100 * share).toFixed(0) : '–'
 
 function drawRow(g, v, {k, kept, precision, recall}, y, ink, known) {
-  const [from, to] = [96, FRAME.right + 24]
+  const [from, to] = [96, FRAME.right + 30]
   const {curves} = v.look
   const x = share => from + (to - from) * share
   drawName(g, v, k, y, ink)
