@@ -282,6 +282,7 @@ def test_an_image_of_another_size_leaves_the_editor_as_it_was(editor, tmp_path):
     e = editor[0]
     e.paint(row(1, 0, 4))
     with pytest.raises(ValueError, match='strokes for 2×2 pixels'): e.edit(np.zeros((3,3,3), np.uint8), tmp_path/'a.png')
+    with pytest.raises(ValueError, match='junior'): e.edit(np.zeros((2,2,3), np.uint8), tmp_path/'b.png', dict(junior=(np.zeros((3,3), np.uint8),)))
     e.paint(row(2, 0, 1))
     e.leave()
     assert read_mask(tmp_path/'a.png', TASK).tolist()==[[2,1],[1,1]]

@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from ..core.task import Task
 from ..label.masks import Draft, MaskChanged, MaskFile, as_runs
 from .assets import script, style
-from .viewer import MaskViewer, Panel
+from .viewer import MaskViewer, Panel, check_view
 
 # %% ../../nbs/09_view/17_editor.ipynb #2288325b
 def _proposal_panels(proposals):
@@ -48,12 +48,13 @@ class MaskEditor(MaskViewer):
         name='',            # the line above the panels
         seconds:int=0       # spent on this image before
     ):
-        "Edit the mask of an image, and save the one before; raises as `Draft` does, and then keeps the one before"
+        "Edit the mask of an image, and save the one before; keeps the one before if it raises, as `check_view` and `Draft` do"
+        check_view(image := np.asarray(image), _proposal_panels(proposals or {}))
         read = self._next if self._next and self._next.path==Path(path) else None
         draft,before = Draft(path, self.task, np.shape(image)[:2], read),(self.draft,self.seconds)
         self.draft,self.proposals,self.seconds,self._next = draft,proposals or {},seconds,None
         self._about = dict(draft=draft.key, seconds=seconds)
-        self._show_mask(np.asarray(image), name)
+        self._show_mask(image, name)
         found = f'{draft.recovered} edits that were not saved have been restored' if draft.recovered else ''
         self._say(found or ('mask on disk' if draft.origin else 'no mask yet'), bool(found))
         self._leave(*before)

@@ -3,6 +3,7 @@ import {button, el, put} from './dom.js'
 import {redraw} from './draw.js'
 import {HELP, press} from './keys.js'
 import {cellAt, cellText, matrixWidth, pairing} from './matrix.js'
+import {matrixKeys} from './matrix_keys.js'
 import {alone, change, idle, tell} from './traits.js'
 
 export function build(v) {
@@ -100,6 +101,12 @@ function buildMatrix(v, box) {
   canvas.onclick = ev => chooseCell(v, under(ev))
   canvas.onpointermove = ev => tell(v, () => under(ev) ? cellText(v, under(ev)) : '')
   canvas.onpointerleave = () => idle(v)
+  const show = cell => {
+    if (cell) tell(v, () => v.pointed ? cellText(v, v.pointed) : '')
+    else idle(v)
+    redraw(v)
+  }
+  matrixKeys(v, canvas, show, cell => chooseCell(v, cell))
   const b = button(box, 'order: most disputed', 'most disputed classes first, or by class number', () => {
     v.byNumber = !v.byNumber
     put(b, v.byNumber ? 'order: class number' : 'order: most disputed')

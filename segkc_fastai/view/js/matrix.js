@@ -62,7 +62,10 @@ export function drawMatrix(v, canvas, cell, which = ' both keep') {
   shade(g, v, side, ink)
   g.fillStyle = ink
   write(g, `shade: log of pixels${which}; click`, 2, MARGIN + n * side + 12)
-  if (cell && cell[0] === a.title && cell[1] === b.title) frameCell(g, order, side, cell, ink)
+  if (cell && cell[0] === a.title && cell[1] === b.title) frameCell(g, order, side, cell.slice(2), ink)
+  g.setLineDash([2, 2])
+  if (v.pointed) frameCell(g, order, side, v.pointed, ink)
+  g.setLineDash([])
 }
 
 function nameClass(g, name, at) {
@@ -93,8 +96,8 @@ function shade(g, v, side, ink) {
   g.globalAlpha = 1
 }
 
-function frameCell(g, order, side, cell, ink) {
-  const [i, j] = [order.indexOf(cell[2]), order.indexOf(cell[3])]
+function frameCell(g, order, side, classes, ink) {
+  const [i, j] = classes.map(k => order.indexOf(k))
   if (i < 0 || j < 0) return
   g.strokeStyle = ink
   g.lineWidth = 2

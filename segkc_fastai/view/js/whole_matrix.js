@@ -1,6 +1,7 @@
 // The widget WholeMatrix: the classes of two networks crossed over all images; a cell leads to the images that have it
-import {el, put, u8, widgetRoot} from './dom.js'
+import {commanding, el, ownKeys, put, u8, widgetRoot} from './dom.js'
 import {cellAt, cellText, classOrder, drawMatrix} from './matrix.js'
+import {matrixKeys} from './matrix_keys.js'
 import {colours} from './pixels.js'
 
 function renderWhole({model, el: host}) {
@@ -15,12 +16,18 @@ function renderWhole({model, el: host}) {
   w.canvas.onpointermove = ev => describeWhole(w, under(ev))
   w.canvas.onpointerleave = () => describeWhole(w, null)
   const draw = () => drawWhole(w)
+  const off = ownKeys(root)
+  for (const type of ['keydown', 'keyup', 'keypress']) {
+    root.addEventListener(type, ev => commanding(ev) || ev.stopPropagation())
+  }
+  matrixKeys(w, w.canvas, draw, cell => chooseWhole(w, cell))
   const theme = new MutationObserver(draw)
   theme.observe(document.body, {attributeFilter: ['class', 'data-jp-theme-name', 'data-vscode-theme-kind']})
   model.on('change', draw)
   requestAnimationFrame(draw) // the colour of the text is that of the page, of which the element is not yet a part
   return () => {
     model.off('change', draw)
+    off()
     theme.disconnect()
   }
 }
@@ -31,7 +38,7 @@ function drawWhole(w) {
   const [a, b] = w.model.get('titles').map(title => ({title}))
   w.cross = {a, b, count, order: classOrder(count, w.K, false)}
   drawMatrix(w, w.canvas, w.model.get('cell'), '')
-  describeWhole(w, null)
+  describeWhole(w, w.pointed)
 }
 
 function chooseWhole(w, classes) {
