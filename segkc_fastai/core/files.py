@@ -109,15 +109,14 @@ def append_rows(
     "Write rows to a table after its first `at` bytes, below a header if it keeps 0"
     return append_text(path, df.to_csv(index=False, header=not at, float_format=f'%.{digits}f', lineterminator='\n'), at)
 
-_TEXTS = 'class','image','labeller','name','network' # columns; a name may be 0
-
 def read_rows(
-    path:str|Path # CSV file
+    path:str|Path, # CSV file
+    *texts:str     # columns of text, in which a name may be 7
 )->'pd.DataFrame':
     "The complete lines of a table to which a process may be appending; only empty fields are missing, not None or NA"
     import pandas as pd
     lines = b''.join(o for o in Path(path).read_bytes().splitlines(True) if o.endswith(b'\n'))
-    how = dict(keep_default_na=False, na_values=[''], dtype=dict.fromkeys(_TEXTS, str))
+    how = dict(keep_default_na=False, na_values=[''], dtype=dict.fromkeys(texts, str))
     return pd.read_csv(io.BytesIO(lines), **how)
 
 def take_back(path:str|Path, at:int):

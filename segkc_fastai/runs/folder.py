@@ -122,7 +122,7 @@ def checked(self:Run):
     "The curves behind checked thresholds, with a column `epoch`, and their target; None if they are not checked, or not yet"
     from segkc_fastai.core.certify import stated_target
     file,found = self.path/'checked.csv',stated_target(self.config.method_args.get('threshold'))
-    return (read_rows(file),found[0]) if found and file.is_file() else None
+    return (read_rows(file, 'labeller', 'class'),found[0]) if found and file.is_file() else None
 
 @patch
 def certificates(self:Run):
@@ -355,7 +355,7 @@ def read_log(
     "The masks that were made for a run, and the seconds that each took; raises `ValueError` if the file is damaged"
     file = Path(path)/'labelling.csv'
     if not file.is_file(): return pd.DataFrame(dict(name=[], seconds=[])).astype(dict(name=str))
-    try: return read_rows(file).astype(dict(seconds=float))
+    try: return read_rows(file, 'name').astype(dict(seconds=float))
     except (KeyError, ValueError): raise damaged(file, "no column 'seconds' that holds numbers") from None
 
 def _labelling(run): # minutes, NaN if no mask was made
