@@ -1,4 +1,5 @@
 "Thresholds certified on labelled images left out of training: the bound holds, nobody trains on the witnesses, what is kept and recorded"
+import json
 import numpy as np, pytest, torch
 from conftest import CNN, SENIOR, SMALL, one_step, train
 from fastai.callback.core import Callback, CancelFitException
@@ -149,6 +150,14 @@ def test_recorded_and_resumed(scenes, tmp_path):
     assert len(df)==16 and set(df.labeller)=={'senior','junior'} and df.certified.any()
     card = (a.path/'card.md').read_text()
     assert 'certifies a precision of 20 %' in card and 'sky' in card
+
+def test_classes_may_be_called_none_or_7(scenes, tmp_path):
+    task = json.loads((scenes/'task.json').read_text())
+    names = ['None','7',*task['classes'][2:]]
+    (scenes/'task.json').write_text(json.dumps(task | dict(classes=names)))
+    how = SMALL | dict(senior=None, size=(32,48), probe=0, checkpoint=None, method_args=dict(threshold='checked:0.2', warmup=0))
+    run = train(tmp_path/'a', scenes, 'fixmatch', **how)
+    assert list(run.certificates()['class'])==names and '| None | ' in (run.path/'card.md').read_text()
 
 def test_whole_groups_are_left_out(scenes):
     "Frames of one video would certify each other"
