@@ -63,6 +63,16 @@ export function ownKeys(root, own = ev => !commanding(ev)) {
   return () => window.removeEventListener('keydown', mark, true)
 }
 
+// Keys that no part of a widget uses do nothing in the page around it either
+export function keepKeys(root) {
+  for (const type of ['keydown', 'keyup', 'keypress']) {
+    root.addEventListener(type, ev => commanding(ev) || ev.stopPropagation())
+  }
+  return ownKeys(root)
+}
+
+export const hasFocus = e => e.contains(e.getRootNode().activeElement)
+
 // Follows one pointer at a time, so that a second finger or a palm does nothing, until it is released anywhere
 export function followPointer(e, {down, move, up}) {
   let held = null

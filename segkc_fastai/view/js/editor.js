@@ -1,7 +1,7 @@
 // The widget MaskEditor: a viewer whose panel `mask` can be painted
 import {initialize} from './arrive.js'
 import {byteThreshold} from './counts.js'
-import {commanding} from './dom.js'
+import {commanding, hasFocus} from './dom.js'
 import {newEdit, redo, remember, setRuns, undo} from './edits.js'
 import {buildBar, showBar, sayState} from './editor_bar.js'
 import {clamp} from './geometry.js'
@@ -58,7 +58,7 @@ export class Editor {
   }
 
   second() {
-    const focused = this.v.el.contains(this.v.el.getRootNode().activeElement)
+    const focused = hasFocus(this.v.el)
     if (!this.mask || !focused || document.visibilityState !== 'visible') return
     this.mask.seconds++
     if (this.mask.seconds - this.unsaved >= 30) this.save('auto')

@@ -1,5 +1,5 @@
 // A map of images as points on a canvas: colours, a lasso, and what is under the pointer
-import {commanding, el, followPointer, hideStill, keyOf, ownKeys, put, u8, widgetRoot} from './dom.js'
+import {commanding, el, followPointer, hasFocus, hideStill, keyOf, ownKeys, put, u8, widgetRoot} from './dom.js'
 import {clamp} from './geometry.js'
 import {colourKeys} from './map_keys.js'
 import {
@@ -209,7 +209,7 @@ function watchPlot(m) {
 
 // Only with the focus, as in a viewer
 export function wheelOver(m, ev) {
-  if (!m.root.contains(m.root.getRootNode().activeElement)) return
+  if (!hasFocus(m.root)) return
   ev.preventDefault()
   zoomMap(m, ev.deltaY < 0 ? 1.25 : .8, placeOf(m, ev))
 }

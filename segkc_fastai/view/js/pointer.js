@@ -1,5 +1,5 @@
 // The pointer: values under it, moving and zooming
-import {followPointer} from './dom.js'
+import {followPointer, hasFocus} from './dom.js'
 import {dragged, pixelAt, pointAt} from './geometry.js'
 import {enlargePanel, zoomTo} from './keys.js'
 import {change, guarded, idle, tell} from './traits.js'
@@ -84,7 +84,7 @@ function move(v, ev, under) {
 
 // Only with the focus, so that the page can be scrolled past the viewer
 function wheel(v, ev, p) {
-  if (!p || !v.el.contains(v.el.getRootNode().activeElement)) return
+  if (!p || !hasFocus(v.el)) return
   ev.preventDefault()
   const {x, y} = underPointer(v, ev, p)
   zoomTo(v, v.model.get('zoom')[0] * Math.exp(-ev.deltaY / 400), [x + .5, y + .5])

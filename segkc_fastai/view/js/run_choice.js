@@ -1,5 +1,5 @@
 // The widget RunChoice: which of several runs is judged against which, and which panels are shown
-import {commanding, el, ownKeys, widgetRoot} from './dom.js'
+import {el, keepKeys, widgetRoot} from './dom.js'
 
 function renderChoice({model, el: host}) {
   const root = widgetRoot(host, 'segkc segkc-nav segkc-choice', 'runs and panels')
@@ -9,10 +9,7 @@ function renderChoice({model, el: host}) {
   el(c.bar, 'span', '', 'panels:')
   c.shown = model.get('names').map(name => runBox(c, name))
   const show = () => showChoice(c)
-  const off = ownKeys(root)
-  for (const type of ['keydown', 'keyup', 'keypress']) {
-    root.addEventListener(type, ev => commanding(ev) || ev.stopPropagation())
-  }
+  const off = keepKeys(root)
   model.on('change', show)
   show()
   return () => {

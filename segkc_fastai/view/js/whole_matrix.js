@@ -1,5 +1,5 @@
 // The widget WholeMatrix: the classes of two networks crossed over all images; a cell leads to the images that have it
-import {commanding, el, ownKeys, put, u8, widgetRoot} from './dom.js'
+import {el, keepKeys, put, u8, widgetRoot} from './dom.js'
 import {cellAt, cellText, classOrder, drawMatrix} from './matrix.js'
 import {matrixKeys} from './matrix_keys.js'
 import {colours} from './pixels.js'
@@ -16,10 +16,7 @@ function renderWhole({model, el: host}) {
   w.canvas.onpointermove = ev => describeWhole(w, under(ev))
   w.canvas.onpointerleave = () => describeWhole(w, null)
   const draw = () => drawWhole(w)
-  const off = ownKeys(root)
-  for (const type of ['keydown', 'keyup', 'keypress']) {
-    root.addEventListener(type, ev => commanding(ev) || ev.stopPropagation())
-  }
+  const off = keepKeys(root)
   matrixKeys(w, w.canvas, draw, cell => chooseWhole(w, cell))
   const theme = new MutationObserver(draw)
   theme.observe(document.body, {attributeFilter: ['class', 'data-jp-theme-name', 'data-vscode-theme-kind']})
